@@ -1,0 +1,53 @@
+"""Identifiers. A ``client_order_id`` is derived from the intent, so that a restart renames nothing.
+
+The broker refuses a reused id, therefore the same intent can never become two orders (contracts: Identity).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from typing import NewType
+
+InstrumentId = NewType("InstrumentId", str)
+"""Stable id of an instrument; symbols are dated names of it."""
+Symbol = NewType("Symbol", str)
+ClientOrderId = NewType("ClientOrderId", str)
+BrokerOrderId = NewType("BrokerOrderId", str)
+DecisionId = NewType("DecisionId", str)
+ModelVersion = NewType("ModelVersion", str)
+
+MAX_CLIENT_ORDER_ID_LENGTH = 48
+_SYMBOL = re.compile(r"^[A-Z0-9][A-Z0-9.\-/^_]{0,31}$")
+
+
+def is_symbol(text: str) -> bool:
+    """Whether ``text`` has the form of a symbol (upper case, 1 to 32 characters)."""
+    return _SYMBOL.match(text) is not None
+
+
+def _base32(*parts: str) -> str:
+    digest = hashlib.sha256("\x1f".join(parts).encode()).digest()[:20]
+    return base64.b32encode(digest).decode().lower()
+
+
+def client_order_id(  # noqa: PLR0913 - the seven parts are the identity itself
+    *,
+    account: str,
+    book: str,
+    session: str,
+    decision: str,
+    instrument_id: str,
+    leg: str,
+    slice_number: int = 0,
+    attempt: int = 0,
+) -> ClientOrderId:
+    """Derive the id of an order from its intent; ``attempt`` rises only after proof of a terminal state."""
+    body = _base32(account, book, session, decision, instrument_id, leg, str(slice_number))
+    return ClientOrderId(f"{body}-r{attempt}")
+
+
+def decision_id(*, account: str, book: str, session: str, kind: str) -> DecisionId:
+    """Id of the decision of a book at a session: one per (account, book, session, kind), so a late run is the same run."""
+    return DecisionId(f"{session}-{kind}-{_base32(account, book, session, kind)[:10]}")

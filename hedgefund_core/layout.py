@@ -1,0 +1,74 @@
+"""Relative paths and names under the data folder: strings only, each shell opens them itself."""
+
+from __future__ import annotations
+
+RAW = "raw"
+BARS = "processed/bars"
+"""Hive-partitioned by source and year: ``processed/bars/source=<s>/year=<y>/<write>.parquet``."""
+CORPORATE_ACTIONS = "processed/corporate_actions"
+FEATURES = "processed/features"
+LABELS = "processed/labels"
+PANELS = "processed/panels"
+QUARANTINE_BARS = "processed/quarantine/bars.parquet"
+REPORTS = "reports"
+DEMO_REPORT = "reports/demo.json"
+TEAR_SHEET = "reports/tear_sheet.html"
+LIVE = "live"
+MLFLOW_DB = "mlflow.db"
+TRIALS = "research/trials.jsonl"
+WALK_FORWARD = "research/walk_forward"
+BACKTESTS = "research/backtests"
+LAST_ACCOUNT = "live/LAST_ACCOUNT"
+
+REGISTERED_MODEL = "hedgefund-strategy"
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+
+
+def raw_folder(source: str, dataset: str) -> str:
+    """Folder of the payloads kept as they came."""
+    return f"{RAW}/{source}/{dataset}"
+
+
+def bars_partition(source: str, partition: str) -> str:
+    """Folder of one partition of the bar table."""
+    return f"{BARS}/source={source}/partition={partition}"
+
+
+def panel_file(source: str) -> str:
+    """Date-major arrays of validated bars: what the trading process reads."""
+    return f"{PANELS}/{source}/panel.npz"
+
+
+def panel_manifest(source: str) -> str:
+    """Manifest of the panel: sha256, rows, price kind, raw files behind it."""
+    return f"{PANELS}/{source}/manifest.json"
+
+
+def account_folder(account: str) -> str:
+    """Everything of one trading account."""
+    return f"{LIVE}/{account}"
+
+
+def journal_file(account: str) -> str:
+    """The account's journal."""
+    return f"{LIVE}/{account}/journal.sqlite"
+
+
+def halt_file(account: str) -> str:
+    """Mirror of the latch: creating it halts, deleting it resumes nothing."""
+    return f"{LIVE}/{account}/HALT"
+
+
+def commands_folder(account: str) -> str:
+    """Where the command line leaves commands for the daemon, by atomic rename."""
+    return f"{LIVE}/{account}/commands"
+
+
+def bundle_folder(account: str, digest: str) -> str:
+    """A verified copy of a bundle, kept as long as the journal that used it."""
+    return f"{LIVE}/{account}/bundles/{digest}"
+
+
+def broker_book_file(account: str) -> str:
+    """The simulated broker's own durable book: never read by the executor except through the broker."""
+    return f"{LIVE}/{account}/broker/book.sqlite"

@@ -1,0 +1,123 @@
+"""A panel: bars of many instruments on one session axis, date-major.
+
+Arrays have shape ``(n_sessions, n_symbols)``; an absent value is NaN and is never made up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hedgefund_core.errors import DataInvalid
+
+Floats = NDArray[np.float64]
+
+
+class PriceKind(StrEnum):
+    """What a price is. Kinds never mix in one panel."""
+
+    RAW = "raw"
+    SPLIT_ADJUSTED = "split_adjusted"
+    TOTAL_RETURN = "total_return"
+
+
+class KnownAtBasis(StrEnum):
+    """How we know when the market could know a row."""
+
+    OBSERVED = "observed"
+    VENDOR = "vendor"
+    ASSUMED = "assumed"
+
+
+FIELDS = ("open", "high", "low", "close", "volume")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """Bars on a common session axis.
+
+    Attributes
+    ----------
+    sessions : datetime64[D], shape (n_sessions,), strictly increasing session labels.
+    symbols : n_symbols names, the column order of every array.
+    price_kind : kind of all prices in the panel.
+    close : float64 (n_sessions, n_symbols); NaN = no bar.
+    open, high, low, volume : the same shape, or None where the source has no such field.
+    dividends : cash per share going ex at the session (same shape), or None where unknown.
+    split_ratios : new shares per old share effective before the session's open (1 = none), or None.
+    benchmark : float64 (n_sessions,) level of the benchmark, or None; ``benchmark_name`` labels it.
+    known_at : datetime64[us] (n_sessions,): when the market could know the session's bars.
+    close_at : datetime64[us] (n_sessions,): UTC close of the session.
+    sessions_per_year : number of sessions in a year of this calendar.
+    tick : smallest price step of the source (for jump and stale rules), or None.
+    source, data_version : where it came from and the digest of its content.
+    """
+
+    sessions: NDArray[np.datetime64]
+    symbols: tuple[str, ...]
+    price_kind: PriceKind
+    close: Floats
+    open: Floats | None = None
+    high: Floats | None = None
+    low: Floats | None = None
+    volume: Floats | None = None
+    dividends: Floats | None = None
+    split_ratios: Floats | None = None
+    benchmark: Floats | None = None
+    benchmark_name: str = "none"
+    known_at: NDArray[np.datetime64] | None = None
+    close_at: NDArray[np.datetime64] | None = None
+    known_at_basis: KnownAtBasis = KnownAtBasis.ASSUMED
+    sessions_per_year: float = 252.0
+    tick: float | None = None
+    currency: str = "USD"
+    source: str = "memory"
+    data_version: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse a panel whose arrays do not fit together."""
+        shape = (len(self.sessions), len(self.symbols))
+        for name in (*FIELDS, "dividends", "split_ratios"):
+            values = getattr(self, name)
+            if values is not None and values.shape != shape:
+                message = f"panel field {name} has shape {values.shape}, expected {shape}"
+                raise DataInvalid(message)
+        if len(self.sessions) > 1 and not bool(np.all(np.diff(self.sessions) > np.timedelta64(0, "D"))):
+            message = f"sessions of {self.source} are not strictly increasing"
+            raise DataInvalid(message, mend="sort the rows by date and remove duplicates")
+        if len(set(self.symbols)) != len(self.symbols):
+            message = f"symbols of {self.source} are not unique"
+            raise DataInvalid(message)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n_sessions, n_symbols)."""
+        return self.close.shape[0], self.close.shape[1]
+
+    def field(self, name: str) -> Floats:
+        """The array of a field; raises DataInvalid where the source has none."""
+        values: Floats | None = getattr(self, name)
+        if values is None:
+            message = f"source {self.source} has no field {name!r}"
+            raise DataInvalid(message, mend="choose a source that carries it, or another fill or feature")
+        return values
+
+    def rows(self, start: int, stop: int) -> Panel:
+        """The panel restricted to sessions ``start:stop`` (positions)."""
+        cut = slice(start, stop)
+        changes = {
+            name: None if getattr(self, name) is None else getattr(self, name)[cut]
+            for name in (*FIELDS, "dividends", "split_ratios", "benchmark", "known_at", "close_at")
+        }
+        return replace(self, sessions=self.sessions[cut], **changes)
+
+    def until(self, session: np.datetime64) -> Panel:
+        """Sessions up to and including ``session``."""
+        return self.rows(0, int(np.searchsorted(self.sessions, session, side="right")))
+
+    def since(self, session: np.datetime64) -> Panel:
+        """Sessions from ``session`` on."""
+        return self.rows(int(np.searchsorted(self.sessions, session, side="left")), len(self.sessions))
