@@ -1,0 +1,1 @@
+"""Shell 1, batch: ingest, validate, compute features, train, backtest, gate and promote, as Dagster assets."""
