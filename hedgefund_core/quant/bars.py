@@ -5,8 +5,10 @@ Arrays have shape ``(n_sessions, n_symbols)``; an absent value is NaN and is nev
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,3 +123,86 @@ class Panel:
     def since(self, session: np.datetime64) -> Panel:
         """Sessions from ``session`` on."""
         return self.rows(int(np.searchsorted(self.sessions, session, side="left")), len(self.sessions))
+
+    def extend(self, other: Panel, keep: int | None = None) -> Panel:
+        """The panel with the rows of ``other`` after its own, cut to the last ``keep`` rows.
+
+        Raises
+        ------
+        DataInvalid
+            If symbols, kind of price or fields differ, or ``other`` does not start after the last session.
+        """
+        if other.symbols != self.symbols or other.price_kind is not self.price_kind:
+            message = f"rows of {other.source} have other symbols or another kind of price than {self.source}"
+            raise DataInvalid(message, mend="append rows of the same source only")
+        changes: dict[str, Any] = {}  # replace() takes fields of every type
+        for name in (*FIELDS, "dividends", "split_ratios", "benchmark", "known_at", "close_at"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if (mine is None) != (theirs is None):
+                message = f"field {name} is in only one of {self.source} and {other.source}"
+                raise DataInvalid(message, mend="append rows with the same fields")
+            changes[name] = None if mine is None else np.concatenate([mine, theirs])
+        sessions = np.concatenate([self.sessions, other.sessions])
+        joined = replace(self, sessions=sessions, **changes)
+        return joined if keep is None else joined.rows(max(0, len(sessions) - keep), len(sessions))
+
+
+def from_long(
+    sessions: NDArray[np.datetime64],
+    symbols: Sequence[str],
+    columns: Mapping[str, Floats],
+    *,
+    price_kind: PriceKind,
+    source: str = "memory",
+    column_order: Sequence[str] | None = None,
+) -> Panel:
+    """A panel from a long table: one row an (instrument, session), in any order.
+
+    Parameters
+    ----------
+    sessions, symbols : (n_rows,) session label and symbol of each row.
+    columns : field -> float64 (n_rows,); ``close`` is needed, others are optional.
+    price_kind, source : as in `Panel`.
+    column_order : symbols of the panel; sorted names of the rows by default.
+
+    Returns
+    -------
+    Panel whose cells without a row are NaN.
+
+    Raises
+    ------
+    DataInvalid
+        If a (session, symbol) occurs twice, a symbol is not in ``column_order``, or ``close`` is absent.
+    """
+    if "close" not in columns:
+        message = f"rows of {source} have no close"
+        raise DataInvalid(message)
+    order = tuple(column_order) if column_order is not None else tuple(sorted(set(symbols)))
+    positions = {symbol: column for column, symbol in enumerate(order)}
+    unknown = sorted({str(symbol) for symbol in symbols} - set(order))
+    if unknown:
+        message = f"rows of {source} have symbols outside the panel: {', '.join(unknown)}"
+        raise DataInvalid(message)
+    axis, rows = np.unique(sessions.astype("datetime64[D]"), return_inverse=True)
+    cells = rows * len(order) + np.array([positions[symbol] for symbol in symbols], dtype=np.int64)
+    if len(np.unique(cells)) != len(cells):
+        message = f"rows of {source} hold a session of a symbol twice"
+        raise DataInvalid(message, mend="remove the duplicate rows")
+    fields: dict[str, Floats] = {}
+    for name, values in columns.items():
+        flat = np.full(len(axis) * len(order), np.nan)
+        flat[cells] = values
+        fields[name] = flat.reshape(len(axis), len(order))
+    return Panel(
+        sessions=axis,
+        symbols=order,
+        price_kind=price_kind,
+        close=fields["close"],
+        open=fields.get("open"),
+        high=fields.get("high"),
+        low=fields.get("low"),
+        volume=fields.get("volume"),
+        dividends=fields.get("dividends"),
+        split_ratios=fields.get("split_ratios"),
+        source=source,
+    )

@@ -1,0 +1,29 @@
+"""Return from 63 to 21 sessions ago, a fraction; higher = past winner.
+
+Reference: Jegadeesh and Titman (1993).
+"""
+
+from __future__ import annotations
+
+from hedgefund_core.quant.bars import Floats, Panel
+from hedgefund_core.quant.features import kernels
+from hedgefund_core.quant.features.feature import Feature, Params
+
+
+def _warm_up(params: Params) -> int:
+    return int(params["far"]) + 1
+
+
+def _values(panel: Panel, params: Params) -> Floats:
+    return kernels.return_between(panel, int(params["far"]), int(params["near"]))
+
+
+FEATURE = Feature(
+    name="momentum_3_1",
+    description="Return from 63 to 21 sessions ago, a fraction; higher = past winner.",
+    reference="Jegadeesh and Titman (1993)",
+    inputs=("close",),
+    params={"far": 63, "near": 21},
+    warm_up=_warm_up,
+    kernel=_values,
+)
