@@ -1,0 +1,111 @@
+"""The numbers of a mandate. Every number stands in one file only: ``config/risk.yaml`` (these defaults repeat none of it elsewhere).
+
+Fractions are of equity unless the name says otherwise; losses are positive. Sources: see ``config/risk.yaml``.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+
+class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A misspelt key is an error: a limit that is silently not applied is a lost limit."""
+
+
+class CollarBand(_Strict, frozen=True, kw_only=True):
+    """Width of the price collar up to a price (USD); the last band has ``up_to: null``."""
+
+    up_to: float | None
+    width: float
+
+
+class Limits(_Strict, frozen=True, kw_only=True):
+    """Pre-trade and account limits of one mandate."""
+
+    max_order_value: float
+    max_order_adv: float
+    max_order_value_without_volume: float
+    max_position_weight: float
+    max_gross: float
+    max_net: float
+    max_top_five: float
+    max_herfindahl: float
+    buying_power_use: float
+    max_open_orders_per_instrument: int
+    max_open_orders_per_name: int
+    collar_bands: tuple[CollarBand, ...]
+    collar_daily_sigmas: float
+    reduction_band_steps: tuple[float, ...]
+    max_bar_age_sessions: int
+    min_signal_coverage: float
+    max_same_sign_share: float
+    max_turnover_of_gross: float
+    drawdown_start: float
+    drawdown_end: float
+    drawdown_floor: float
+    drawdown_flatten: float
+    intraday_loss_reduce_sigmas: float
+    intraday_loss_flatten_sigmas: float
+
+
+class Rebalancing(_Strict, frozen=True, kw_only=True):
+    """When and how finely the book trades."""
+
+    anchor: str
+    """week_end, month_end or every"""
+    minimum_change: Decimal
+    relative_change: Decimal
+
+
+class Costs(_Strict, frozen=True, kw_only=True):
+    """Costs of trading, charged by the simulated broker and both backtest engines alike."""
+
+    commission_bps: float
+    borrow_bps_per_year: float
+    auction_participation: float
+    """Largest share of a session's volume that an auction order gets; where volume is absent orders fill whole."""
+
+
+class Mandate(_Strict, frozen=True, kw_only=True):
+    """What a book promises: its shape, its risk target and its limits."""
+
+    name: str
+    long_only: bool
+    target_volatility: float
+    """A year, ex ante. The only place this number stands."""
+    volatility_decay: float
+    """Lambda of the exponentially weighted volatility (RiskMetrics)."""
+    volatility_window: int
+    beta_window: int
+    max_beta: float
+    stand_in_sessions: int
+    expiry_end_state: str
+    """hold or flatten, once the model has expired"""
+    rebalancing: Rebalancing
+    costs: Costs
+    limits: Limits
+
+
+def digest_payload(mandate: Mandate) -> bytes:
+    """Canonical bytes of a mandate, as journaled and hashed."""
+    return msgspec.json.encode(mandate)
+
+
+def drawdown_multiplier(drawdown: float, limits: Limits) -> float:
+    """Scale of the book at a drawdown: 1 up to ``drawdown_start``, falling linearly to ``drawdown_floor`` at ``drawdown_end``."""
+    if drawdown <= limits.drawdown_start:
+        return 1.0
+    if drawdown >= limits.drawdown_end:
+        return limits.drawdown_floor
+    share = (drawdown - limits.drawdown_start) / (limits.drawdown_end - limits.drawdown_start)
+    return 1.0 - share * (1.0 - limits.drawdown_floor)
+
+
+def collar_width(price: float, limits: Limits) -> float:
+    """Width of the collar for a price, from the table."""
+    for band in limits.collar_bands:
+        if band.up_to is None or price <= band.up_to:
+            return band.width
+    return limits.collar_bands[-1].width

@@ -1,0 +1,1 @@
+"""The money path: instruments, orders, positions, cash and the ladder, in Decimal, as pure folds over events."""

@@ -1,0 +1,38 @@
+"""Instruments, and the border where float64 becomes Decimal.
+
+Prices and money carry six decimal places; quantities are whole shares unless the instrument is fractional.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
+
+import msgspec
+
+SIX_PLACES = Decimal("0.000001")
+ZERO = Decimal(0)
+ONE = Decimal(1)
+
+
+class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is traded. ``instrument_id`` is stable; ``symbol`` is its name today."""
+
+    instrument_id: str
+    symbol: str
+    lot: Decimal = ONE
+    currency: str = "USD"
+
+
+def to_price(value: float) -> Decimal:
+    """A price as Decimal with six places, half-even. The binary value is taken exactly, so the result is deterministic."""
+    return Decimal(value).quantize(SIX_PLACES, rounding=ROUND_HALF_EVEN)
+
+
+def to_money(value: Decimal) -> Decimal:
+    """Money with six places, half-even."""
+    return value.quantize(SIX_PLACES, rounding=ROUND_HALF_EVEN)
+
+
+def to_lots(value: Decimal, lot: Decimal) -> Decimal:
+    """A signed quantity cut toward zero to whole lots: rounding never adds exposure."""
+    return (value / lot).to_integral_value(rounding=ROUND_DOWN) * lot

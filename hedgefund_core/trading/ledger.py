@@ -1,0 +1,119 @@
+"""Positions and cash as a fold over fills and cash lines: the only way the books change.
+
+Sign: a position's quantity is signed (short < 0); cash rises with sales and dividends, falls with buys and fees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from enum import StrEnum
+
+import msgspec
+from msgspec.structs import replace
+
+from hedgefund_core.errors import InvariantViolation
+from hedgefund_core.trading.instrument import ZERO, to_money
+from hedgefund_core.trading.order import Side
+
+
+class CashKind(StrEnum):
+    """Kinds of cash lines, in the words of a broker's activity list."""
+
+    DEPOSIT = "deposit"
+    WITHDRAWAL = "withdrawal"
+    TRADE = "trade"
+    COMMISSION = "commission"
+    DIVIDEND = "dividend"
+    BORROW = "borrow"
+    INTEREST = "interest"
+    CASH_IN_LIEU = "cash_in_lieu"
+
+
+EXTERNAL_FLOWS = frozenset({CashKind.DEPOSIT, CashKind.WITHDRAWAL})
+"""Flows from outside: performance is adjusted for them."""
+
+
+class Position(msgspec.Struct, frozen=True, kw_only=True):
+    """What is held of one instrument."""
+
+    quantity: Decimal = ZERO
+    average_price: Decimal = ZERO
+    realized_pnl: Decimal = ZERO
+
+
+class Ledger(msgspec.Struct, frozen=True, kw_only=True):
+    """Cash, positions and the sum of each kind of cash line."""
+
+    cash: Decimal = ZERO
+    positions: dict[str, Position] = {}
+    totals: dict[str, Decimal] = {}
+
+    def quantity(self, instrument_id: str) -> Decimal:
+        """Signed quantity held; zero where nothing is."""
+        position = self.positions.get(instrument_id)
+        return ZERO if position is None else position.quantity
+
+    @property
+    def external_flow(self) -> Decimal:
+        """Net deposits so far."""
+        return sum((self.totals.get(kind, ZERO) for kind in EXTERNAL_FLOWS), ZERO)
+
+
+def post_cash(ledger: Ledger, kind: CashKind, amount: Decimal) -> Ledger:
+    """Add a signed cash line."""
+    totals = {**ledger.totals, kind.value: ledger.totals.get(kind.value, ZERO) + amount}
+    return replace(ledger, cash=ledger.cash + amount, totals=totals)
+
+
+def apply_fill(ledger: Ledger, *, instrument_id: str, side: Side, quantity: Decimal, price: Decimal, commission: Decimal) -> Ledger:
+    """Book one fill: position by average cost, realized P&L on the part that closes, cash to six places."""
+    if quantity <= ZERO or price <= ZERO or commission < ZERO:
+        message = f"impossible fill of {instrument_id}: {quantity} at {price}, commission {commission}"
+        raise InvariantViolation(message)
+    held = ledger.positions.get(instrument_id, Position())
+    signed = quantity * side.sign
+    positions = {**ledger.positions, instrument_id: _book(held, signed, price)}
+    if positions[instrument_id].quantity == ZERO and positions[instrument_id].realized_pnl == ZERO:
+        del positions[instrument_id]
+    booked = replace(ledger, positions=positions)
+    booked = post_cash(booked, CashKind.TRADE, -to_money(signed * price))
+    return post_cash(booked, CashKind.COMMISSION, -commission) if commission else booked
+
+
+def _book(held: Position, signed: Decimal, price: Decimal) -> Position:
+    after = held.quantity + signed
+    if held.quantity * signed >= ZERO:  # opens or adds: average the cost
+        total = held.average_price * abs(held.quantity) + price * abs(signed)
+        return replace(held, quantity=after, average_price=to_money(total / abs(after)))
+    closed = min(abs(signed), abs(held.quantity))
+    direction = 1 if held.quantity > ZERO else -1
+    realized = held.realized_pnl + to_money((price - held.average_price) * closed * direction)
+    if after == ZERO:
+        return Position(realized_pnl=realized)
+    average = held.average_price if after * held.quantity > ZERO else price
+    return Position(quantity=after, average_price=average, realized_pnl=realized)
+
+
+def apply_split(ledger: Ledger, *, instrument_id: str, quantity_after: Decimal, cash_in_lieu: Decimal) -> Ledger:
+    """Replace a quantity after a split; the cost basis keeps its total."""
+    held = ledger.positions.get(instrument_id)
+    if held is None or held.quantity == ZERO:
+        return ledger
+    average = held.average_price if quantity_after == ZERO else to_money(held.average_price * held.quantity / quantity_after)
+    changed = replace(held, quantity=quantity_after, average_price=average)
+    adjusted = replace(ledger, positions={**ledger.positions, instrument_id: changed})
+    return post_cash(adjusted, CashKind.CASH_IN_LIEU, cash_in_lieu) if cash_in_lieu else adjusted
+
+
+def equity(ledger: Ledger, prices: Mapping[str, Decimal]) -> Decimal:
+    """Cash plus positions at ``prices``; a held instrument without a price breaks the books."""
+    total = ledger.cash
+    for instrument_id, position in ledger.positions.items():
+        if position.quantity != ZERO:
+            price = prices.get(instrument_id)
+            if price is None:
+                message = f"no price for held instrument {instrument_id}"
+                raise InvariantViolation(message)
+            total += to_money(position.quantity * price)
+    return total

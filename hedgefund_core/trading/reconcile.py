@@ -1,0 +1,33 @@
+"""Our books against the broker's: a pure comparison that explains nothing away."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from hedgefund_core.trading.events import BrokerReported, Difference
+from hedgefund_core.trading.instrument import ZERO
+from hedgefund_core.trading.ledger import Ledger
+from hedgefund_core.trading.order import Order
+
+CASH_TOLERANCE = Decimal("0.000001")
+
+
+def differences(ledger: Ledger, orders: Mapping[str, Order], report: BrokerReported, symbols: Mapping[str, str]) -> tuple[Difference, ...]:
+    """Every difference of cash, positions and open orders. An order still pending or unknown is not expected at the broker."""
+    found: list[Difference] = []
+    if abs(ledger.cash - report.cash) > CASH_TOLERANCE:
+        found.append(Difference(kind="cash", symbol="", ours=str(ledger.cash), broker=str(report.cash)))
+    for key in sorted(set(ledger.positions) | set(report.positions)):
+        ours, theirs = ledger.quantity(key), report.positions.get(key, ZERO)
+        if ours != theirs:
+            found.append(Difference(kind="position", symbol=symbols.get(key, key), ours=str(ours), broker=str(theirs)))
+    at_broker = set(report.open_orders)
+    for order_id in sorted(at_broker):
+        if order_id not in orders or not orders[order_id].is_working:
+            ours_status = orders[order_id].status.value if order_id in orders else "none"
+            found.append(Difference(kind="order", symbol=order_id, ours=ours_status, broker="open"))
+    for order_id, order in sorted(orders.items()):
+        if order.is_working and order_id not in at_broker:
+            found.append(Difference(kind="order", symbol=order_id, ours=order.status.value, broker="none"))
+    return tuple(found)

@@ -1,0 +1,69 @@
+"""The ladder: how far the account may act. It moves up by rule or by a person, and down as ``contracts.md`` allows.
+
+Session-scoped states expire at the next session; account-scoped ones need a person with a reason.
+Automatic escalation ends at FLATTENING: HALTED is a person's.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+
+import msgspec
+
+
+class Level(IntEnum):
+    """Rungs in rising severity."""
+
+    ACTIVE = 0
+    REDUCING = 1
+    CANCELLING = 2
+    FLATTENING = 3
+    HALTED = 4
+
+
+class Scope(StrEnum):
+    """What ends a state: the next session, or a person."""
+
+    NONE = "none"
+    SESSION = "session"
+    ACCOUNT = "account"
+
+
+class Ladder(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the account stands and why."""
+
+    level: Level = Level.ACTIVE
+    scope: Scope = Scope.NONE
+    cause: str = ""
+    person: str = ""
+    since_session: str = ""
+
+    @property
+    def name(self) -> str:
+        """The rung's name in lower case, as shown to people."""
+        return self.level.name.lower()
+
+    @property
+    def admits_entries(self) -> bool:
+        """Whether new exposure may be taken at all."""
+        return self.level is Level.ACTIVE
+
+
+def escalate(ladder: Ladder, level: Level, scope: Scope, *, cause: str, session: str, person: str = "") -> Ladder:
+    """Move up, or hold where the ladder stands at least as high; an account scope never weakens to a session's."""
+    stronger_scope = level == ladder.level and scope is Scope.ACCOUNT and ladder.scope is not Scope.ACCOUNT
+    if level > ladder.level or stronger_scope:
+        return Ladder(level=level, scope=scope, cause=cause, person=person, since_session=session)
+    return ladder
+
+
+def begin_session(ladder: Ladder, session: str) -> Ladder:
+    """Let a session-scoped state expire when a later session begins (ISO dates compare as text)."""
+    if ladder.scope is Scope.SESSION and session > ladder.since_session:
+        return Ladder(since_session=session)
+    return ladder
+
+
+def resume(session: str, *, person: str, reason: str) -> Ladder:
+    """A person (or the journaled stand-in of a replay) returns the account to ACTIVE."""
+    return Ladder(cause=reason, person=person, since_session=session)
