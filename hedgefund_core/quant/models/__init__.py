@@ -3,6 +3,18 @@
 from __future__ import annotations
 
 from hedgefund_core.quant.models.model import KINDS, Kind, ScoreModel, load_model, score_panel
+from hedgefund_core.quant.models.registry import MODELS, ModelSpec, model_spec
 from hedgefund_core.quant.models.rule import RuleModel, single_feature_rule
 
-__all__ = ["KINDS", "Kind", "RuleModel", "ScoreModel", "load_model", "score_panel", "single_feature_rule"]
+__all__ = [
+    "KINDS",
+    "MODELS",
+    "Kind",
+    "ModelSpec",
+    "RuleModel",
+    "ScoreModel",
+    "load_model",
+    "model_spec",
+    "score_panel",
+    "single_feature_rule",
+]

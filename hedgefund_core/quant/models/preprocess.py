@@ -65,7 +65,9 @@ def cross_sectional_ranks(values: Floats, groups: NDArray[np.int64]) -> Floats:
     return result
 
 
-def standardised(features: Floats, mask: NDArray[np.bool_], groups: NDArray[np.int64], setting: Preprocess) -> tuple[Floats, NDArray[np.bool_]]:
+def standardised(
+    features: Floats, mask: NDArray[np.bool_], groups: NDArray[np.int64], setting: Preprocess
+) -> tuple[Floats, NDArray[np.bool_]]:
     """Preprocess rows of one or several cross-sections.
 
     Parameters
