@@ -110,7 +110,7 @@ class Panel:
     def rows(self, start: int, stop: int) -> Panel:
         """The panel restricted to sessions ``start:stop`` (positions)."""
         cut = slice(start, stop)
-        changes = {
+        changes: dict[str, Any] = {  # replace() takes fields of every type
             name: None if getattr(self, name) is None else getattr(self, name)[cut]
             for name in (*FIELDS, "dividends", "split_ratios", "benchmark", "known_at", "close_at")
         }
@@ -135,7 +135,7 @@ class Panel:
         if other.symbols != self.symbols or other.price_kind is not self.price_kind:
             message = f"rows of {other.source} have other symbols or another kind of price than {self.source}"
             raise DataInvalid(message, mend="append rows of the same source only")
-        changes: dict[str, Any] = {}  # replace() takes fields of every type
+        changes: dict[str, Any] = {}
         for name in (*FIELDS, "dividends", "split_ratios", "benchmark", "known_at", "close_at"):
             mine, theirs = getattr(self, name), getattr(other, name)
             if (mine is None) != (theirs is None):

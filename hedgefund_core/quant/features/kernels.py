@@ -25,6 +25,12 @@ def lag_view(x: Floats, lag: int, window: int) -> Floats:
     return x[window - 1 - lag : max(n_rows - lag, window - 1 - lag)]
 
 
+def lags_of(x: Floats, window: int) -> Iterator[Floats]:
+    """Rows 0, 1, … window - 1 back, each (n - window + 1, …)."""
+    for lag in range(window):
+        yield lag_view(x, lag, window)
+
+
 def padded(values: Floats, window: int, n_rows: int) -> Floats:
     """``values`` of the rows with a whole window, under NaN rows for those without: (n_rows, …)."""
     out = np.full((n_rows, *values.shape[1:]), np.nan)
@@ -74,6 +80,18 @@ def price_ago(panel: Panel, lag: int, window: int, field: str = "close") -> Floa
     return price / factor
 
 
+def volume_lags(panel: Panel, window: int) -> Iterator[Floats]:
+    """Share volumes 0, 1, … window - 1 sessions back, in the shares of the row's own session (see `price_lags`)."""
+    volumes, splits = panel.field("volume"), splits_of(panel)
+    factor: Floats | None = None
+    for lag in range(window):
+        volume = lag_view(volumes, lag, window)
+        yield volume if factor is None else volume * factor
+        if splits is not None:
+            step = lag_view(splits, lag, window)
+            factor = step if factor is None else factor * step
+
+
 def returns_of(panel: Panel, lag: int = 1) -> Floats:
     """Simple return of the close over ``lag`` sessions, (n, n_symbols), split-adjusted as of each row; needs lag + 1 rows.
 
@@ -120,50 +138,58 @@ def log_ratio(high: Floats, low: Floats) -> Floats:
 # --- rolling statistics of one series -----------------------------------------------------------------------------------
 
 
-def _fold(x: Floats, window: int, step: Callable[[Floats, Floats], Floats]) -> Floats:
-    total = lag_view(x, 0, window).copy()
-    for lag in range(1, window):
-        total = step(total, lag_view(x, lag, window))
+def fold(lags: Iterator[Floats], step: Callable[[Floats, Floats], Floats]) -> Floats:
+    """Combine the arrays of ``lags``, newest first: step(step(lag 0, lag 1), lag 2) …"""
+    total = next(lags)
+    for value in lags:
+        total = step(total, value)
     return total
 
 
-def rolling_sum(x: Floats, window: int) -> Floats:
-    """Sum of the last ``window`` rows, same shape as ``x``."""
-    return padded(_fold(x, window, np.add), window, x.shape[0])
+def largest(lags: Iterator[Floats]) -> Floats:
+    """Largest of the lagged arrays, element by element."""
+    return fold(lags, np.maximum)
+
+
+def age_of_largest(lags: Iterator[Floats]) -> Floats:
+    """Rows back to the largest of the lagged arrays (the most recent of equals), as float64."""
+    best = next(lags)
+    age = np.where(np.isnan(best), np.nan, 0.0)
+    for lag, value in enumerate(lags, start=1):
+        age = np.where(value > best, float(lag), age)
+        best = np.maximum(best, value)
+    return np.where(np.isnan(best), np.nan, age)
+
+
+def z_score(lags: Iterator[Floats]) -> Floats:
+    """(lag 0 - mean) / sample standard deviation of the lagged arrays; NaN where they do not vary."""
+    held = list(lags)
+    mean = fold(iter(held), np.add) / len(held)
+    variance = fold(((value - mean) * (value - mean) for value in held), np.add) / (len(held) - 1)
+    return (held[0] - mean) / np.sqrt(positive(variance))
+
+
+def weighted_sum(lags: Iterator[Floats], weights: Sequence[float]) -> Floats:
+    """Sum of weights[k] times the k-th array of ``lags``."""
+    return fold((weight * value for weight, value in zip(weights, lags, strict=True)), np.add)
 
 
 def rolling_mean(x: Floats, window: int) -> Floats:
-    """Mean of the last ``window`` rows."""
-    return rolling_sum(x, window) / window
-
-
-def rolling_min(x: Floats, window: int) -> Floats:
-    """Smallest of the last ``window`` rows."""
-    return padded(_fold(x, window, np.minimum), window, x.shape[0])
+    """Mean of the last ``window`` rows, same shape as ``x``."""
+    return padded(fold(lags_of(x, window), np.add) / window, window, x.shape[0])
 
 
 def rolling_max(x: Floats, window: int) -> Floats:
     """Largest of the last ``window`` rows."""
-    return padded(_fold(x, window, np.maximum), window, x.shape[0])
-
-
-def rolling_argmax(x: Floats, window: int) -> Floats:
-    """Rows back from t to the largest of the last ``window`` rows (the most recent of equals), as float64."""
-    best = lag_view(x, 0, window).copy()
-    age = np.zeros_like(best)
-    for lag in range(1, window):
-        value = lag_view(x, lag, window)
-        age = np.where(value > best, float(lag), age)
-        best = np.maximum(best, value)
-    return padded(np.where(np.isnan(best), np.nan, age), window, x.shape[0])
+    return padded(largest(lags_of(x, window)), window, x.shape[0])
 
 
 def rolling_moment(x: Floats, window: int, power: int) -> Floats:
-    """Mean of (value - window mean) ** power over the last ``window`` rows."""
-    centre = _fold(x, window, np.add) / window
+    """Mean of (value - window mean) ** power over the last ``window`` rows, in two passes."""
+    centre = fold(lags_of(x, window), np.add) / window
     total = np.zeros_like(centre)
-    for lag in range(window):
-        gap = lag_view(x, lag, window) - centre
+    for value in lags_of(x, window):
+        gap = value - centre
         term = gap
         for _ in range(power - 1):
             term = term * gap
@@ -172,41 +198,28 @@ def rolling_moment(x: Floats, window: int, power: int) -> Floats:
 
 
 def rolling_std(x: Floats, window: int) -> Floats:
-    """Sample standard deviation (divisor window - 1) of the last ``window`` rows, in two passes."""
+    """Sample standard deviation (divisor window - 1) of the last ``window`` rows."""
     return np.sqrt(rolling_moment(x, window, 2) * (window / (window - 1)))
 
 
 def rolling_rank(x: Floats, window: int) -> Floats:
     """Share of the last ``window`` rows at or below the current one, in (0, 1]."""
     now = lag_view(x, 0, window)
-    count = np.zeros_like(now)
-    for lag in range(window):
-        past = lag_view(x, lag, window)
-        count = count + np.where(np.isnan(past), np.nan, past <= now)
-    return padded(count / window, window, x.shape[0])
+    at_or_below = (np.where(np.isnan(past - now), np.nan, past <= now) for past in lags_of(x, window))
+    return padded(fold(at_or_below, np.add) / window, window, x.shape[0])
 
 
-def weighted_sum(lags: Iterator[Floats], weights: Sequence[float]) -> Floats:
-    """Sum of weights[k] × the k-th array of ``lags``."""
-    total = weights[0] * next(lags)
-    for weight in weights[1:]:
-        total = total + weight * next(lags)
-    return total
+def ema_weights(span: float, window: int) -> list[float]:
+    """Weights of an exponential mean of ``span`` cut off after ``window`` rows, newest first, adding to 1.
 
-
-def ema_weights(span: int, window: int) -> list[float]:
-    """Weights of an exponential mean of ``span`` cut off after ``window`` rows, newest first, adding to 1."""
+    Wilder's mean of ``period`` rows is the exponential mean of span 2 * period - 1.
+    """
     decay = 1.0 - 2.0 / (span + 1.0)
     weights = [1.0]
     for _ in range(window - 1):
         weights.append(weights[-1] * decay)
     total = sum(weights)
     return [weight / total for weight in weights]
-
-
-def wilder_weights(period: int, window: int) -> list[float]:
-    """Weights of Wilder's mean (decay 1 - 1/period) cut off after ``window`` rows, newest first, adding to 1."""
-    return ema_weights(2 * period - 1, window)
 
 
 # --- rolling statistics of two series -----------------------------------------------------------------------------------
@@ -217,8 +230,8 @@ def rolling_moments_of_two(y: Floats, x: Floats, window: int) -> tuple[Floats, F
 
     ``y`` is (n, n_symbols); ``x`` is (n, 1) or (n, n_symbols). Each result has (n - window + 1, n_symbols or 1) rows.
     """
-    mean_y = _fold(y, window, np.add) / window
-    mean_x = _fold(x, window, np.add) / window
+    mean_y = fold(lags_of(y, window), np.add) / window
+    mean_x = fold(lags_of(x, window), np.add) / window
     var_y, var_x, covariance = np.zeros_like(mean_y), np.zeros_like(mean_x), np.zeros_like(mean_y)
     for lag in range(window):
         gap_y = lag_view(y, lag, window) - mean_y
@@ -247,16 +260,15 @@ def residual_score(y: Floats, x: Floats, window: int, far: int, near: int) -> Fl
 
     Shapes as `rolling_moments_of_two`; NaN where the residuals do not vary.
     """
-    mean_y = _fold(y, window, np.add) / window
-    mean_x = _fold(x, window, np.add) / window
+    mean_y = fold(lags_of(y, window), np.add) / window
+    mean_x = fold(lags_of(x, window), np.add) / window
     _, var_x, covariance = rolling_moments_of_two(y, x, window)
     beta = covariance / positive(var_x)
-    residuals = [lag_view(y, lag, window) - mean_y - beta * (lag_view(x, lag, window) - mean_x) for lag in range(near, far)]
-    centre = residuals[0]
-    for residual in residuals[1:]:
-        centre = centre + residual
-    centre = centre / len(residuals)
-    variance = np.zeros_like(centre)
-    for residual in residuals:
-        variance = variance + (residual - centre) * (residual - centre)
-    return padded(centre / np.sqrt(positive(variance / (len(residuals) - 1))), window, y.shape[0])
+
+    def residuals() -> Iterator[Floats]:  # twice computed, never stored: 231 arrays of a big universe do not fit in memory
+        for lag in range(near, far):
+            yield lag_view(y, lag, window) - mean_y - beta * (lag_view(x, lag, window) - mean_x)
+
+    centre = fold(residuals(), np.add) / (far - near)
+    variance = fold(((residual - centre) * (residual - centre) for residual in residuals()), np.add) / (far - near - 1)
+    return padded(centre / np.sqrt(positive(variance)), window, y.shape[0])

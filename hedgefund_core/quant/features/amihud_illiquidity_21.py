@@ -1,0 +1,35 @@
+"""Mean absolute return per million dollars traded over 21 sessions; higher = less liquid.
+
+Needs dollars that were traded (no volume in a session makes the value NaN), so total-return prices are refused.
+
+Reference: Amihud (2002).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hedgefund_core.quant.bars import Floats, Panel
+from hedgefund_core.quant.features import kernels
+from hedgefund_core.quant.features.feature import TRADED_PRICE_KINDS, Feature, Params
+
+
+def _warm_up(params: Params) -> int:
+    return int(params["window"]) + 1
+
+
+def _values(panel: Panel, params: Params) -> Floats:
+    dollars = kernels.positive(panel.close) * kernels.positive(panel.field("volume"))
+    return kernels.rolling_mean(np.abs(kernels.returns_of(panel)) / (dollars / 1e6), int(params["window"]))
+
+
+FEATURE = Feature(
+    name="amihud_illiquidity_21",
+    description="Mean absolute return per million dollars traded over 21 sessions; higher = less liquid.",
+    reference="Amihud (2002)",
+    inputs=("close", "volume"),
+    params={"window": 21},
+    warm_up=_warm_up,
+    kernel=_values,
+    price_kinds=TRADED_PRICE_KINDS,
+)

@@ -1,0 +1,33 @@
+"""Skewness of daily returns over 63 sessions; higher = more lottery-like.
+
+Reference: Amaya, Christoffersen, Jacobs and Vasquez (2015).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hedgefund_core.quant.bars import Floats, Panel
+from hedgefund_core.quant.features import kernels
+from hedgefund_core.quant.features.feature import Feature, Params
+
+
+def _warm_up(params: Params) -> int:
+    return int(params["window"]) + 1
+
+
+def _values(panel: Panel, params: Params) -> Floats:
+    returns, window = kernels.returns_of(panel), int(params["window"])
+    variance = kernels.positive(kernels.rolling_moment(returns, window, 2))
+    return kernels.rolling_moment(returns, window, 3) / (variance * np.sqrt(variance))
+
+
+FEATURE = Feature(
+    name="skewness_63",
+    description="Skewness of daily returns over 63 sessions; higher = more lottery-like.",
+    reference="Amaya, Christoffersen, Jacobs and Vasquez (2015)",
+    inputs=("close",),
+    params={"window": 63},
+    warm_up=_warm_up,
+    kernel=_values,
+)

@@ -1,0 +1,29 @@
+"""Sample standard deviation of daily returns over 63 sessions, per session; higher = riskier.
+
+Reference: Ang, Hodrick, Xing and Zhang (2006).
+"""
+
+from __future__ import annotations
+
+from hedgefund_core.quant.bars import Floats, Panel
+from hedgefund_core.quant.features import kernels
+from hedgefund_core.quant.features.feature import Feature, Params
+
+
+def _warm_up(params: Params) -> int:
+    return int(params["window"]) + 1
+
+
+def _values(panel: Panel, params: Params) -> Floats:
+    return kernels.rolling_std(kernels.returns_of(panel), int(params["window"]))
+
+
+FEATURE = Feature(
+    name="volatility_63",
+    description="Sample standard deviation of daily returns over 63 sessions, per session; higher = riskier.",
+    reference="Ang, Hodrick, Xing and Zhang (2006)",
+    inputs=("close",),
+    params={"window": 63},
+    warm_up=_warm_up,
+    kernel=_values,
+)

@@ -1,0 +1,32 @@
+"""Volume less its mean over 21 sessions, in standard deviations; higher = unusual attention.
+
+Share volumes before a split are counted in the shares of the session itself.
+
+Reference: Gervais, Kaniel and Mingelgrin (2001).
+"""
+
+from __future__ import annotations
+
+from hedgefund_core.quant.bars import Floats, Panel
+from hedgefund_core.quant.features import kernels
+from hedgefund_core.quant.features.feature import Feature, Params
+
+
+def _warm_up(params: Params) -> int:
+    return int(params["window"])
+
+
+def _values(panel: Panel, params: Params) -> Floats:
+    window = int(params["window"])
+    return kernels.padded(kernels.z_score(kernels.volume_lags(panel, window)), window, panel.shape[0])
+
+
+FEATURE = Feature(
+    name="volume_z_21",
+    description="Volume less its mean over 21 sessions, in standard deviations; higher = unusual attention.",
+    reference="Gervais, Kaniel and Mingelgrin (2001)",
+    inputs=("volume",),
+    params={"window": 21},
+    warm_up=_warm_up,
+    kernel=_values,
+)
