@@ -86,6 +86,21 @@ class BarsClosed(Event, tag="bars_closed", frozen=True, kw_only=True):
     benchmark: float | None = None
 
 
+class HistoryLoaded(Event, tag="history_loaded", frozen=True, kw_only=True):
+    """Bars before the first traded session (or before a model with a longer warm-up), oldest first, in instrument order."""
+
+    data_version: str
+    sessions: tuple[str, ...]
+    close: tuple[Row, ...]
+    open: tuple[Row, ...] | None = None
+    high: tuple[Row, ...] | None = None
+    low: tuple[Row, ...] | None = None
+    volume: tuple[Row, ...] | None = None
+    dividends: tuple[Row, ...] | None = None
+    split_ratios: tuple[Row, ...] | None = None
+    benchmark: Row | None = None
+
+
 class DecisionDue(Event, tag="decision_due", frozen=True, kw_only=True):
     """The schedule (or a person's target file) asks for a decision for ``for_session``."""
 
@@ -342,6 +357,7 @@ Input = (
     | ConfigurationLoaded
     | ModelLoaded
     | SessionBegan
+    | HistoryLoaded
     | BarsClosed
     | DecisionDue
     | OrderAccepted
@@ -376,7 +392,7 @@ BrokerNews = OrderAccepted | OrderFilled | OrderRejected | OrderCanceled | Order
 INPUT_KINDS: frozenset[str] = frozenset(
     str(kind.__struct_config__.tag)
     for kind in (
-        AccountOpened, ConfigurationLoaded, ModelLoaded, SessionBegan, BarsClosed, DecisionDue, OrderAccepted, OrderFilled,
+        AccountOpened, ConfigurationLoaded, ModelLoaded, SessionBegan, HistoryLoaded, BarsClosed, DecisionDue, OrderAccepted, OrderFilled,
         OrderRejected, OrderCanceled, OrderExpired, CashPosted, SplitProcessed, OrderOutcomeUnknown, OrderAbsent,
         BrokerReported, HaltRequested, ResumeRequested, StandInResumed,
     )
