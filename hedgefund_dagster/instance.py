@@ -34,7 +34,7 @@ class EmbeddedStorage(DagsterSqliteStorage):
         return {}
 
     @classmethod
-    def from_config_value(cls, inst_data: ConfigurableClassData, config_value: Settings) -> Self:  # type: ignore[override]  # noqa: ARG003
+    def from_config_value(cls, inst_data: ConfigurableClassData, config_value: Settings) -> Self:  # noqa: ARG003 - Dagster calls it by this name
         """Called by Dagster when it loads the instance."""
         return cls.from_local(state_folder(), inst_data=inst_data)
 
@@ -48,7 +48,7 @@ class EmbeddedArtifacts(LocalArtifactStorage):
         return {}
 
     @classmethod
-    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Settings) -> Self:  # type: ignore[override]  # noqa: ARG003
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Settings) -> Self:  # noqa: ARG003 - Dagster calls it by this name
         """Called by Dagster when it loads the instance."""
         return cls(state_folder(), inst_data=inst_data)
 
@@ -62,6 +62,6 @@ class EmbeddedLogs(LocalComputeLogManager):
         return {}
 
     @classmethod
-    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Settings) -> Self:  # noqa: ARG003
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Settings) -> Self:  # noqa: ARG003 - Dagster calls it by this name
         """Called by Dagster when it loads the instance."""
         return cls(str(Path(state_folder()) / "logs"), inst_data=inst_data)
