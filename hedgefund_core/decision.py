@@ -1,0 +1,382 @@
+"""The decision kernel: inputs in, target weights, orders and verdicts out. Pure, and the same in backtest, replay and live.
+
+float64 up to the target weights (scores quantized to 1e-9, weights to 1e-6 half-even); from there Decimal. The risk
+rules read float views of the Decimals. Orders from people, target files and the flatten command enter at the intents
+and meet the same rules.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from hedgefund_core.bundle import Bundle
+from hedgefund_core.identifiers import client_order_id, decision_id
+from hedgefund_core.quant.portfolio import OPTIMIZERS
+from hedgefund_core.quant.portfolio.scaling import Scaling, betas, scale_weights
+from hedgefund_core.quant.signals import quantize_scores, signal_statistics
+from hedgefund_core.risk.engine import Judged, judge
+from hedgefund_core.risk.limits import Limits, Mandate, collar_width, drawdown_multiplier
+from hedgefund_core.risk.rule import OrderBatch, RiskContext
+from hedgefund_core.trading.events import DecisionMade, Judgement, RuleVerdict, Scaler
+from hedgefund_core.trading.instrument import SIX_PLACES, ZERO, Instrument, to_price
+from hedgefund_core.trading.order import Leg, Order, OrderStatus, OrderType, Purpose, TimeInForce
+from hedgefund_core.trading.rebalance import Intent, NoTradeBand, intents_toward, rebalance
+from hedgefund_core.trading.state import Ladder
+
+Floats = NDArray[np.float64]
+MIN_RETURNS = 20
+"""Fewer returns than this give no standard deviation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionInputs:
+    """All that a decision may know. ``n`` instruments, ``k`` features, ``T`` sessions of returns.
+
+    Attributes
+    ----------
+    features : float64 (n, k) in the bundle's column order; mask : bool (n,), whether an instrument may be scored.
+    returns : float64 (T, n), simple daily returns adjusted for splits, oldest first; market : float64 (T,).
+    prices : last good close of each instrument, None = never traded yet; bar_ages : sessions since that close.
+    adv : float64 (n,), average daily volume of 20 sessions in shares, NaN where the source has no volume.
+    positions : signed shares held; working : orders that may still trade; sent : client order ids that have gone out.
+    target_weights : weights given from outside (NaN = leave alone) instead of the model's.
+    """
+
+    account: str
+    book: str
+    session: str
+    for_session: str
+    decided_at: datetime
+    time_in_force: TimeInForce
+    purpose: Purpose
+    instruments: tuple[Instrument, ...]
+    features: Floats
+    mask: NDArray[np.bool_]
+    returns: Floats
+    market: Floats
+    prices: tuple[Decimal | None, ...]
+    bar_ages: Floats
+    adv: Floats
+    equity: Decimal
+    cash: Decimal
+    positions: Mapping[str, Decimal]
+    working: tuple[Order, ...]
+    sent: frozenset[str]
+    frozen_instruments: frozenset[str]
+    ladder: Ladder
+    drawdown: float
+    sessions_per_year: float
+    waived: frozenset[str] = frozenset()
+    target_weights: Floats | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What was decided. ``allowed`` and ``denied`` hold every order; ``record`` is the journal's frame of it."""
+
+    decision_id: str
+    scores: Floats
+    target_weights: dict[str, Decimal]
+    scalings: tuple[Scaling, ...]
+    allowed: tuple[Order, ...]
+    denied: tuple[Order, ...]
+    record: DecisionMade
+
+    @property
+    def digest(self) -> str:
+        """Hash over inputs and result."""
+        return self.record.digest
+
+
+def decide(inputs: DecisionInputs, bundle: Bundle | None, limits: Mandate) -> Decision:
+    """Score, weigh, scale, size and judge.
+
+    Parameters
+    ----------
+    inputs : everything known at ``decided_at``.
+    bundle : the model; None where target weights are given or everything is to be closed.
+    limits : the mandate with its limits.
+
+    Returns
+    -------
+    Decision with every order either allowed or denied; nothing is resized to fit a rule.
+    """
+    scores = _scores(inputs, bundle)
+    raw = _raw_weights(inputs, scores, limits)
+    weights, scalings = _scale(inputs, raw, limits)
+    targets = _as_decimals(inputs.instruments, weights)
+    intents = _intents(inputs, targets, limits)
+    orders = _orders(inputs, intents, limits)
+    judged = judge(_batch(inputs, orders), _context(inputs, orders, scores, bundle, limits), limits, inputs.waived)
+    judgements = _judgements(orders, judged)
+    verdicts = zip(orders, judgements, strict=True)
+    final = tuple(order if verdict.allowed else _denied(order, verdict) for order, verdict in verdicts)
+    record = _record(inputs, bundle, scores, targets, scalings, judgements)
+    return Decision(
+        decision_id=record.decision_id,
+        scores=scores,
+        target_weights=targets,
+        scalings=scalings,
+        allowed=tuple(order for order in final if order.is_working),
+        denied=tuple(order for order in final if not order.is_working),
+        record=record,
+    )
+
+
+# ---- scores and weights (float64) ---------------------------------------------------------------------------------
+
+
+def _scores(inputs: DecisionInputs, bundle: Bundle | None) -> Floats:
+    if bundle is None or inputs.purpose is not Purpose.MODEL:
+        return np.full(len(inputs.instruments), np.nan)
+    scores: Floats = quantize_scores(bundle.model.score(inputs.features, inputs.mask))
+    return scores
+
+
+def _raw_weights(inputs: DecisionInputs, scores: Floats, mandate: Mandate) -> Floats:
+    """Weights at full gross: from outside, zero to flatten, else by the mandate's construction from scores."""
+    if inputs.purpose is Purpose.FLATTEN:
+        return np.zeros(len(inputs.instruments))
+    if inputs.target_weights is not None:
+        return inputs.target_weights
+    optimizer = OPTIMIZERS["rank_long_only" if mandate.long_only else "rank_neutral"]
+    window = inputs.returns[-mandate.beta_window :]
+    volatilities = daily_sigmas(inputs.returns, mandate) * np.sqrt(inputs.sessions_per_year)
+    weights: Floats = optimizer(scores, betas(window, inputs.market[-mandate.beta_window :]), volatilities, mandate.limits.max_gross)
+    return weights
+
+
+def _scale(inputs: DecisionInputs, raw: Floats, mandate: Mandate) -> tuple[Floats, tuple[Scaling, ...]]:
+    return scale_weights(
+        raw,
+        inputs.returns[-mandate.volatility_window :],
+        betas(inputs.returns[-mandate.beta_window :], inputs.market[-mandate.beta_window :]),
+        target_volatility=mandate.target_volatility,
+        decay=mandate.volatility_decay,
+        sessions_per_year=inputs.sessions_per_year,
+        max_beta=mandate.max_beta,
+        drawdown_scale=drawdown_multiplier(inputs.drawdown, mandate.limits),
+        max_gross=mandate.limits.max_gross,
+        max_net=mandate.limits.max_net,
+        max_position=mandate.limits.max_position_weight,
+    )
+
+
+def daily_sigmas(returns: Floats, mandate: Mandate) -> Floats:
+    """Standard deviation of each instrument's daily returns over the mandate's volatility window: (n,), NaN under 20 values."""
+    window = returns[-mandate.volatility_window :]
+    known = ~np.isnan(window)
+    count = known.sum(axis=0)
+    filled = np.where(known, window, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = filled.sum(axis=0) / count
+        variance = (np.where(known, window - mean, 0.0) ** 2).sum(axis=0) / (count - 1)
+    return np.where(count >= MIN_RETURNS, np.sqrt(np.maximum(variance, 0.0)), np.nan)
+
+
+
+# ---- the border: weights become Decimals, intents become orders -------------------------------------------------------
+
+
+def _as_decimals(instruments: Sequence[Instrument], weights: Floats) -> dict[str, Decimal]:
+    return {
+        instrument.instrument_id: Decimal(float(weight)).quantize(SIX_PLACES)
+        for instrument, weight in zip(instruments, weights, strict=True)
+        if np.isfinite(weight)
+    }
+
+
+def _prices(inputs: DecisionInputs) -> dict[str, Decimal]:
+    pairs = zip(inputs.instruments, inputs.prices, strict=True)
+    return {instrument.instrument_id: price for instrument, price in pairs if price is not None}
+
+
+def _intents(inputs: DecisionInputs, targets: Mapping[str, Decimal], mandate: Mandate) -> list[Intent]:
+    prices = _prices(inputs)
+    if inputs.purpose is Purpose.FLATTEN:
+        found = [
+            intent
+            for instrument in inputs.instruments
+            if instrument.instrument_id in prices
+            for intent in intents_toward(
+                instrument, inputs.positions.get(instrument.instrument_id, ZERO), ZERO, prices[instrument.instrument_id]
+            )
+        ]
+        return sorted(found, key=lambda intent: intent.instrument.instrument_id)
+    rules = mandate.rebalancing
+    band = NoTradeBand(minimum_change=rules.minimum_change, relative_change=rules.relative_change)
+    return rebalance(inputs.instruments, targets, inputs.positions, prices, inputs.equity, band)
+
+
+def _orders(inputs: DecisionInputs, intents: Sequence[Intent], mandate: Mandate) -> list[Order]:
+    """Intents with identity and price. Auction orders carry the collar's edge as their limit: no fill beyond what was judged."""
+    decision = _decision_id(inputs)
+    keys = [instrument.instrument_id for instrument in inputs.instruments]
+    sigmas = dict(zip(keys, daily_sigmas(inputs.returns, mandate).tolist(), strict=True))
+    orders = []
+    for intent in intents:
+        key = intent.instrument.instrument_id
+        order_id = client_order_id(
+            account=inputs.account, book=inputs.book, session=inputs.for_session, decision=decision, instrument_id=key, leg=intent.leg
+        )
+        width = auction_collar(float(intent.price), sigmas[key], mandate.limits)
+        orders.append(
+            Order(
+                client_order_id=order_id,
+                decision_id=decision,
+                instrument_id=key,
+                symbol=intent.instrument.symbol,
+                side=intent.side,
+                quantity=intent.quantity,
+                order_type=OrderType.LIMIT,
+                limit_price=to_price(float(intent.price) * (1.0 + intent.side.sign * width)),
+                time_in_force=inputs.time_in_force,
+                leg=intent.leg,
+                purpose=inputs.purpose,
+                session=inputs.for_session,
+                reference_price=intent.price,
+                submitted_at=inputs.decided_at,
+            )
+        )
+    return orders
+
+
+def auction_collar(price: float, daily_sigma: float, limits: Limits) -> float:
+    """Half-width of an auction order's collar: the wider of the table and eight daily standard deviations."""
+    table = collar_width(price, limits)
+    return table if np.isnan(daily_sigma) else max(table, limits.collar_daily_sigmas * daily_sigma)
+
+
+def _decision_id(inputs: DecisionInputs) -> str:
+    return decision_id(account=inputs.account, book=inputs.book, session=inputs.session, kind=inputs.purpose.value)
+
+
+# ---- the border again: Decimals become numpy columns for the rules, verdicts become records ------------------------------
+
+
+def _batch(inputs: DecisionInputs, orders: Sequence[Order]) -> OrderBatch:
+    column = {instrument.instrument_id: index for index, instrument in enumerate(inputs.instruments)}
+    lots = {instrument.instrument_id: float(instrument.lot) for instrument in inputs.instruments}
+    return OrderBatch(
+        instrument=np.array([column.get(order.instrument_id, -1) for order in orders], dtype=np.int64),
+        sign=np.array([order.side.sign for order in orders], dtype=np.float64),
+        quantity=np.array([float(order.quantity) for order in orders], dtype=np.float64),
+        price=np.array([float(order.reference_price) for order in orders], dtype=np.float64),
+        limit_price=np.array([np.nan if order.limit_price is None else float(order.limit_price) for order in orders], dtype=np.float64),
+        reduction=np.array([order.leg is Leg.CLOSE for order in orders], dtype=np.bool_),
+        auction=np.array([order.time_in_force is not TimeInForce.DAY for order in orders], dtype=np.bool_),
+        duplicate=np.array([order.client_order_id in inputs.sent for order in orders], dtype=np.bool_),
+        lot=np.array([lots.get(order.instrument_id, np.nan) for order in orders], dtype=np.float64),
+    )
+
+
+def _context(inputs: DecisionInputs, orders: Sequence[Order], scores: Floats, bundle: Bundle | None, mandate: Mandate) -> RiskContext:
+    keys = [instrument.instrument_id for instrument in inputs.instruments]
+    scored = bundle is not None and inputs.purpose is Purpose.MODEL
+    signal = signal_statistics(scores, inputs.mask) if scored else None
+    equity = float(inputs.equity)
+    turnover = sum(float(order.quantity * order.reference_price) for order in orders) / equity if equity > 0 else np.nan
+    return RiskContext(
+        equity=equity,
+        cash=float(inputs.cash),
+        quantity=np.array([float(inputs.positions.get(key, ZERO)) for key in keys]),
+        working_buy=_working(inputs, keys, 1),
+        working_sell=_working(inputs, keys, -1),
+        working_orders=np.array([sum(order.instrument_id == key for order in inputs.working) for key in keys], dtype=np.int64),
+        price=np.array([np.nan if price is None else float(price) for price in inputs.prices]),
+        bar_age=inputs.bar_ages,
+        daily_sigma=daily_sigmas(inputs.returns, mandate),
+        adv=inputs.adv,
+        frozen=np.array([key in inputs.frozen_instruments for key in keys], dtype=np.bool_),
+        admits_entries=inputs.ladder.admits_entries,
+        model_age_days=float(bundle.manifest.age_days(inputs.decided_at.date())) if scored and bundle else np.nan,
+        model_expires_days=float(bundle.manifest.expires_after_days) if scored and bundle else np.nan,
+        signal_coverage=np.nan if signal is None else signal.coverage,
+        signal_dispersion=np.nan if signal is None else signal.dispersion,
+        signal_same_sign=np.nan if signal is None else signal.same_sign,
+        batch_turnover=turnover,
+        session_open=inputs.for_session > inputs.session,
+    )
+
+
+def _working(inputs: DecisionInputs, keys: Sequence[str], sign: int) -> Floats:
+    total = dict.fromkeys(keys, ZERO)
+    for order in inputs.working:
+        if order.side.sign == sign and order.instrument_id in total:
+            total[order.instrument_id] += order.remaining
+    return np.array([float(total[key]) for key in keys])
+
+
+def _judgements(orders: Sequence[Order], judged: Judged) -> tuple[Judgement, ...]:
+    """The engine's arrays as one record an order; absent measures are null."""
+    found = []
+    for row, order in enumerate(orders):
+        verdicts = tuple(
+            RuleVerdict(
+                rule=result.rule,
+                verdict=str(result.verdict[row]),
+                measured=_finite(result.measured[row]),
+                limit=_finite(result.limit[row]),
+                reason=result.reason if result.verdict[row] == "deny" else "",
+            )
+            for result in judged.results
+        )
+        found.append(Judgement(client_order_id=order.client_order_id, allowed=bool(judged.allowed[row]), verdicts=verdicts))
+    return tuple(found)
+
+
+def _denied(order: Order, judgement: Judgement) -> Order:
+    first = next(verdict for verdict in judgement.verdicts if verdict.verdict == "deny")
+    return msgspec.structs.replace(order, status=OrderStatus.DENIED, denied_by=first.rule, reason=first.reason)
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _record(
+    inputs: DecisionInputs,
+    bundle: Bundle | None,
+    scores: Floats,
+    targets: Mapping[str, Decimal],
+    scalings: Sequence[Scaling],
+    judgements: tuple[Judgement, ...],
+) -> DecisionMade:
+    record = DecisionMade(
+        ts=inputs.decided_at,
+        decision_id=_decision_id(inputs),
+        session=inputs.session,
+        for_session=inputs.for_session,
+        model_digest="" if bundle is None else bundle.digest,
+        instruments=tuple(instrument.instrument_id for instrument in inputs.instruments),
+        scores=tuple(_finite(score) for score in scores),
+        target_weights=tuple(targets.get(instrument.instrument_id) for instrument in inputs.instruments),
+        scalers=tuple(Scaler(name=s.name, measured=_finite(s.measured), limit=s.limit, scale=s.scale) for s in scalings),
+        judgements=judgements,
+        inputs_digest=inputs_digest(inputs),
+        digest="",
+    )
+    return msgspec.structs.replace(record, digest=hashlib.sha256(msgspec.json.encode(record)).hexdigest())
+
+
+def inputs_digest(inputs: DecisionInputs) -> str:
+    """sha256 over everything the decision knew, arrays by their bytes: one changed bar changes it."""
+    digest = hashlib.sha256()
+    for name in ("features", "mask", "returns", "market", "bar_ages", "adv", "target_weights"):
+        values = getattr(inputs, name)
+        digest.update(name.encode() + b"=" + (b"none" if values is None else np.ascontiguousarray(values).tobytes()) + b"\n")
+    facts = (
+        inputs.account, inputs.book, inputs.session, inputs.for_session, inputs.decided_at, inputs.time_in_force, inputs.purpose,
+        inputs.instruments, inputs.prices, inputs.equity, inputs.cash, sorted(inputs.positions.items()), inputs.working,
+        sorted(inputs.sent), sorted(inputs.frozen_instruments), inputs.ladder, inputs.drawdown, sorted(inputs.waived),
+    )  # fmt: skip
+    digest.update(msgspec.json.encode(facts))
+    return digest.hexdigest()
