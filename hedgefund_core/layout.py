@@ -4,7 +4,7 @@ from __future__ import annotations
 
 RAW = "raw"
 BARS = "processed/bars"
-"""Hive-partitioned by source and year: ``processed/bars/source=<s>/year=<y>/<write>.parquet``."""
+"""Hive-partitioned by source and partition (a year or a day): ``processed/bars/source=<s>/partition=<p>/<write>.parquet``."""
 CORPORATE_ACTIONS = "processed/corporate_actions"
 FEATURES = "processed/features"
 LABELS = "processed/labels"
@@ -32,6 +32,16 @@ def raw_folder(source: str, dataset: str) -> str:
 def bars_partition(source: str, partition: str) -> str:
     """Folder of one partition of the bar table."""
     return f"{BARS}/source={source}/partition={partition}"
+
+
+def table_file(table: str, source: str) -> str:
+    """A table of a source that each write replaces (validated bars, corporate actions, features, labels)."""
+    return f"processed/{table}/source={source}/{table}.parquet"
+
+
+def feature_arrays(source: str) -> str:
+    """Date-major arrays of the features and labels of a source: what training reads."""
+    return f"{FEATURES}/source={source}/features.npz"
 
 
 def panel_file(source: str) -> str:

@@ -1,1 +1,1 @@
-"""Shell 1, batch: ingest, validate, compute features, train, backtest, gate and promote, as Dagster assets."""
+"""Shell 1: batch. Dagster assets from sources to promoted models; it meets the executor in files only."""

@@ -1,0 +1,166 @@
+"""Configuration without I/O: a parsed YAML file and environment variables in, a checked value and its origins out.
+
+A misspelt key is an error that names file and key and suggests the nearest valid one: a key silently ignored is a
+limit silently lost. Overrides are spelt ``HEDGEFUND_<FILE>__<KEY>__<SUB>=value``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import typing
+from collections.abc import Mapping
+from typing import TypeVar
+
+import msgspec
+
+from hedgefund_core.errors import ConfigError
+
+T = TypeVar("T")
+Tree = dict[str, object]
+
+DEFAULT = "default"
+_PREFIX = "HEDGEFUND_"
+_UNKNOWN = re.compile(r"unknown field `(?P<key>[^`]+)`")
+_MISSING = re.compile(r"missing required field `(?P<key>[^`]+)`")
+_PLACE = re.compile(r" - at `\$\.?(?P<path>[^`]*)`")
+
+
+class FilesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The user's own data (source ``files``). Only the folder has no default; what is assumed is printed."""
+
+    folder: str = ""
+    calendar: str = "observed"
+    timezone: str = "America/New_York"
+    currency: str = "USD"
+    price_kind: typing.Literal["raw", "split_adjusted", "total_return"] = "split_adjusted"
+    benchmark: str = "equal_weight"
+    tick: float | None = None
+    sessions_per_year: float | None = None
+
+
+class SourcesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``config/sources.yaml``: settings of the sources that have any."""
+
+    files: FilesSettings = FilesSettings()
+    research_start: dict[str, str] = {}
+
+
+class UniverseSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``config/universe.yaml``: which source, and which of its symbols (none named = all)."""
+
+    source: str = "bundled_sp500"
+    symbols: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
+def resolve(file_name: str, content: Mapping[str, object], env: Mapping[str, str], target: type[T]) -> tuple[T, dict[str, str]]:
+    """Merge a parsed YAML file with environment overrides and convert it.
+
+    Parameters
+    ----------
+    file_name : name shown in errors, e.g. ``config/risk.yaml``; its stem names the environment variables.
+    content : the parsed file.
+    env : environment variables (others than this file's are ignored).
+    target : msgspec Struct that forbids unknown fields.
+
+    Returns
+    -------
+    The value, and for each dotted key that was set the file name or the variable it came from.
+
+    Raises
+    ------
+    ConfigError
+        Unknown, missing or ill-typed key: names the file (or variable), the key and the nearest valid key.
+    """
+    tree: Tree = _copy(content)
+    origins = dict.fromkeys(_leaves(tree), file_name)
+    stem = file_name.rsplit("/", 1)[-1].split(".")[0]
+    prefix = f"{_PREFIX}{stem.upper()}__"
+    for name in sorted(env):
+        if name.startswith(prefix):
+            path = name.removeprefix(prefix).lower().split("__")
+            _put(tree, path, env[name], name)
+            origins = {key: origin for key, origin in origins.items() if not key.startswith(".".join(path) + ".")}
+            origins[".".join(path)] = name
+    try:
+        value = msgspec.convert(tree, target, strict=False)
+    except msgspec.ValidationError as error:
+        raise _explained(error, file_name, origins, target) from error
+    for key in _leaves(_copy(msgspec.to_builtins(value))):
+        origins.setdefault(key, DEFAULT)
+    return value, origins
+
+
+def _copy(content: Mapping[str, object]) -> Tree:
+    return {str(key): _copy(value) if isinstance(value, Mapping) else value for key, value in content.items()}
+
+
+def _leaves(tree: Tree, above: str = "") -> list[str]:
+    """Dotted keys of a tree's leaves."""
+    keys: list[str] = []
+    for key, value in tree.items():
+        dotted = f"{above}{key}"
+        keys.extend(_leaves(typing.cast("Tree", value), f"{dotted}.") if isinstance(value, dict) and value else [dotted])
+    return keys
+
+
+def _put(tree: Tree, path: list[str], text: str, variable: str) -> None:
+    """Set one override; JSON text (a list, an object, null) is decoded, anything else stays text for the conversion."""
+    for key in path[:-1]:
+        below = tree.get(key)
+        if below is None:
+            below = tree[key] = {}
+        if not isinstance(below, dict):
+            message = f"{variable}: {key!r} is not a section"
+            raise ConfigError(message, mend="compare the variable's name with the keys of the file")
+        tree = typing.cast("Tree", below)
+    tree[path[-1]] = _decoded(text, variable)
+
+
+def _decoded(text: str, variable: str) -> object:
+    if text == "null":
+        return None
+    if not text.startswith(("[", "{")):
+        return text
+    try:
+        return typing.cast("object", msgspec.json.decode(text))
+    except msgspec.DecodeError as error:
+        message = f"{variable}: not readable as JSON: {error}"
+        raise ConfigError(message, mend='write a list as ["A", "B"]') from error
+
+
+def _explained(error: msgspec.ValidationError, file_name: str, origins: Mapping[str, str], target: type) -> ConfigError:
+    """msgspec's words as an error that names file, key, and the nearest valid key."""
+    text = str(error)
+    place = _PLACE.search(text)
+    path = place["path"] if place else ""
+    unknown, missing = _UNKNOWN.search(text), _MISSING.search(text)
+    key = ".".join(part for part in (path, (unknown or missing or {"key": ""})["key"]) if part)
+    origin = next((name for dotted, name in origins.items() if dotted == key or dotted.startswith(f"{key}.")), file_name)
+    if unknown is None:
+        what = "is missing" if missing else _PLACE.sub("", text)
+        return ConfigError(f"{origin}: {key or 'the file'}: {what}", mend=f"correct {key or 'it'} in {origin}")
+    valid = _valid_keys(target, path)
+    near = difflib.get_close_matches(unknown["key"], valid, n=1, cutoff=0.0)
+    hint = f"did you mean {near[0]!r}?" if near else "remove it"
+    return ConfigError(f"{origin}: unknown key {key!r}; {hint}", mend=f"rename or remove {key!r} in {origin}; valid: {', '.join(valid)}")
+
+
+def _valid_keys(target: type, path: str) -> list[str]:
+    """Keys of the struct at a place of msgspec's path notation (``a.b[...].c``)."""
+    current: object = target
+    for step in re.findall(r"[^.\[\]]+|\[[^\]]*\]", path):
+        if step.startswith("[") or step == "...":
+            arguments = [a for a in typing.get_args(_plain(current)) if a is not Ellipsis]
+            current = arguments[-1] if arguments else current
+        else:
+            current = typing.get_type_hints(_plain(current)).get(step, current)
+    found = _plain(current)
+    return sorted(found.__struct_fields__) if isinstance(found, type) and issubclass(found, msgspec.Struct) else []
+
+
+def _plain(kind: object) -> typing.Any:  # noqa: ANN401 - a type expression has no narrower type
+    """The struct or container inside an optional type."""
+    options = [a for a in typing.get_args(kind) if a is not type(None)]
+    return options[0] if type(None) in typing.get_args(kind) and len(options) == 1 else kind

@@ -1,0 +1,1 @@
+"""What assets are given: the lake and a clock."""
