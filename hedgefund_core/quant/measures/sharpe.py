@@ -108,7 +108,8 @@ def deflated_sharpe_ratio(returns: Floats, *, trial_sharpes: Floats, effective_t
     Bailey & Lopez de Prado (2014), The deflated Sharpe ratio.
     """
     trials = clean(trial_sharpes, name="Sharpe ratios of the trials", minimum=1)
-    variance = float(trials.var(ddof=1)) if trials.size > 1 else 0.0
+    # The spread of a single trial is unknown: that of a worthless strategy over the same time stands in for it.
+    variance = float(trials.var(ddof=1)) if trials.size > 1 else sessions_per_year / max(int(np.size(returns)), 1)
     hurdle = expected_maximum_sharpe(effective_trials, variance)
     plain = probabilistic_sharpe_ratio(returns, benchmark=hurdle, sessions_per_year=sessions_per_year)
     definition = (
