@@ -39,6 +39,7 @@ class AccountOpened(Event, tag="account_opened", frozen=True, kw_only=True):
     initial_cash: Decimal
     source: str
     price_kind: str
+    sessions_per_year: float = 252.0
 
 
 class ConfigurationLoaded(Event, tag="configuration_loaded", frozen=True, kw_only=True):

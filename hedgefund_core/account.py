@@ -1,0 +1,313 @@
+"""The machine's state, and what can be read from it: marks, exposures, the inputs of a decision. All pure.
+
+A state is never changed in place: every function returns a new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from hedgefund_core.bundle import Bundle
+from hedgefund_core.decision import DecisionInputs
+from hedgefund_core.quant.bars import FIELDS, Panel, PriceKind
+from hedgefund_core.quant.features import latest_features
+from hedgefund_core.quant.features.kernels import returns_of
+from hedgefund_core.quant.portfolio.scaling import betas, book_beta, book_volatility, historical_var, market_returns
+from hedgefund_core.risk.limits import Mandate
+from hedgefund_core.trading.events import AccountMarked, BarsClosed, DecisionDue, HistoryLoaded, Row
+from hedgefund_core.trading.instrument import SIX_PLACES, ZERO, Instrument, to_price
+from hedgefund_core.trading.ledger import Ledger, equity
+from hedgefund_core.trading.order import Order, Purpose, TimeInForce
+from hedgefund_core.trading.state import Ladder, Level
+
+Floats = NDArray[np.float64]
+ADV_SESSIONS = 20
+_GRIDS = (*FIELDS, "dividends", "split_ratios")
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the machine knows. ``orders`` holds the orders of the current and the previous session only."""
+
+    account: str = ""
+    book: str = ""
+    mode: str = ""
+    instruments: tuple[Instrument, ...] = ()
+    source: str = ""
+    price_kind: str = ""
+    mandate: Mandate | None = None
+    configuration_digest: str = ""
+    waived: frozenset[str] = frozenset()
+    bundles: dict[str, Bundle] = {}
+    model_digest: str = ""
+    sessions_per_year: float = 252.0
+    ring: Panel | None = None
+    marks: tuple[Decimal | None, ...] = ()
+    mark_ages: tuple[int, ...] = ()
+    ledger: Ledger = Ledger()
+    orders: dict[str, Order] = {}
+    ladder: Ladder = Ladder()
+    frozen: dict[str, str] = {}
+    session: str = ""
+    broker_seq: int = 0
+    equity: Decimal = ZERO
+    external_flow: Decimal = ZERO
+    high_water_mark: Decimal = ZERO
+    resume_mark: Decimal = ZERO
+    """High-water mark since the last resume: what drawdown limits are measured from."""
+    expected_volatility: float = float("nan")
+    """Ex-ante volatility (a year) of the book at the last mark."""
+    sessions_flat: int = -1
+    """Marks since the first flat one on FLATTENING; -1 while not flat."""
+    stand_ins: int = 0
+    decisions: int = 0
+
+    @property
+    def bundle(self) -> Bundle | None:
+        """The model in use."""
+        return self.bundles.get(self.model_digest)
+
+    @property
+    def working(self) -> tuple[Order, ...]:
+        """Orders that may still trade."""
+        return tuple(order for order in self.orders.values() if order.is_working)
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether nothing is held."""
+        return all(position.quantity == ZERO for position in self.ledger.positions.values())
+
+    @property
+    def drawdown(self) -> float:
+        """Loss from the high-water mark since the last resume, positive."""
+        return float(1 - self.equity / self.resume_mark) if self.resume_mark > ZERO else 0.0
+
+    @property
+    def stand_in_due(self) -> bool:
+        """Whether a replay's stand-in may resume: automatic FLATTENING, flat for the mandate's number of sessions."""
+        waits = self.mandate is not None and self.sessions_flat >= self.mandate.stand_in_sessions
+        return waits and self.ladder.level is Level.FLATTENING and not self.ladder.person
+
+
+def prices_of(state: State) -> dict[str, Decimal]:
+    """Last good price of each instrument that has one."""
+    pairs = zip(state.instruments, state.marks, strict=True)
+    return {instrument.instrument_id: price for instrument, price in pairs if price is not None}
+
+
+def weights_of(state: State) -> Floats:
+    """Positions as signed fractions of equity: float64 (n,)."""
+    prices = prices_of(state)
+    values = [
+        float(state.ledger.quantity(i.instrument_id) * prices[i.instrument_id]) if i.instrument_id in prices else 0.0
+        for i in state.instruments
+    ]
+    return np.array(values) / float(state.equity) if state.equity > ZERO else np.zeros(len(values))
+
+
+# ---- bars -------------------------------------------------------------------------------------------------------------
+
+
+def _grid(rows: tuple[Row, ...] | None) -> Floats | None:
+    return None if rows is None else np.array(rows, dtype=np.float64).reshape(len(rows), -1)
+
+
+def _panel(state: State, sessions: tuple[str, ...], fields: Mapping[str, Floats | None], benchmark: Floats | None) -> Panel:
+    arrays: dict[str, Any] = dict(fields)  # Panel takes each field by name
+    return Panel(
+        sessions=np.array(sessions, dtype="datetime64[D]"),
+        symbols=tuple(instrument.symbol for instrument in state.instruments),
+        price_kind=PriceKind(state.price_kind),
+        benchmark=benchmark,
+        source=state.source,
+        sessions_per_year=state.sessions_per_year,
+        **arrays,
+    )
+
+
+def with_history(state: State, event: HistoryLoaded) -> State:
+    """Replace the ring by the given history; prices of held instruments keep their marks."""
+    fields = {name: _grid(getattr(event, name)) for name in _GRIDS}
+    benchmark = None if event.benchmark is None else np.array(event.benchmark, dtype=np.float64)
+    ring = _panel(state, event.sessions, fields, benchmark)
+    if any(mark is not None for mark in state.marks):
+        return replace(state, ring=ring)
+    return _with_marks(replace(state, ring=ring), [_last_known(ring.close[:, column]) for column in range(len(state.instruments))])
+
+
+def _last_known(column: Floats) -> tuple[float | None, int]:
+    known = np.flatnonzero(np.isfinite(column))
+    return (float(column[known[-1]]), len(column) - 1 - int(known[-1])) if len(known) else (None, len(column))
+
+
+def _with_marks(state: State, last: list[tuple[float | None, int]]) -> State:
+    marks = tuple(None if price is None else to_price(price) for price, _ in last)
+    return replace(state, marks=marks, mark_ages=tuple(age for _, age in last))
+
+
+def with_bars(state: State, event: BarsClosed, keep: int) -> State:
+    """Append a session to the ring and mark every instrument that has a bar; the others keep their last good price."""
+    fields = {name: None if getattr(event, name) is None else _grid((getattr(event, name),)) for name in _GRIDS}
+    benchmark = None if event.benchmark is None else np.array([event.benchmark])
+    row = _panel(state, (event.session,), fields, benchmark)
+    ring = row if state.ring is None else state.ring.extend(row, keep=keep)
+    closes = zip(event.close, state.marks, state.mark_ages, strict=True)
+    fresh = [(mark, age + 1) if close is None else (to_price(close), 0) for close, mark, age in closes]
+    return replace(state, ring=ring, marks=tuple(mark for mark, _ in fresh), mark_ages=tuple(age for _, age in fresh))
+
+
+def rows_kept(state: State) -> int:
+    """Sessions the ring must hold: the model's warm-up and the mandate's windows, one more for the first return."""
+    windows = [ADV_SESSIONS]
+    if state.mandate is not None:
+        windows += [state.mandate.volatility_window, state.mandate.beta_window]
+    if state.bundle is not None:
+        windows.append(state.bundle.manifest.warm_up)
+    return max(windows) + 1
+
+
+def returns_and_market(state: State) -> tuple[Floats, Floats]:
+    """Split-adjusted daily returns (T, n) and the market's (T,), oldest first, from the ring."""
+    n = len(state.instruments)
+    ring = state.ring
+    if ring is None or ring.shape[0] < 2:
+        return np.zeros((0, n)), np.zeros(0)
+    returns = returns_of(ring)[1:]
+    benchmark = None if ring.benchmark is None else ring.benchmark[1:] / ring.benchmark[:-1] - 1.0
+    return returns, market_returns(returns, benchmark)
+
+
+# ---- the mark ---------------------------------------------------------------------------------------------------------
+
+
+def mark(state: State, event: BarsClosed) -> tuple[State, AccountMarked, float]:
+    """Value the account at a close: the new state, its record, and the day's return net of deposits."""
+    value = equity(state.ledger, prices_of(state))
+    flow = state.ledger.external_flow - state.external_flow
+    basis = state.equity + flow
+    day_pnl = value - basis
+    high = max(state.high_water_mark + flow, value)
+    resume = max(state.resume_mark + flow, value)
+    marked = replace(
+        state, equity=value, external_flow=state.ledger.external_flow, high_water_mark=high, resume_mark=resume, session=event.session
+    )
+    record, volatility = _record(marked, event, day_pnl)
+    flat = marked.sessions_flat + 1 if marked.is_flat and marked.ladder.level is Level.FLATTENING else -1
+    day_return = float(day_pnl / basis) if basis > ZERO else 0.0
+    return replace(marked, expected_volatility=volatility, sessions_flat=flat), record, day_return
+
+
+def _record(state: State, event: BarsClosed, day_pnl: Decimal) -> tuple[AccountMarked, float]:
+    weights = weights_of(state)
+    returns, market = returns_and_market(state)
+    volatility = var = beta = float("nan")
+    if state.mandate is not None:
+        window = returns[-state.mandate.volatility_window :]
+        volatility = book_volatility(weights, window, state.mandate.volatility_decay, state.sessions_per_year)
+        beta = book_beta(weights, betas(returns[-state.mandate.beta_window :], market[-state.mandate.beta_window :]))
+        var = historical_var(weights, returns)[0]
+    record = AccountMarked(
+        ts=event.ts,
+        session=event.session,
+        equity=state.equity,
+        cash=state.ledger.cash,
+        external_flow=state.ledger.external_flow,
+        day_pnl=day_pnl,
+        gross=float(np.abs(weights).sum()),
+        net=float(weights.sum()),
+        drawdown=float(1 - state.equity / state.high_water_mark) if state.high_water_mark > ZERO else 0.0,
+        high_water_mark=state.high_water_mark,
+        beta=_finite(beta),
+        volatility=_finite(volatility),
+        value_at_risk=_finite(var),
+        weights=tuple(weights.tolist()),
+        since_resume_drawdown=state.drawdown,
+    )
+    return record, volatility
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+# ---- a decision's inputs ------------------------------------------------------------------------------------------------
+
+
+def decision_inputs(state: State, event: DecisionDue, purpose: Purpose) -> DecisionInputs:
+    """What a decision at ``event`` may know."""
+    returns, market = returns_and_market(state)
+    bundle = state.bundle if purpose is Purpose.MODEL else None
+    n = len(state.instruments)
+    features = np.zeros((n, 0))
+    if bundle is not None and state.ring is not None:
+        features = latest_features(state.ring, bundle.manifest.features)
+    return DecisionInputs(
+        account=state.account,
+        book=state.book,
+        session=event.session,
+        for_session=event.for_session,
+        decided_at=event.ts,
+        time_in_force=TimeInForce(event.time_in_force),
+        purpose=purpose,
+        instruments=state.instruments,
+        features=features,
+        mask=_scorable(state, bundle),
+        returns=returns,
+        market=market,
+        prices=state.marks,
+        bar_ages=np.array(state.mark_ages, dtype=np.float64),
+        adv=_average_volume(state),
+        equity=state.equity,
+        cash=state.ledger.cash,
+        positions={key: position.quantity for key, position in state.ledger.positions.items() if position.quantity != ZERO},
+        working=state.working,
+        sent=frozenset(state.orders),
+        frozen_instruments=frozenset(state.frozen),
+        ladder=state.ladder,
+        drawdown=state.drawdown,
+        sessions_per_year=state.sessions_per_year,
+        waived=state.waived,
+        target_weights=_given_weights(state, event) if purpose is Purpose.TARGETS else None,
+    )
+
+
+def _scorable(state: State, bundle: Bundle | None) -> NDArray[np.bool_]:
+    """Instruments with a bar of this session that the model was trained for."""
+    fresh = np.array([age == 0 for age in state.mark_ages], dtype=np.bool_)
+    if bundle is None:
+        return fresh
+    universe = set(bundle.manifest.universe)
+    return fresh & np.array([instrument.symbol in universe for instrument in state.instruments], dtype=np.bool_)
+
+
+def _average_volume(state: State) -> Floats:
+    if state.ring is None or state.ring.volume is None:
+        return np.full(len(state.instruments), np.nan)
+    window = state.ring.volume[-ADV_SESSIONS:]
+    known = np.isfinite(window)
+    count = known.sum(axis=0)
+    total = np.where(known, window, 0.0).sum(axis=0)
+    return np.where(count == ADV_SESSIONS, total / ADV_SESSIONS, np.nan)
+
+
+def _given_weights(state: State, event: DecisionDue) -> Floats:
+    given = event.target_weights or {}
+    return np.array([given.get(instrument.instrument_id, np.nan) for instrument in state.instruments], dtype=np.float64)
+
+
+def split_marks(state: State, instrument_id: str, ratio: Decimal) -> State:
+    """Restate the last price of a split instrument in new shares, so that equity does not jump."""
+    marks = tuple(
+        (price / ratio).quantize(SIX_PLACES) if price is not None and instrument.instrument_id == instrument_id else price
+        for instrument, price in zip(state.instruments, state.marks, strict=True)
+    )
+    return replace(state, marks=marks)
+
+

@@ -1,0 +1,453 @@
+"""The executor's brain, sans I/O: ``step(state, event) -> (state, commands)``.
+
+The same function runs in the event-driven backtest, in replay, paper and live, and in recovery after a crash.
+A shell commits the event and every ``Record`` of a step to the journal before it carries out any other command of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from hedgefund_core.account import State, decision_inputs, mark, rows_kept, split_marks, with_bars, with_history
+from hedgefund_core.bundle import Bundle
+from hedgefund_core.decision import decide
+from hedgefund_core.errors import ConfigError, InvariantViolation, ModelMismatch, ModelUnavailable
+from hedgefund_core.risk.limits import Mandate
+from hedgefund_core.risk.triggers import triggers
+from hedgefund_core.trading import events as e
+from hedgefund_core.trading.instrument import ZERO, to_lots
+from hedgefund_core.trading.ledger import CashKind, apply_fill, apply_split, post_cash
+from hedgefund_core.trading.order import Leg, Order, OrderMove, OrderStatus, Purpose, move
+from hedgefund_core.trading.reconcile import differences
+from hedgefund_core.trading.state import Ladder, Level, Scope, begin_session, escalate, resume
+
+
+class Record(msgspec.Struct, frozen=True):
+    """Journal this frame together with the event that caused it."""
+
+    frame: e.Output
+
+
+class SubmitOrder(msgspec.Struct, frozen=True):
+    """Send an order whose intent is durable; also used to send it again under the same id once it is surely absent."""
+
+    order: Order
+
+
+class CancelOrder(msgspec.Struct, frozen=True):
+    """Ask the broker to cancel."""
+
+    client_order_id: str
+
+
+class LookUpOrder(msgspec.Struct, frozen=True):
+    """Ask the broker what became of an order."""
+
+    client_order_id: str
+
+
+class MirrorHalt(msgspec.Struct, frozen=True):
+    """Create the HALT file, or remove it after a resume."""
+
+    on: bool
+
+
+Command = Record | SubmitOrder | CancelOrder | LookUpOrder | MirrorHalt
+Step = tuple[State, list[Command]]
+
+FROZEN_BY_DIFFERENCE = "position differs from the broker's"
+FROZEN_BY_UNKNOWN = "outcome of an order is unknown"
+FROZEN_BY_OVERFILL = "more was filled than ordered"
+_REPLAYED_MODES = frozenset({"replay", "backtest"})
+
+
+def attach_bundle(state: State, bundle: Bundle) -> State:
+    """Make a verified bundle available to ``ModelLoaded`` by its digest."""
+    return replace(state, bundles={**state.bundles, bundle.digest: bundle})
+
+
+def step(state: State, event: e.Input) -> Step:
+    """Fold one event.
+
+    Parameters
+    ----------
+    state : the state before; it is not changed.
+    event : an input. Broker news that is already booked (by ``broker_seq``) changes nothing.
+
+    Returns
+    -------
+    The state after, and the commands in the order in which they are to be carried out.
+
+    Raises
+    ------
+    InvariantViolation : the event contradicts the books; ModelMismatch, ModelUnavailable, ConfigError : see the events.
+    """
+    if isinstance(event, e.BrokerEvent):
+        if event.broker_seq <= state.broker_seq:
+            return state, []
+        state = replace(state, broker_seq=event.broker_seq)
+    handler: Callable[[State, Any], Step] = _HANDLERS[type(event)]  # each handler takes its own event type
+    return handler(state, event)
+
+
+def fold(state: State, inputs: Iterable[e.Input]) -> State:
+    """The state after many inputs, without their commands."""
+    for event in inputs:
+        state, _ = step(state, event)
+    return state
+
+
+# ---- account, configuration, model --------------------------------------------------------------------------------------
+
+
+def _on_account_opened(state: State, event: e.AccountOpened) -> Step:
+    if state.account:
+        message = f"account {state.account} is open already"
+        raise InvariantViolation(message)
+    n = len(event.instruments)
+    opened = replace(
+        state,
+        account=event.account,
+        book=event.book,
+        mode=event.mode,
+        instruments=event.instruments,
+        source=event.source,
+        price_kind=event.price_kind,
+        sessions_per_year=event.sessions_per_year,
+        marks=(None,) * n,
+        mark_ages=(0,) * n,
+        ledger=post_cash(state.ledger, CashKind.DEPOSIT, event.initial_cash),
+        equity=event.initial_cash,
+        external_flow=event.initial_cash,
+        high_water_mark=event.initial_cash,
+        resume_mark=event.initial_cash,
+    )
+    return opened, []
+
+
+def _on_configuration_loaded(state: State, event: e.ConfigurationLoaded) -> Step:
+    try:
+        mandate = msgspec.json.decode(event.mandate, type=Mandate)
+    except msgspec.ValidationError as error:
+        message = f"journaled mandate is not valid: {error}"
+        raise ConfigError(message) from error
+    if event.waived and state.mode not in _REPLAYED_MODES:
+        message = f"rules cannot be waived in mode {state.mode}: {', '.join(event.waived)}"
+        raise ConfigError(message, mend="remove them from `waived` in config/trading.yaml, or use a source with the data they need")
+    return replace(state, mandate=mandate, configuration_digest=event.digest, waived=frozenset(event.waived)), []
+
+
+def _on_model_loaded(state: State, event: e.ModelLoaded) -> Step:
+    bundle = state.bundles.get(event.digest)
+    if bundle is None:
+        message = f"bundle {event.digest[:12]} of model {event.name} version {event.version} is not at hand"
+        raise ModelUnavailable(message, mend="restore live/<account>/bundles, or promote a model again")
+    manifest = bundle.manifest
+    if (manifest.price_kind, manifest.source) != (state.price_kind, state.source):
+        message = f"model {manifest.name} was trained on {manifest.source} ({manifest.price_kind}), the account trades {state.source}"
+        raise ModelMismatch(message, mend="train and promote a model on the source the account trades")
+    return replace(state, model_digest=event.digest), []
+
+
+# ---- sessions and bars ----------------------------------------------------------------------------------------------------
+
+
+def _on_session_began(state: State, event: e.SessionBegan) -> Step:
+    """Session-scoped states expire; orders of sessions before the last one leave the state (the journal keeps them)."""
+    ladder = begin_session(state.ladder, event.session)
+    kept = {key: order for key, order in state.orders.items() if order.is_working or order.session >= state.session}
+    begun = replace(state, session=event.session, orders=kept)
+    return _with_ladder(begun, ladder, event) if ladder != state.ladder else (begun, [])
+
+
+def _on_history_loaded(state: State, event: e.HistoryLoaded) -> Step:
+    return with_history(state, event), []
+
+
+def _on_bars_closed(state: State, event: e.BarsClosed) -> Step:
+    """Mark the account, then let the triggers speak."""
+    expected = state.expected_volatility
+    state, record, day_return = mark(with_bars(state, event, rows_kept(state)), event)
+    commands: list[Command] = [Record(record)]
+    if state.mandate is None:
+        return state, commands
+    daily = expected / state.sessions_per_year**0.5
+    for trigger in triggers(day_return, daily, state.drawdown, state.mandate, state.sessions_per_year):
+        cause = f"{trigger.name} {trigger.measured:.4f} beyond {trigger.limit:.4f}"
+        ladder = escalate(state.ladder, trigger.level, trigger.scope, cause=cause, session=event.session)
+        if ladder != state.ladder:
+            state, moved = _with_ladder(state, ladder, event)
+            commands += moved
+    return state, commands
+
+
+def _with_ladder(state: State, ladder: Ladder, event: e.Event, extra: tuple[Command, ...] = ()) -> Step:
+    """Move the ladder, record it, and cancel what may no longer work (a cancel is always allowed)."""
+    moved = e.LadderMoved(
+        ts=event.ts,
+        session=ladder.since_session,
+        before=state.ladder.name,
+        after=ladder.name,
+        scope=ladder.scope.value,
+        cause=ladder.cause,
+        person=ladder.person,
+    )
+    commands: list[Command] = [Record(moved), *extra]
+    state = replace(state, ladder=ladder, sessions_flat=-1)
+    if ladder.level in {Level.CANCELLING, Level.FLATTENING}:
+        state, cancels = _cancel_working(state, event, entries_only=False)
+        commands += cancels
+    elif ladder.level is Level.REDUCING:
+        state, cancels = _cancel_working(state, event, entries_only=True)
+        commands += cancels
+    return state, commands
+
+
+def _cancel_working(state: State, event: e.Event, *, entries_only: bool) -> Step:
+    orders, commands = dict(state.orders), list[Command]()
+    for order in state.working:
+        asked = move(order, OrderMove.CANCEL_REQUEST, at=event.ts)
+        if asked is not None and not (entries_only and order.leg is Leg.CLOSE):
+            orders[order.client_order_id] = asked
+            commands.append(CancelOrder(order.client_order_id))
+    return replace(state, orders=orders), commands
+
+
+# ---- decisions --------------------------------------------------------------------------------------------------------------
+
+
+def _on_decision_due(state: State, event: e.DecisionDue) -> Step:
+    purpose = _purpose(state, event)
+    if purpose is None or state.mandate is None:
+        return state, []
+    bundle = state.bundle if purpose is Purpose.MODEL else None
+    decision = decide(decision_inputs(state, event, purpose), bundle, state.mandate)
+    commands: list[Command] = [Record(decision.record)]
+    commands += [Record(e.OrderDenied(ts=event.ts, order=order)) for order in decision.denied]
+    commands += [Record(e.OrderIntended(ts=event.ts, order=order)) for order in decision.allowed]
+    commands += [SubmitOrder(order) for order in decision.allowed]
+    orders = {**state.orders, **{order.client_order_id: order for order in decision.allowed}}
+    return replace(state, orders=orders, decisions=state.decisions + 1), commands
+
+
+def _purpose(state: State, event: e.DecisionDue) -> Purpose | None:
+    """What kind of decision is due; None where nothing may or need be decided."""
+    level = state.ladder.level
+    if level in {Level.HALTED, Level.CANCELLING}:
+        return None
+    if level is Level.FLATTENING or _model_ended(state, event):
+        return None if state.is_flat else Purpose.FLATTEN
+    if event.target_weights is not None:
+        return Purpose.TARGETS
+    return Purpose.MODEL if event.rebalance and state.bundle is not None else None
+
+
+def _model_ended(state: State, event: e.DecisionDue) -> bool:
+    """Whether the model has expired and the mandate's end state is to flatten."""
+    if state.bundle is None or state.mandate is None or event.target_weights is not None:
+        return False
+    return state.mandate.expiry_end_state == "flatten" and event.ts.date() > state.bundle.manifest.expires_on()
+
+
+# ---- news from the broker -----------------------------------------------------------------------------------------------------
+
+
+def _moved(state: State, client_order_id: str, how: OrderMove, event: e.Event) -> Step:
+    """Move an order through its table; an order or a move we do not know is said and left to reconciliation."""
+    order = state.orders.get(client_order_id)
+    changed = None if order is None else move(order, how, at=event.ts)
+    if order is None or changed is None:
+        status = "no such order here" if order is None else f"it is {order.status.value}"
+        alert = e.AlertRaised(ts=event.ts, severity="warning", message=f"{how.value} of order {client_order_id}: {status}")
+        return state, [Record(alert)]
+    known = replace(state, orders={**state.orders, client_order_id: changed})
+    if order.status is OrderStatus.UNKNOWN and changed.status is not OrderStatus.UNKNOWN:
+        return _thawed(known, order.instrument_id, FROZEN_BY_UNKNOWN, event)
+    return known, []
+
+
+def _on_order_accepted(state: State, event: e.OrderAccepted) -> Step:
+    state, commands = _moved(state, event.client_order_id, OrderMove.ACCEPT, event)
+    order = state.orders.get(event.client_order_id)
+    if order is not None and order.broker_order_id != event.broker_order_id:
+        named = replace(order, broker_order_id=event.broker_order_id)
+        state = replace(state, orders={**state.orders, event.client_order_id: named})
+    return state, commands
+
+
+def _on_order_filled(state: State, event: e.OrderFilled) -> Step:
+    order = state.orders.get(event.client_order_id)
+    if order is None:
+        return _external_fill(state, event)
+    if event.fill_id in order.fill_ids:
+        return state, []
+    filled = order.filled_quantity + event.quantity
+    state, commands = _moved(state, event.client_order_id, OrderMove.FILL_REST if filled >= order.quantity else OrderMove.FILL_PART, event)
+    updated = replace(
+        state.orders[event.client_order_id],
+        filled_quantity=filled,
+        filled_value=order.filled_value + event.quantity * event.price,
+        fill_ids=(*order.fill_ids, event.fill_id),
+        broker_order_id=event.broker_order_id,
+    )
+    ledger = apply_fill(
+        state.ledger,
+        instrument_id=order.instrument_id,
+        side=order.side,
+        quantity=event.quantity,
+        price=event.price,
+        commission=event.commission,
+    )
+    state = replace(state, orders={**state.orders, event.client_order_id: updated}, ledger=ledger)
+    if filled > order.quantity:
+        state, frozen = _frozen(state, order.instrument_id, FROZEN_BY_OVERFILL, event)
+        commands += frozen
+    return state, commands
+
+
+def _external_fill(state: State, event: e.OrderFilled) -> Step:
+    """A fill of an order that is not ours: nothing is booked; entries stop until reconciliation and a person explain it."""
+    cause = f"fill {event.fill_id} of unknown order {event.client_order_id}"
+    alert = Record(e.AlertRaised(ts=event.ts, severity="critical", message=cause))
+    ladder = escalate(state.ladder, Level.REDUCING, Scope.ACCOUNT, cause=cause, session=event.session)
+    return _with_ladder(state, ladder, event, (alert,)) if ladder != state.ladder else (state, [alert])
+
+
+def _on_order_rejected(state: State, event: e.OrderRejected) -> Step:
+    state, commands = _moved(state, event.client_order_id, OrderMove.REJECT, event)
+    order = state.orders.get(event.client_order_id)
+    if order is not None and order.status is OrderStatus.REJECTED:
+        state = replace(state, orders={**state.orders, event.client_order_id: replace(order, reason=event.reason)})
+    return state, commands
+
+
+def _on_order_canceled(state: State, event: e.OrderCanceled) -> Step:
+    return _moved(state, event.client_order_id, OrderMove.CANCEL, event)
+
+
+def _on_order_expired(state: State, event: e.OrderExpired) -> Step:
+    return _moved(state, event.client_order_id, OrderMove.EXPIRE, event)
+
+
+def _on_cash_posted(state: State, event: e.CashPosted) -> Step:
+    return replace(state, ledger=post_cash(state.ledger, event.cash_kind, event.amount)), []
+
+
+def _on_split_processed(state: State, event: e.SplitProcessed) -> Step:
+    """Adjust position, cost and mark once. The quantity is our own arithmetic: reconciliation compares it with the broker's."""
+    lots = {instrument.instrument_id: instrument.lot for instrument in state.instruments}
+    held = state.ledger.quantity(event.instrument_id)
+    after = to_lots(held * event.ratio, lots.get(event.instrument_id, Decimal(1)))
+    ledger = apply_split(state.ledger, instrument_id=event.instrument_id, quantity_after=after, cash_in_lieu=event.cash_in_lieu)
+    return split_marks(replace(state, ledger=ledger), event.instrument_id, event.ratio), []
+
+
+def _on_order_outcome_unknown(state: State, event: e.OrderOutcomeUnknown) -> Step:
+    state, commands = _moved(state, event.client_order_id, OrderMove.LOSE, event)
+    order = state.orders.get(event.client_order_id)
+    if order is not None:
+        state, frozen = _frozen(state, order.instrument_id, FROZEN_BY_UNKNOWN, event)
+        commands += frozen
+    return state, [*commands, LookUpOrder(event.client_order_id)]
+
+
+def _on_order_absent(state: State, event: e.OrderAbsent) -> Step:
+    """The broker surely has no such order: send it again under the same id, which is the only id this intent ever has."""
+    state, commands = _moved(state, event.client_order_id, OrderMove.ABSENT, event)
+    order = state.orders.get(event.client_order_id)
+    if order is None or order.status is not OrderStatus.PENDING_NEW:
+        return state, commands
+    return state, [*commands, SubmitOrder(order)]
+
+
+def _frozen(state: State, instrument_id: str, cause: str, event: e.Event) -> Step:
+    if instrument_id in state.frozen:
+        return state, []
+    record = e.InstrumentFrozen(ts=event.ts, instrument_id=instrument_id, cause=cause)
+    return replace(state, frozen={**state.frozen, instrument_id: cause}), [Record(record)]
+
+
+def _thawed(state: State, instrument_id: str, cause: str, event: e.Event) -> Step:
+    others = any(order.instrument_id == instrument_id and order.status is OrderStatus.UNKNOWN for order in state.orders.values())
+    if state.frozen.get(instrument_id) != cause or (cause == FROZEN_BY_UNKNOWN and others):
+        return state, []
+    kept = {key: why for key, why in state.frozen.items() if key != instrument_id}
+    return replace(state, frozen=kept), [Record(e.InstrumentThawed(ts=event.ts, instrument_id=instrument_id))]
+
+
+def _on_broker_reported(state: State, event: e.BrokerReported) -> Step:
+    """Reconcile. A position difference freezes its instrument; a cash difference stops entries until a person explains it."""
+    symbols = {instrument.instrument_id: instrument.symbol for instrument in state.instruments}
+    found = differences(state.ledger, state.orders, event, symbols)
+    commands: list[Command] = [Record(e.Reconciled(ts=event.ts, session=event.session, ok=not found, differences=found))]
+    differing = {difference.symbol for difference in found if difference.kind == "position"}
+    for instrument_id, symbol in symbols.items():
+        change = _frozen if symbol in differing else _thawed
+        state, changed = change(state, instrument_id, FROZEN_BY_DIFFERENCE, event)
+        commands += changed
+    outside = sorted(differing - set(symbols.values()))
+    cash = [difference for difference in found if difference.kind == "cash"]
+    if cash or outside:
+        cause = f"cash {cash[0].ours} against the broker's {cash[0].broker}" if cash else f"unknown instruments held: {', '.join(outside)}"
+        ladder = escalate(state.ladder, Level.REDUCING, Scope.ACCOUNT, cause=cause, session=event.session)
+        if ladder != state.ladder:
+            state, moved = _with_ladder(state, ladder, event)
+            commands += moved
+    return state, commands
+
+
+# ---- people -----------------------------------------------------------------------------------------------------------------
+
+
+def _on_halt_requested(state: State, event: e.HaltRequested) -> Step:
+    try:
+        level = Level(event.level)
+    except ValueError:
+        level = Level.HALTED  # an unreadable level is taken as the strictest
+    ladder = escalate(state.ladder, level, Scope.ACCOUNT, cause=event.reason, session=event.session, person=event.person)
+    if ladder == state.ladder:
+        return state, [MirrorHalt(on=True)]
+    return _with_ladder(state, ladder, event, (MirrorHalt(on=True),))
+
+
+def _on_resume_requested(state: State, event: e.ResumeRequested) -> Step:
+    """A person resumes: drawdown is measured anew from here."""
+    ladder = resume(event.session, person=event.person, reason=event.reason)
+    return _with_ladder(replace(state, resume_mark=state.equity), ladder, event, (MirrorHalt(on=False),))
+
+
+def _on_stand_in_resumed(state: State, event: e.StandInResumed) -> Step:
+    if state.mode not in _REPLAYED_MODES:
+        message = f"a stand-in may not resume in mode {state.mode}"
+        raise InvariantViolation(message, mend="a person resumes: executor resume --reason …")
+    resumed = replace(state, resume_mark=state.equity, stand_ins=state.stand_ins + 1)
+    return _with_ladder(resumed, resume(event.session, person="", reason="stand-in"), event)
+
+
+_HANDLERS: dict[type[e.Event], Callable[[State, Any], Step]] = {
+    e.AccountOpened: _on_account_opened,
+    e.ConfigurationLoaded: _on_configuration_loaded,
+    e.ModelLoaded: _on_model_loaded,
+    e.SessionBegan: _on_session_began,
+    e.HistoryLoaded: _on_history_loaded,
+    e.BarsClosed: _on_bars_closed,
+    e.DecisionDue: _on_decision_due,
+    e.OrderAccepted: _on_order_accepted,
+    e.OrderFilled: _on_order_filled,
+    e.OrderRejected: _on_order_rejected,
+    e.OrderCanceled: _on_order_canceled,
+    e.OrderExpired: _on_order_expired,
+    e.CashPosted: _on_cash_posted,
+    e.SplitProcessed: _on_split_processed,
+    e.OrderOutcomeUnknown: _on_order_outcome_unknown,
+    e.OrderAbsent: _on_order_absent,
+    e.BrokerReported: _on_broker_reported,
+    e.HaltRequested: _on_halt_requested,
+    e.ResumeRequested: _on_resume_requested,
+    e.StandInResumed: _on_stand_in_resumed,
+}
