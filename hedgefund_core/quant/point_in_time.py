@@ -7,7 +7,7 @@ exist yet. A correction is a new version with its own known_at, never a changed 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,8 +113,7 @@ def as_of_frame(frame: Table, *, known_by: np.datetime64, recorded_by: np.dateti
         recorded_at=_moments(frame, "recorded_at"),
     )
     places = as_of(rows, known_by=known_by, recorded_by=recorded_by)
-    kept = frame.iloc[places] if hasattr(frame, "iloc") else frame[places]
-    return cast("Table", kept)
+    return frame.iloc[places] if hasattr(frame, "iloc") else frame[places]
 
 
 def _moments(frame: pd.DataFrame | pl.DataFrame, name: str) -> Times:
