@@ -11,6 +11,9 @@ include .env
 export $(shell sed -n 's/^\([A-Z][A-Z0-9_]*\)=.*/\1/p' .env)
 endif
 
+# dagster.yaml is here; what Dagster stores goes to the data folder (hedgefund_dagster/instance.py).
+export DAGSTER_HOME := $(CURDIR)
+
 # Nothing phones home.
 export DAGSTER_DISABLE_TELEMETRY := 1
 export MLFLOW_DISABLE_TELEMETRY := true

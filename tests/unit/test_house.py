@@ -5,14 +5,19 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+import runpy
 import socket
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+
+from hedgefund_core.quant.bars import Panel, PriceKind
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("hedgefund_core", "hedgefund_dagster", "live_executor")
@@ -58,6 +63,21 @@ def test_make_alone_lists_every_target_with_a_line() -> None:
     assert set(phony.group(1).split()) == make_targets()
 
 
+def test_the_feature_of_the_how_to_keeps_the_contract_of_features(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "how-to" / "add-a-feature.md").read_text(), flags=re.DOTALL)
+    (tmp_path / "distance_to_mean_50.py").write_text(block)
+    feature = runpy.run_path(str(tmp_path / "distance_to_mean_50.py"))["FEATURE"]
+    close = np.cumprod(1 + np.random.default_rng(1).normal(0, 0.01, (120, 3)), axis=0)
+    sessions = np.arange("2020-01-01", 120, dtype="datetime64[D]")
+    panel = Panel(sessions=sessions, symbols=("A", "B", "C"), price_kind=PriceKind.TOTAL_RETURN, close=close)
+    spec = feature.spec()
+    values = feature.values(panel, spec.params)
+    last = feature.values(panel.rows(120 - spec.warm_up, 120), spec.params)
+    assert np.isnan(values[: spec.warm_up - 1]).all()
+    assert values[-1].tobytes() == last[-1].tobytes()
+    assert values[-1] == pytest.approx(close[-1] / close[-50:].mean(axis=0) - 1)
+
+
 def locked() -> Iterator[tuple[str, list[str]]]:
     """Every requirement of the lock with its hashes."""
     text = re.sub(r"^\s*#.*$", "", (ROOT / "requirements.lock").read_text(), flags=re.MULTILINE)
@@ -93,6 +113,16 @@ def test_every_top_level_package_is_importable_and_typed(package: str) -> None:
     module = importlib.import_module(package)
     assert module.__doc__
     assert (ROOT / package / "py.typed").exists()
+
+
+def test_importing_core_and_executor_loads_no_library_of_the_batch_shell() -> None:
+    """Functions that train may import them; a module that did at its top would put them into the trading process."""
+    modules = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in sources() if "hedgefund_dagster" not in path.parts]
+    names = [name.removesuffix(".__init__") for name in modules if not name.endswith("__main__")]
+    heavy = "{'dagster', 'mlflow', 'great_expectations', 'pandas', 'polars', 'pyarrow', 'scipy', 'sklearn', 'skfolio', 'duckdb', 'plotly'}"
+    script = f"import importlib, sys\nfor name in {names!r}: importlib.import_module(name)\nprint(sorted({heavy} & sys.modules.keys()))"
+    loaded = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=False, text=True)
+    assert loaded.stdout.strip() == "[]", loaded.stderr
 
 
 def test_every_variable_of_the_example_environment_is_read_by_the_code() -> None:

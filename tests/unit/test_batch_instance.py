@@ -1,0 +1,34 @@
+"""dagster.yaml loads with nothing set, and everything it stores follows the data folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from hedgefund_dagster.instance import state_folder
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_embedded_instance_keeps_its_state_under_the_data_folder(own_house: Path) -> None:
+    with dg.DagsterInstance.from_config(str(ROOT)) as instance:
+        assert Path(instance.storage_directory()).is_relative_to(own_house / "data" / "dagster")
+        assert (own_house / "data" / "dagster" / "history" / "runs.db").exists()
+        assert not instance.telemetry_enabled
+        assert not instance.nux_enabled
+        assert instance.get_concurrency_config().run_queue_config is not None
+
+
+def test_another_process_finds_the_same_storage_from_the_reference_alone(own_house: Path) -> None:
+    with dg.DagsterInstance.from_config(str(ROOT)) as instance:
+        instance.add_dynamic_partitions("symbols", ["AAPL"])
+        with dg.DagsterInstance.from_ref(instance.get_ref()) as other:
+            assert other.get_dynamic_partitions("symbols") == ["AAPL"]
+
+
+def test_without_the_variable_the_state_is_beside_the_data_of_the_working_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("HEDGEFUND_DATA_DIR")
+    monkeypatch.chdir(tmp_path)
+    assert Path(state_folder()) == tmp_path / "data" / "dagster"
