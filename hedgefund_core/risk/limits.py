@@ -33,6 +33,10 @@ class Limits(_Strict, frozen=True, kw_only=True):
     max_top_five: float
     max_herfindahl: float
     buying_power_use: float
+    buying_power_multiple: float
+    """Of equity: 2 in a margin account (Regulation T), 1 in a cash account."""
+    short_price_markup: float
+    """A short sale reserves at least the price and this much more."""
     max_open_orders_per_instrument: int
     max_open_orders_per_name: int
     collar_bands: tuple[CollarBand, ...]
@@ -86,6 +90,12 @@ class Mandate(_Strict, frozen=True, kw_only=True):
     rebalancing: Rebalancing
     costs: Costs
     limits: Limits
+
+
+class RiskSettings(_Strict, frozen=True, kw_only=True):
+    """``config/risk.yaml``: every mandate by its name."""
+
+    mandates: dict[str, Mandate]
 
 
 def digest_payload(mandate: Mandate) -> bytes:

@@ -1,0 +1,265 @@
+"""Scalers: the book's size from its ex-ante volatility, drawdown and beta, then the caps. They only ever make a book smaller.
+
+Shared by the decision kernel and the vectorized engine, so the arithmetic is elementwise products and sums over contiguous
+arrays in one fixed order: no BLAS call, whose blocking differs between builds and thread counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+MINIMUM_SESSIONS = 20
+"""Sessions below which a volatility or a value at risk is not stated."""
+MINIMUM_BETA_SESSIONS = 60
+BETA_SHRINKAGE = 1.0 / 3.0
+"""Weight of the prior beta 1 (Vasicek 1973; one third is Blume's 1975 adjustment as used by vendors)."""
+PRIOR_BETA = 1.0
+WEIGHT_QUANTUM = 1e-6
+CAP_USE = 0.98
+"""Share of the gross and net caps that a book is built up to: names inside the no-trade band keep what they drifted to, and an
+order that is right by its target must not be denied for that."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scaling:
+    """One scaler: what was measured, what it may be, and the multiplier (0 to 1) that follows from the two."""
+
+    name: str
+    measured: float
+    limit: float
+    scale: float
+
+
+def daily_returns(close: Floats) -> Floats:
+    """Simple returns from one session to the next.
+
+    Parameters
+    ----------
+    close : float64 (T, n), prices of one kind (adjust raw prices for splits first).
+
+    Returns
+    -------
+    float64 (T - 1, n); NaN where either price is absent or not above zero.
+    """
+    prices = np.where(close > 0.0, close, np.nan)
+    returns: Floats = prices[1:] / prices[:-1] - 1.0
+    return returns
+
+
+def market_returns(returns: Floats, benchmark_returns: Floats | None) -> Floats:
+    """The market of a panel: the benchmark where there is one, else the equally weighted mean of the names that have a return.
+
+    Parameters
+    ----------
+    returns : float64 (T, n). benchmark_returns : float64 (T,) or None.
+
+    Returns
+    -------
+    float64 (T,); NaN where the benchmark is absent, or no name has a return.
+    """
+    if benchmark_returns is not None:
+        return np.asarray(benchmark_returns, dtype=np.float64)
+    present = np.isfinite(returns)
+    count = present.sum(axis=1)
+    total = _filled(returns).sum(axis=1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def book_returns(weights: Floats, returns: Floats) -> Floats:
+    """What the book with today's weights would have earned at each session: (n,), (T, n) -> (T,).
+
+    A missing return, or a weight that is not given, counts zero.
+    """
+    products: Floats = _filled(returns) * _filled(weights)
+    totals: Floats = products.sum(axis=1)
+    return totals
+
+
+def book_volatility(weights: Floats, returns: Floats, decay: float, sessions_per_year: float) -> float:
+    """Ex-ante volatility of a book, annualised.
+
+    Square root of the exponentially weighted mean of squared book returns (mean return taken as zero), over the finite window given.
+
+    Parameters
+    ----------
+    weights : float64 (n,), fractions of equity, signed; NaN counts zero.
+    returns : float64 (T, n), oldest first, known at the decision; a missing return counts zero for its instrument.
+    decay : lambda of the weights, in (0, 1].
+    sessions_per_year : to annualise.
+
+    Returns
+    -------
+    Volatility a year as a fraction; NaN with fewer than 20 sessions.
+
+    References
+    ----------
+    J.P. Morgan/Reuters (1996), RiskMetrics Technical Document, 4th ed.
+    """
+    sessions = returns.shape[0]
+    if sessions < MINIMUM_SESSIONS:
+        return float("nan")
+    steps = np.full(sessions, decay)
+    steps[0] = 1.0
+    importance = np.cumprod(steps)[::-1].copy()  # a running product: pow() may differ between processors
+    squares = book_returns(weights, returns) ** 2
+    variance = (importance * squares).sum() / importance.sum()
+    return float(np.sqrt(variance * sessions_per_year))
+
+
+def betas(returns: Floats, market: Floats) -> Floats:
+    """Beta of each instrument to the market, shrunk one third of the way to 1.
+
+    Parameters
+    ----------
+    returns : float64 (T, n). market : float64 (T,). A session counts for an instrument where both are present.
+
+    Returns
+    -------
+    float64 (n,); NaN where fewer than 60 sessions count, or the market did not move in them.
+
+    References
+    ----------
+    Vasicek (1973), A note on using cross-sectional information in Bayesian estimation of security betas, J. Finance 28.
+    """
+    column = np.asarray(market, dtype=np.float64)[:, None]
+    present = np.isfinite(returns) & np.isfinite(column)
+    count = present.sum(axis=0).astype(np.float64)
+    divisor = np.maximum(count, 1.0)
+    x = np.where(present, column, 0.0)
+    y = np.where(present, returns, 0.0)
+    x = np.where(present, x - x.sum(axis=0) / divisor, 0.0)
+    y = np.where(present, y - y.sum(axis=0) / divisor, 0.0)
+    covariance, variance = (x * y).sum(axis=0), (x * x).sum(axis=0)
+    stated = (count >= MINIMUM_BETA_SESSIONS) & (variance > 0.0)
+    raw = covariance / np.where(stated, variance, 1.0)
+    shrunk = (1.0 - BETA_SHRINKAGE) * raw + BETA_SHRINKAGE * PRIOR_BETA
+    return np.where(stated, shrunk, np.nan)
+
+
+def known_betas(instrument_betas: Floats) -> Floats:
+    """Betas with the prior 1 where there is none: (n,) -> (n,). That is where shrinkage leaves what nobody has observed."""
+    return np.where(np.isfinite(instrument_betas), instrument_betas, PRIOR_BETA)
+
+
+def book_beta(weights: Floats, instrument_betas: Floats) -> float:
+    """Beta of a book: (n,), (n,) -> signed float; an instrument without a beta counts with the prior 1."""
+    return float((_filled(weights) * known_betas(instrument_betas)).sum())
+
+
+def historical_var(weights: Floats, returns: Floats, level: float = 0.95) -> tuple[float, float]:
+    """Value at risk and conditional value at risk of today's book over one session, by historical simulation.
+
+    Parameters
+    ----------
+    weights : float64 (n,). returns : float64 (T, n). level : confidence, in (0, 1).
+
+    Returns
+    -------
+    (VaR, CVaR) as positive losses, fractions of equity: the loss at, and the mean loss in, the worst ``ceil((1 - level) T)`` sessions;
+    (NaN, NaN) with fewer than 20 sessions.
+
+    References
+    ----------
+    Rockafellar & Uryasev (2000), Optimization of conditional value-at-risk, J. Risk 2.
+    """
+    sessions = returns.shape[0]
+    if sessions < MINIMUM_SESSIONS:
+        return float("nan"), float("nan")
+    tail = max(1, int(np.ceil((1.0 - level) * sessions - 1e-9)))
+    worst = np.sort(book_returns(weights, returns))[:tail]
+    return float(-worst[-1]), float(-worst.sum() / tail)
+
+
+def scale_weights(  # noqa: PLR0913 - each limit is a number of the mandate, and quant knows no mandate
+    raw: Floats,
+    returns: Floats,
+    betas: Floats,
+    *,
+    target_volatility: float,
+    decay: float,
+    sessions_per_year: float,
+    max_beta: float,
+    drawdown_scale: float,
+    max_gross: float,
+    max_net: float,
+    max_position: float,
+) -> tuple[Floats, tuple[Scaling, ...]]:
+    """Scale a raw book down to what the mandate promises.
+
+    The scalers volatility, drawdown and beta are combined by their minimum, never their product (three answers to one storm
+    would cut three times). Then positions are clipped, gross and net are cut pro rata, and volatility and beta are measured
+    again on the clipped book, because clipping one leg of a hedge can raise both. Never levers up.
+
+    Parameters
+    ----------
+    raw : float64 (n,), signed fractions of equity; NaN = no target: the instrument is left alone and counts zero in the measures.
+    returns : float64 (T, n), oldest first. betas : float64 (n,), NaN counts as 1.
+    target_volatility, decay, sessions_per_year : as in `book_volatility`.
+    max_beta, max_gross, max_net, max_position : absolute caps. drawdown_scale : 0 to 1.
+
+    Returns
+    -------
+    weights : float64 (n,), quantized to 1e-6 half-even, NaN where ``raw`` is NaN; all NaN (hold what there is) where volatility or
+        drawdown cannot be measured: a book whose risk is unknown must not be traded into. A book of zeros needs no measure.
+    scalings : the multipliers in the order in which they were applied.
+    """
+    room = 0.5 * WEIGHT_QUANTUM * raw.shape[0]  # rounding to the quantum must not step over a cap
+    sigma = book_volatility(raw, returns, decay, sessions_per_year)
+    beta_room = room * _largest(betas)
+    first = (
+        _scaling("volatility", sigma, target_volatility),
+        Scaling(name="drawdown", measured=drawdown_scale, limit=1.0, scale=_clipped_scale(drawdown_scale)),
+        _scaling("beta", abs(book_beta(raw, betas)), max_beta, beta_room),
+    )
+    weights = raw * min(scaling.scale for scaling in first)
+    cap = np.floor(max_position / WEIGHT_QUANTUM + 1e-6) * WEIGHT_QUANTUM
+    clipped = np.clip(weights, -cap, cap)
+    caps = (
+        _scaling("gross", float(np.abs(_filled(clipped)).sum()), CAP_USE * max_gross, room),
+        _scaling("net", abs(float(_filled(clipped).sum())), CAP_USE * max_net, room),
+    )
+    weights = clipped * min(scaling.scale for scaling in caps)
+    last = (
+        _scaling("volatility_after_caps", book_volatility(weights, returns, decay, sessions_per_year), target_volatility),
+        _scaling("beta_after_caps", abs(book_beta(weights, betas)), max_beta, beta_room),
+    )
+    weights = _quantized(weights * min(scaling.scale for scaling in last))
+    known = np.isfinite(sigma) and np.isfinite(drawdown_scale)
+    if not known and bool(np.any(_filled(raw))):  # an exit needs no measure
+        weights = np.full_like(raw, np.nan)
+    return weights, (*first, *caps, *last)
+
+
+def _scaling(name: str, measured: float, limit: float, room: float = 0.0) -> Scaling:
+    """The multiplier that brings ``measured`` under ``limit``; zero where it cannot be measured."""
+    bound = max(limit - room, 0.0)
+    if not np.isfinite(measured):
+        scale = 0.0
+    elif measured <= bound:
+        scale = 1.0
+    else:
+        scale = bound / measured
+    return Scaling(name=name, measured=measured, limit=limit, scale=scale)
+
+
+def _clipped_scale(scale: float) -> float:
+    return float(min(max(scale, 0.0), 1.0)) if np.isfinite(scale) else 0.0
+
+
+def _largest(values: Floats) -> float:
+    return float(np.abs(known_betas(values)).max()) if values.size else PRIOR_BETA
+
+
+def _filled(values: Floats) -> Floats:
+    """A contiguous copy with zero for what is absent: the order of a sum must not depend on the memory layout of the caller."""
+    return np.ascontiguousarray(np.where(np.isfinite(values), values, 0.0))
+
+
+def _quantized(weights: Floats) -> Floats:
+    """Weights on the grid of 1e-6, half-even; minus zero becomes zero."""
+    return np.rint(weights * 1e6) / 1e6 + 0.0
