@@ -6,7 +6,6 @@ A state is never changed in place: every function returns a new one.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -309,5 +308,3 @@ def split_marks(state: State, instrument_id: str, ratio: Decimal) -> State:
         for instrument, price in zip(state.instruments, state.marks, strict=True)
     )
     return replace(state, marks=marks)
-
-

@@ -182,7 +182,6 @@ def daily_sigmas(returns: Floats, mandate: Mandate) -> Floats:
     return np.where(count >= MIN_RETURNS, np.sqrt(np.maximum(variance, 0.0)), np.nan)
 
 
-
 # ---- the border: weights become Decimals, intents become orders -------------------------------------------------------
 
 

@@ -20,7 +20,7 @@ from hedgefund_core.errors import ConfigError, InvariantViolation, ModelMismatch
 from hedgefund_core.risk.limits import Mandate
 from hedgefund_core.risk.triggers import triggers
 from hedgefund_core.trading import events as e
-from hedgefund_core.trading.instrument import ZERO, to_lots
+from hedgefund_core.trading.instrument import to_lots
 from hedgefund_core.trading.ledger import CashKind, apply_fill, apply_split, post_cash
 from hedgefund_core.trading.order import Leg, Order, OrderMove, OrderStatus, Purpose, move
 from hedgefund_core.trading.reconcile import differences

@@ -416,5 +416,3 @@ def decode(payload: bytes) -> Frame:
 def kind_of(frame: Event) -> str:
     """The frame's kind as stored in the journal."""
     return str(frame.__struct_config__.tag)
-
-
