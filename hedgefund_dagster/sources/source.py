@@ -63,7 +63,7 @@ class SourceFacts:
     """What is known of a source before any of its rows is read.
 
     ``calendar`` is an exchange_calendars name, ``24/7`` or ``observed``; ``first`` and ``last`` bound the partitions
-    (years or dates, ``last`` inclusive); ``fields`` are those the source carries at all: all others stay null.
+    (years or dates, ``last`` inclusive); ``sessions_per_year`` None = counted from the dates; ``fields`` are those the source carries at all: all others stay null.
     """
 
     name: str
@@ -79,7 +79,7 @@ class SourceFacts:
     first: str = ""
     last: str = ""
     timezone: str = "America/New_York"
-    sessions_per_year: float = 252.0
+    sessions_per_year: float | None = 252.0
     has_corporate_actions: bool = False
     research_start: str = ""
     benchmark_name: str = "equal_weight"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from hedgefund_core.configuration import UniverseSettings
 from hedgefund_core.errors import DataInvalid
@@ -30,7 +31,7 @@ def panel_of(lake: Lake, source: Source, universe: UniverseSettings) -> Panel:
         price_kind=facts.price_kind,
         currency=facts.currency,
         tick=facts.tick,
-        sessions_per_year=facts.sessions_per_year,
+        sessions_per_year=facts.sessions_per_year or _sessions_per_year(bars.session),
     )
     panel = build_panel(bars, panel_facts, actions=actions)
     return with_benchmark(panel, _benchmark(lake, source, panel))
@@ -65,7 +66,7 @@ def panel_manifest(lake: Lake, source: Source, panel: Panel, *, research_start: 
     )
 
 
-def _chosen(symbols: np.ndarray[tuple[int], np.dtype[np.str_]], universe: UniverseSettings, facts: SourceFacts) -> list[str]:
+def _chosen(symbols: NDArray[np.str_], universe: UniverseSettings, facts: SourceFacts) -> list[str]:
     """Symbols of the universe; raises DataInvalid for one the data do not have."""
     present = set(symbols.tolist())
     named = set(universe.symbols) if universe.source == facts.name else set()
@@ -75,6 +76,13 @@ def _chosen(symbols: np.ndarray[tuple[int], np.dtype[np.str_]], universe: Univer
         message = f"unknown symbol {', '.join(unknown)}: {facts.name} has {', '.join(sorted(present))}"
         raise DataInvalid(message, mend="correct `symbols` or `exclude` in config/universe.yaml")
     return sorted((named or present) - excluded)
+
+
+def _sessions_per_year(session: NDArray[np.datetime64]) -> float:
+    """Counted from the dates: sessions over years."""
+    sessions = np.unique(session)
+    days = max(float((sessions[-1] - sessions[0]).astype(int)), 1.0) if len(sessions) else 1.0
+    return round((len(sessions) - 1) / days * 365.25, 1)
 
 
 def _long_bars(rows: pa.Table, facts: SourceFacts) -> LongBars:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from hedgefund_core.errors import DataInvalid
 from hedgefund_core.quant.bar_rules import ERROR, BarColumns, Finding, check_rows, unit_breaks
@@ -80,7 +81,7 @@ def bar_columns(rows: pa.Table, facts: SourceFacts, today: np.datetime64) -> Bar
     )
 
 
-def _table_errors(columns: BarColumns, held: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> tuple[str, ...]:
+def _table_errors(columns: BarColumns, held: NDArray[np.bool_]) -> tuple[str, ...]:
     """Whole-table faults: too many bad rows, a symbol mostly bad, a lasting change of scale."""
     errors = []
     if held.mean() > BAD_ROWS_OF_TABLE:
