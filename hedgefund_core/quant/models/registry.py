@@ -48,7 +48,7 @@ def fit_rule(
     seed: int,
 ) -> RuleModel:
     """Weight 1 on the column that ``params`` names: nothing is learned, so nothing can be overfitted."""
-    name = str(params["column"])
+    name = str(params.get("column", ""))
     if name not in columns:
         message = f"rule reads feature {name!r}, which is not among {columns}"
         raise ConfigError(message, mend=f"add {name} to the features in config/models.yaml")

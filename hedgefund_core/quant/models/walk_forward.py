@@ -21,7 +21,7 @@ Progress = Callable[[int, int], None]
 
 
 class Fold(Protocol):
-    """One step of the walk; positions on the session axis."""
+    """One step of the walk; positions on the session axis. A fold of ``quant.splits`` is named and given positions by the caller."""
 
     @property
     def fold_id(self) -> str:
@@ -114,7 +114,8 @@ def walk_forward(
     research : features, labels and masks.
     folds : training and test positions; the training labels must be known before the first test session.
     spec, params, seed : the model; the same three give the same scores.
-    known : scores of folds computed in an earlier run on the same data; taken as they are when the shape fits.
+    known : scores of folds from an earlier run with the same data, model, parameters and seed (the caller keys its cache by
+        them); taken as they are unless the fold grew since.
     progress : called with (folds done, folds in all).
 
     Raises
