@@ -42,15 +42,26 @@ def pytest_configure() -> None:
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
-@pytest.fixture(autouse=True)
-def own_house(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Each test has its own data, configuration and artifact folders: nothing is written into the checkout."""
-    house = tmp_path_factory.mktemp("house")
+def furnish(house: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Point every location at ``house``, with a copy of the configuration but of no key."""
     shutil.copytree(ROOT / "config", house / "config", ignore=shutil.ignore_patterns("keys"))
     monkeypatch.setenv("HEDGEFUND_DATA_DIR", str(house / "data"))
     monkeypatch.setenv("HEDGEFUND_CONFIG_DIR", str(house / "config"))
     monkeypatch.setenv("HEDGEFUND_MLRUNS_DIR", str(house / "mlruns"))
     return house
+
+
+@pytest.fixture(autouse=True, scope="session")
+def session_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Fixtures shared by several tests live here: they too write nothing into the checkout."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        yield furnish(tmp_path_factory.mktemp("session_house"), monkeypatch)
+
+
+@pytest.fixture(autouse=True)
+def own_house(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Each test has its own data, configuration and artifact folders: nothing is written into the checkout."""
+    return furnish(tmp_path_factory.mktemp("house"), monkeypatch)
 
 
 def is_loopback(host: str) -> bool:
@@ -74,14 +85,14 @@ def no_network() -> Iterator[None]:
 
     def guarded_connect(sock: socket.socket, address: object) -> None:
         refuse_others(sock, address)
-        connect(sock, address)  # type: ignore[arg-type]
+        connect(sock, address)
 
     def guarded_connect_ex(sock: socket.socket, address: object) -> int:
         refuse_others(sock, address)
-        return connect_ex(sock, address)  # type: ignore[arg-type]
+        return connect_ex(sock, address)
 
-    socket.socket.connect = guarded_connect  # type: ignore[method-assign,assignment]
-    socket.socket.connect_ex = guarded_connect_ex  # type: ignore[method-assign,assignment]
+    socket.socket.connect = guarded_connect
+    socket.socket.connect_ex = guarded_connect_ex
     yield
-    socket.socket.connect = connect  # type: ignore[method-assign]
-    socket.socket.connect_ex = connect_ex  # type: ignore[method-assign]
+    socket.socket.connect = connect
+    socket.socket.connect_ex = connect_ex
