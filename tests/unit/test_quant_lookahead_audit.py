@@ -69,7 +69,7 @@ def test_a_planted_leak_in_a_feature_is_found(leak, hole_share):
         assert finding.subject == leak
         assert finding.symbol in panel.symbols
         assert finding.session in panel.sessions
-        assert not finding.seen == finding.known
+        assert finding.seen != finding.known
         assert leak in str(finding)
 
 

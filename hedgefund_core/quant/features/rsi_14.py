@@ -25,7 +25,7 @@ def _values(panel: Panel, params: Params) -> Floats:
     change = kernels.returns_of(panel)
     gain = kernels.weighted_sum(kernels.lags_of(np.maximum(change, 0.0), window), weights)
     loss = kernels.weighted_sum(kernels.lags_of(np.maximum(-change, 0.0), window), weights)
-    return kernels.padded(100.0 * gain / (gain + loss), window, panel.shape[0])
+    return kernels.padded(100.0 * (gain / (gain + loss)), window, panel.shape[0])
 
 
 FEATURE = Feature(
