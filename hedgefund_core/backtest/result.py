@@ -1,0 +1,147 @@
+"""What a backtest hands back: the books session by session, every fill and every denial, and the measures of both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hedgefund_core.quant.measures import Measure, Track, all_measures
+from hedgefund_core.risk.limits import Costs
+
+Floats = NDArray[np.float64]
+
+FILL_FIELDS = np.dtype([("session", "i4"), ("symbol", "i4"), ("side", "i1"), ("quantity", "f8"), ("price", "f8"), ("commission", "f8")])
+"""A fill: position of its session and symbol on the result's axes, side +1 buy or -1 sell, quantity positive."""
+
+ORDER_FIELDS = np.dtype(
+    [("session", "i4"), ("symbol", "i4"), ("side", "i1"), ("quantity", "f8"), ("opening", "?"), ("flatten", "?"), ("allowed", "?")]
+)
+"""An order: the session at whose close it was decided, whether its leg opens, whether it flattens, and the verdict."""
+
+Records = NDArray[np.void]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denial:
+    """An order that a risk rule refused."""
+
+    session: int
+    symbol: str
+    side: int
+    quantity: float
+    rule: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitTrace:
+    """What the mandate did, session by session; absent in a backtest without limits.
+
+    Attributes
+    ----------
+    mandate : its name.
+    ladder : int8 (n_sessions,), rung after the session's triggers (`hedgefund_core.trading.state.Level`).
+    drawdown : float64 (n_sessions,), below the high-water mark since the last resume.
+    volatility : float64 (n_sessions,), ex ante a year, of the positions after the session; NaN before there are any.
+    scales : scaler -> float64 (n_sessions,), NaN where nothing was decided.
+    measured : scaler -> float64 (n_sessions,), what it was measured from.
+    decided : bool (n_sessions,), sessions at which target weights were turned into orders.
+    capped : bool (n_sessions,), sessions at which a scaler, a cap or a verdict changed what was wanted.
+    stand_ins : times that the stand-in resumed for a person after a flattening.
+    """
+
+    mandate: str
+    ladder: NDArray[np.int8]
+    drawdown: Floats
+    volatility: Floats
+    scales: Mapping[str, Floats]
+    measured: Mapping[str, Floats]
+    decided: NDArray[np.bool_]
+    capped: NDArray[np.bool_]
+    stand_ins: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BacktestResult:
+    """A finished backtest on ``n`` sessions and ``m`` symbols.
+
+    Attributes
+    ----------
+    equity, cash : float64 (n,), after each session. positions : float64 (n, m), signed shares after each session.
+    marks : float64 (n, m), last good price of each, NaN = never traded yet.
+    fills, orders : structured arrays, see `FILL_FIELDS` and `ORDER_FIELDS`; orders are kept only where rules judged them.
+    borrow, income : float64 (n,), borrow fees paid (positive) and dividends with cash in lieu received (signed).
+    benchmark : float64 (n,), level of the panel's benchmark, or None.
+    trace : what the mandate did, or None.
+    """
+
+    sessions: NDArray[np.datetime64]
+    symbols: tuple[str, ...]
+    sessions_per_year: float
+    fill: str
+    costs: Costs
+    initial_cash: float
+    equity: Floats
+    cash: Floats
+    positions: Floats
+    marks: Floats
+    fills: Records
+    borrow: Floats
+    income: Floats
+    benchmark: Floats | None = None
+    orders: Records = field(default_factory=lambda: np.zeros(0, dtype=ORDER_FIELDS))
+    denied: tuple[Denial, ...] = ()
+    trace: LimitTrace | None = None
+
+    @property
+    def stand_ins(self) -> int:
+        """Times that the stand-in resumed for a person."""
+        return 0 if self.trace is None else self.trace.stand_ins
+
+    @property
+    def returns(self) -> Floats:
+        """Simple net returns, float64 (n,): the first is measured from the initial cash."""
+        before = np.concatenate([[self.initial_cash], self.equity[:-1]])
+        return self.equity / before - 1.0
+
+    @property
+    def weights(self) -> Floats:
+        """Value of each position over equity after each session, float64 (n, m)."""
+        values = np.where(self.positions == 0.0, 0.0, self.positions * self.marks)
+        weights: Floats = values / self.equity[:, None]
+        return weights
+
+    @property
+    def commissions(self) -> Floats:
+        """Commission paid at each session, float64 (n,)."""
+        return np.bincount(self.fills["session"], weights=self.fills["commission"], minlength=len(self.sessions))
+
+    @property
+    def traded(self) -> Floats:
+        """Absolute notional traded at each session over equity, float64 (n,)."""
+        notional = self.fills["quantity"] * self.fills["price"]
+        return np.bincount(self.fills["session"], weights=notional, minlength=len(self.sessions)) / self.equity
+
+    def measures(self) -> dict[str, Measure]:
+        """Every measure of the track record, net of costs, each with its interval where one is known."""
+        return all_measures(
+            Track(
+                returns=self.returns,
+                sessions=self.sessions,
+                sessions_per_year=self.sessions_per_year,
+                benchmark=None if self.benchmark is None else _returns_of_level(self.benchmark),
+                traded=self.traded,
+            )
+        )
+
+
+def _returns_of_level(level: Floats) -> Floats:
+    """Simple returns of a level, the first 0; a missing level counts as unchanged so that lengths agree."""
+    known = np.where(np.isfinite(level), np.arange(len(level)), 0)
+    filled = level[np.maximum.accumulate(known)]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        returns = np.concatenate([[0.0], filled[1:] / filled[:-1] - 1.0])
+    return np.where(np.isfinite(returns), returns, 0.0)
