@@ -154,12 +154,19 @@ def _with_marks(state: State, last: list[tuple[float | None, int]]) -> State:
 def with_bars(state: State, event: BarsClosed, keep: int) -> State:
     """Append a session to the ring and mark every instrument that has a bar; the others keep their last good price."""
     fields = {name: None if getattr(event, name) is None else _grid((getattr(event, name),)) for name in _GRIDS}
-    benchmark = None if event.benchmark is None else np.array([event.benchmark])
+    benchmark = _benchmark_row(state.ring, event.benchmark)
     row = _panel(state, (event.session,), fields, benchmark)
     ring = row if state.ring is None else state.ring.extend(row, keep=keep)
     closes = zip(event.close, state.marks, state.mark_ages, strict=True)
     fresh = [(mark, age + 1) if close is None else (to_price(close), 0) for close, mark, age in closes]
     return replace(state, ring=ring, marks=tuple(mark for mark, _ in fresh), mark_ages=tuple(age for _, age in fresh))
+
+
+def _benchmark_row(ring: Panel | None, level: float | None) -> Floats | None:
+    """The benchmark's cell: the first bar says whether the account has one, a level missing later is NaN."""
+    if ring is None:
+        return None if level is None else np.array([level])
+    return None if ring.benchmark is None else np.array([np.nan if level is None else level])
 
 
 def rows_kept(state: State) -> int:
