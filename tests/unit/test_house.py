@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import os
 import re
 import runpy
 import socket
@@ -53,6 +54,26 @@ def test_every_make_command_of_a_document_exists(document: Path) -> None:
 def test_every_link_of_a_document_leads_somewhere(document: Path) -> None:
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text())
     assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+def named_commands() -> list[str]:
+    """Commands of the executor that a document tells the reader to type."""
+    return sorted({name for path in documents() for name in re.findall(r"(?:`|bin/)executor ([a-z]+)", path.read_text())})
+
+
+@pytest.mark.parametrize("command", named_commands())
+def test_every_executor_command_of_a_document_exists(command: str) -> None:
+    help_text = subprocess.run(
+        [sys.executable, "-m", "live_executor", command, "--help"], cwd=ROOT, capture_output=True, check=False, text=True
+    )
+    assert help_text.returncode == 0, help_text.stderr
+    assert command in help_text.stdout
+
+
+def test_the_build_server_runs_make_test_and_nothing_else() -> None:
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    assert script.read_text().rstrip().endswith("exec make test")
 
 
 def test_make_alone_lists_every_target_with_a_line() -> None:
