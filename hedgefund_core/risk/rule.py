@@ -36,6 +36,7 @@ class OrderBatch:
     auction : bool (n,), opening or closing auction (exempt from bans on the first and last minutes).
     duplicate : bool (n,), its intent has gone out before.
     lot : float64 (n,), lot size.
+    reserves : bool (n,), orders that count as working when a later one is judged; None = all. Set by ``judge`` alone.
     """
 
     instrument: Ints
@@ -47,6 +48,7 @@ class OrderBatch:
     auction: Bools
     duplicate: Bools
     lot: Floats
+    reserves: Bools | None = None
 
     def __len__(self) -> int:
         """Number of orders."""
@@ -59,7 +61,18 @@ class OrderBatch:
 
     def take(self, rows: NDArray[np.int64]) -> OrderBatch:
         """The batch restricted to ``rows``."""
-        return OrderBatch(**{name: getattr(self, name)[rows] for name in self.__slots__})
+        return OrderBatch(
+            instrument=self.instrument[rows],
+            sign=self.sign[rows],
+            quantity=self.quantity[rows],
+            price=self.price[rows],
+            limit_price=self.limit_price[rows],
+            reduction=self.reduction[rows],
+            auction=self.auction[rows],
+            duplicate=self.duplicate[rows],
+            lot=self.lot[rows],
+            reserves=None if self.reserves is None else self.reserves[rows],
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +95,6 @@ class RiskContext:
     signal_coverage, signal_dispersion, signal_same_sign : of the decision's scores; NaN for decisions without scores.
     batch_turnover : sum of absolute order values of the decision over equity.
     session_open : whether the orders' auction or session is still ahead of or at its cut-off.
-    long_value, short_value: derived, see properties.
     """
 
     equity: float
@@ -134,9 +146,10 @@ class Rule:
     control : number of the control in the risk documentation.
     unit : of ``measured`` and ``limit``.
     applies_to_reductions : sanity, quantity, duplicate intent and price band only.
-    check : pure function of (batch, context, mandate). Exposure rules judge order k as if orders 0..k-1 of the batch were
-        working already (allowed orders reserve); ``judge`` removes denied ones and asks again, so that a batch
-        gives the same verdicts as one order after the other.
+    check : pure function of (batch, context, mandate). Exposure rules judge order k as if those of orders 0..k-1 that reserve
+        were working already; ``judge`` takes the reservation from denied ones and asks again, so that a batch gives the same
+        verdicts as one order after the other.
+    sequential : whether the verdict on an order depends on the orders before it.
     """
 
     name: str
@@ -144,3 +157,4 @@ class Rule:
     unit: str
     applies_to_reductions: bool
     check: Callable[[OrderBatch, RiskContext, Mandate], RuleResult]
+    sequential: bool = False

@@ -1,0 +1,33 @@
+"""Concentration of the book over equity weights: the five largest names, and the Herfindahl index.
+
+Source: mission (five names at the position cap); Herfindahl 1950. Weights are of equity, so a small book is never concentrated.
+"""
+
+from __future__ import annotations
+
+from hedgefund_core.risk.compare import at_most, not_worse
+from hedgefund_core.risk.exposure import earlier, equity_of, exposures, largest_sums
+from hedgefund_core.risk.limits import Mandate
+from hedgefund_core.risk.rule import OrderBatch, RiskContext, Rule, RuleResult
+
+
+def check_top_five(batch: OrderBatch, context: RiskContext, mandate: Mandate) -> RuleResult:
+    """Sum of the five largest absolute weights; an order in a smaller name does not raise it."""
+    before, after = largest_sums(batch, exposures(batch, context), 5)
+    equity = equity_of(context)
+    reason = "the five largest names could exceed their cap"
+    return not_worse(len(batch), after / equity, before / equity, mandate.limits.max_top_five, reason)
+
+
+def check_herfindahl(batch: OrderBatch, context: RiskContext, mandate: Mandate) -> RuleResult:
+    """Sum of squared weights."""
+    found = exposures(batch, context)
+    step = found.after**2 - found.before**2
+    squares = (found.base**2).sum() + earlier(step, batch) + step
+    return at_most(len(batch), squares / equity_of(context) ** 2, mandate.limits.max_herfindahl, "the book could be too concentrated")
+
+
+RULES = (
+    Rule(name="top_five", control=14, unit="fraction of equity", applies_to_reductions=False, check=check_top_five, sequential=True),
+    Rule(name="herfindahl", control=14, unit="sum of squares", applies_to_reductions=False, check=check_herfindahl, sequential=True),
+)

@@ -1,0 +1,111 @@
+"""``judge``: every rule on every order of a batch, the same verdicts as judging one order after the other.
+
+Pure and deterministic. There is no bypass: a rule that cannot be evaluated denies entries, unless the source's configuration waives it
+by name (replay and simulation only), and a waived rule that *can* be evaluated judges like any other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hedgefund_core.risk import RULES
+from hedgefund_core.risk.limits import Mandate
+from hedgefund_core.risk.rule import Bools, Floats, OrderBatch, RiskContext, Rule, RuleResult
+
+ALLOW, DENY, NOT_EVALUABLE = "allow", "deny", "not_evaluable"
+_FAILURES = (ArithmeticError, ValueError, IndexError, KeyError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleVerdicts:
+    """What one rule said of each order.
+
+    Attributes
+    ----------
+    rule, unit : of the rule. measured, limit : float64 (n,), NaN = nothing to measure.
+    verdict : str (n,), allow, deny, or not_evaluable (only where the rule is waived: elsewhere missing data is a denial).
+    reason : of the denials, the same for the whole batch.
+    """
+
+    rule: str
+    unit: str
+    measured: Floats
+    limit: Floats
+    verdict: NDArray[np.str_]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """The judgement of a batch: ``allowed`` bool (n,), and one `RuleVerdicts` a rule, in the order of RULES."""
+
+    allowed: Bools
+    results: tuple[RuleVerdicts, ...]
+
+    @property
+    def not_evaluable(self) -> dict[str, int]:
+        """Orders that a waived rule could not judge, by rule: shown in every report."""
+        counts = {result.rule: int((result.verdict == NOT_EVALUABLE).sum()) for result in self.results}
+        return {rule: count for rule, count in counts.items() if count}
+
+
+def judge(batch: OrderBatch, context: RiskContext, mandate: Mandate, waived: frozenset[str], rules: tuple[Rule, ...] = RULES) -> Judged:
+    """Judge a batch of orders in its order; an allowed order reserves before the next is judged.
+
+    Parameters
+    ----------
+    batch : n orders, reductions first. context, mandate : the account, and the limits it trades under.
+    waived : names of rules whose missing data do not deny.
+    rules : the registry; tests give others.
+
+    Returns
+    -------
+    Judged. Each order is judged as if the allowed ones before it, and no denied one, were working.
+    """
+    with np.errstate(all="ignore"):  # NaN and infinity are findings here, not accidents
+        fixed = {rule.name: _verdicts(rule, batch, context, mandate, waived) for rule in rules if not rule.sequential}
+        reserves = _allowed(fixed, len(batch))
+        while True:
+            reserved = replace(batch, reserves=reserves)
+            chained = {rule.name: _verdicts(rule, reserved, context, mandate, waived) for rule in rules if rule.sequential}
+            denied = reserves & ~_allowed(chained, len(batch))
+            if not denied.any():
+                break
+            # Verdicts up to the first denial are final: they depend on earlier orders only. Those after it counted a
+            # reservation that does not exist, so they are asked again.
+            reserves = reserves.copy()
+            reserves[int(np.argmax(denied))] = False
+    found = fixed | chained
+    return Judged(allowed=reserves, results=tuple(found[rule.name] for rule in rules))
+
+
+def _allowed(results: dict[str, RuleVerdicts], n: int) -> Bools:
+    allowed = np.ones(n, dtype=np.bool_)
+    for result in results.values():
+        allowed &= result.verdict != DENY
+    return allowed
+
+
+def _verdicts(rule: Rule, batch: OrderBatch, context: RiskContext, mandate: Mandate, waived: frozenset[str]) -> RuleVerdicts:
+    """One rule on the batch: entries fail closed, and a reduction meets only the rules made for it."""
+    result = _checked(rule, batch, context, mandate)
+    blind = ~result.evaluable
+    fails = result.evaluable & ~result.allowed
+    verdict = np.where(fails, DENY, np.where(blind, NOT_EVALUABLE if rule.name in waived else DENY, ALLOW))
+    if not rule.applies_to_reductions:
+        verdict = np.where(batch.reduction, ALLOW, verdict)
+    only_blind = bool(blind.any()) and not bool(fails.any())
+    reason = f"its data are missing ({result.reason})" if only_blind else result.reason
+    return RuleVerdicts(rule=rule.name, unit=rule.unit, measured=result.measured, limit=result.limit, verdict=verdict, reason=reason)
+
+
+def _checked(rule: Rule, batch: OrderBatch, context: RiskContext, mandate: Mandate) -> RuleResult:
+    try:
+        return rule.check(batch, context, mandate)
+    except _FAILURES as error:
+        n = len(batch)
+        nothing, no = np.full(n, np.nan), np.zeros(n, dtype=np.bool_)
+        return RuleResult(allowed=no, evaluable=no, measured=nothing, limit=nothing, reason=f"{type(error).__name__}: {error}")

@@ -1,0 +1,148 @@
+"""Exposure after each order of a batch, with the reservations of the orders before it (RTS 6 art. 15(2): working orders count as filled).
+
+Two orders of one auction fill together, so a closing auction order counts as filled for the book (gross, concentration) and for
+net; everything else counts at its worst case a side. The position of one name is always judged at the worst case.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hedgefund_core.risk.rule import Bools, Floats, Ints, OrderBatch, RiskContext
+
+
+def known(batch: OrderBatch, context: RiskContext) -> Bools:
+    """Whether each order's instrument is in the universe: bool (n,)."""
+    return (batch.instrument >= 0) & (batch.instrument < len(context.price))
+
+
+def column_of(batch: OrderBatch, context: RiskContext) -> Ints:
+    """Column of each order's instrument, 0 for strangers (mask them with `known`): int64 (n,)."""
+    return np.where(known(batch, context), batch.instrument, 0)
+
+
+def of_instrument(values: Floats, batch: OrderBatch, context: RiskContext) -> Floats:
+    """``values`` (m,) of each order's instrument: float64 (n,), NaN for strangers and in an empty universe."""
+    if len(values) == 0:
+        return np.full(len(batch), np.nan)
+    return np.where(known(batch, context), values[column_of(batch, context)], np.nan)
+
+
+def equity_of(context: RiskContext) -> float:
+    """Equity to measure against; NaN where there is none, since no share of nothing is a limit."""
+    return context.equity if context.equity > 0.0 else float("nan")
+
+
+def reserving(batch: OrderBatch) -> Bools:
+    """Orders that count as working for later ones: bool (n,)."""
+    return np.ones(len(batch), dtype=np.bool_) if batch.reserves is None else batch.reserves
+
+
+def earlier(values: Floats, batch: OrderBatch) -> Floats:
+    """Sum of ``values`` over the earlier reserving orders of the whole batch: float64 (n,)."""
+    counted = _counted(values, batch)
+    return np.cumsum(counted) - counted
+
+
+def earlier_same(values: Floats, batch: OrderBatch) -> Floats:
+    """Sum of ``values`` over the earlier reserving orders in the same instrument: float64 (n,)."""
+    order = np.argsort(batch.instrument, kind="stable")
+    counted = _counted(values, batch)[order]
+    before = np.cumsum(counted) - counted
+    names = batch.instrument[order]
+    first = np.ones(len(order), dtype=np.bool_)
+    first[1:] = names[1:] != names[:-1]
+    start = np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))
+    sums = np.empty_like(before)
+    sums[order] = before - before[start]
+    return sums
+
+
+def _counted(values: Floats, batch: OrderBatch) -> Floats:
+    """Values of reserving orders; a malformed order reserves nothing, or one NaN would blind the rules to all that follow."""
+    return np.where(reserving(batch) & np.isfinite(values), values, 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exposures:
+    """Absolute exposure of each order's own instrument, and of the book, before and after the order; account currency.
+
+    Attributes
+    ----------
+    base : float64 (m,), exposure of each instrument before the batch; NaN where something is held without a price.
+    before, after : float64 (n,), of the order's own instrument.
+    """
+
+    base: Floats
+    before: Floats
+    after: Floats
+
+
+def exposures(batch: OrderBatch, context: RiskContext) -> Exposures:
+    """Worst case of each instrument, closing auction orders counted as filled."""
+    buys, sells = _side(batch, 1.0), _side(batch, -1.0)
+    settles = batch.reduction & batch.auction
+    signed = batch.sign * batch.quantity
+    settled = np.where(settles, signed, 0.0)
+    up, down = np.where(settles, 0.0, buys), np.where(settles, 0.0, sells)
+    held = of_instrument(context.quantity, batch, context) + earlier_same(settled, batch)
+    high = held + of_instrument(context.working_buy, batch, context) + earlier_same(up, batch)
+    low = held - of_instrument(context.working_sell, batch, context) - earlier_same(down, batch)
+    price = of_instrument(context.price, batch, context)
+    before = np.maximum(np.abs(high), np.abs(low))
+    after = np.maximum(np.abs(high + settled + up), np.abs(low + settled - down))
+    base = np.maximum(np.abs(context.quantity + context.working_buy), np.abs(context.quantity - context.working_sell))
+    return Exposures(base=valued(base, context), before=before * price, after=after * price)
+
+
+def valued(shares: Floats, context: RiskContext) -> Floats:
+    """Shares (m,) in account currency; zero shares need no price."""
+    return np.where(shares == 0.0, 0.0, shares * context.price)
+
+
+def worst_position(batch: OrderBatch, context: RiskContext) -> Floats:
+    """Signed shares of each order's instrument if every working order on the order's side fills and none on the other: float64 (n,)."""
+    buys, sells = _side(batch, 1.0), _side(batch, -1.0)
+    held = of_instrument(context.quantity, batch, context)
+    high = held + of_instrument(context.working_buy, batch, context) + earlier_same(buys, batch) + buys
+    low = held - of_instrument(context.working_sell, batch, context) - earlier_same(sells, batch) - sells
+    return np.where(batch.sign > 0.0, high, low)
+
+
+def _side(batch: OrderBatch, sign: float) -> Floats:
+    """Shares of the orders on one side, zero for the other: float64 (n,), not negative."""
+    return np.where(batch.sign == sign, batch.quantity, 0.0)
+
+
+def largest_sums(batch: OrderBatch, found: Exposures, count: int) -> tuple[Floats, Floats]:
+    """Sum of the ``count`` largest exposures of the book before and after each order: two float64 (n,).
+
+    Only instruments that the batch touches change; of the others the largest few are enough.
+    """
+    touched, place = np.unique(batch.instrument, return_inverse=True)
+    inside = touched[(touched >= 0) & (touched < len(found.base))]
+    rest = np.delete(found.base, inside)
+    if np.isnan(rest).any():
+        return np.full(len(batch), np.nan), np.full(len(batch), np.nan)
+    largest = np.sort(rest)[::-1][:count]
+    start = np.zeros(len(touched))
+    start[np.isin(touched, inside)] = found.base[inside]
+    change = np.zeros((len(batch), len(touched)))
+    rows = np.arange(len(batch))
+    step = found.after - found.before
+    change[rows, place] = _counted(step, batch)
+    book = start + np.cumsum(change, axis=0) - change  # before each order
+    fixed = np.broadcast_to(largest, (len(batch), len(largest)))
+    before = _top(np.concatenate([book, fixed], axis=1), count)
+    book[rows, place] += step
+    return before, _top(np.concatenate([book, fixed], axis=1), count)
+
+
+def _top(values: NDArray[np.float64], count: int) -> Floats:
+    if values.shape[1] > count:
+        values = np.partition(values, values.shape[1] - count, axis=1)[:, -count:]
+    total: Floats = values.sum(axis=1)
+    return total

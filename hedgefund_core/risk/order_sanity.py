@@ -1,0 +1,50 @@
+"""Is the order an order at all? Source: Nautilus RiskEngine; 15c3-5(c)(1)(ii). The only rule with no way around in any state.
+
+A reduction is checked here to be one: opposite to the position, and not more than what is left of it once every order that is
+already working on that side, and every earlier reduction of the batch, has filled.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hedgefund_core.risk.compare import TOLERANCE, at_most
+from hedgefund_core.risk.exposure import earlier_same, known, of_instrument
+from hedgefund_core.risk.limits import Mandate
+from hedgefund_core.risk.rule import Bools, OrderBatch, RiskContext, Rule, RuleResult
+
+
+def check(batch: OrderBatch, context: RiskContext, mandate: Mandate) -> RuleResult:
+    """Count the faults of each order; one denies."""
+    faults = {
+        "quantity is not above zero": ~(np.isfinite(batch.quantity) & (batch.quantity > 0.0)),
+        "side is neither buy nor sell": np.abs(batch.sign) != 1.0,
+        "no reference price above zero": ~(np.isfinite(batch.price) & (batch.price > 0.0)),
+        "limit price is not above zero": ~np.isnan(batch.limit_price) & ~(np.isfinite(batch.limit_price) & (batch.limit_price > 0.0)),
+        "instrument is not in the universe": ~known(batch, context),
+        "quantity is not a multiple of the lot": _off_lot(batch),
+        "a reduction would exceed the position": _beyond_position(batch, context),
+    }
+    count = np.sum(list(faults.values()), axis=0)
+    reason = "; ".join(name for name, found in faults.items() if found.any()) or "well formed"
+    return at_most(len(batch), count, 0.0, reason)
+
+
+def _off_lot(batch: OrderBatch) -> Bools:
+    lots = batch.quantity / np.where(batch.lot > 0.0, batch.lot, np.nan)
+    within: Bools = np.abs(lots - np.rint(lots)) <= TOLERANCE * np.maximum(1.0, lots)
+    return ~within
+
+
+def _beyond_position(batch: OrderBatch, context: RiskContext) -> Bools:
+    held = of_instrument(context.quantity, batch, context)
+    buying = batch.sign > 0.0
+    working = np.where(buying, of_instrument(context.working_buy, batch, context), of_instrument(context.working_sell, batch, context))
+    earlier = earlier_same(np.where(batch.reduction & buying, batch.quantity, 0.0), batch)
+    earlier_sells = earlier_same(np.where(batch.reduction & ~buying, batch.quantity, 0.0), batch)
+    left = -batch.sign * held - working - np.where(buying, earlier, earlier_sells)
+    fits: Bools = batch.quantity <= left + np.abs(left) * TOLERANCE
+    return batch.reduction & ~fits
+
+
+RULE = Rule(name="order_sanity", control=1, unit="faults", applies_to_reductions=True, check=check, sequential=True)

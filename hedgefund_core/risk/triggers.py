@@ -1,0 +1,65 @@
+"""Account triggers: what moves the ladder by itself. Automatic escalation ends at FLATTENING (contracts: Ladder).
+
+A day's loss is measured in ex-ante daily volatility of the book as it was held, so that one number fits every book.
+Names of rungs and scopes are plain text here: risk knows no trading types.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from hedgefund_core.risk.limits import Mandate
+
+SIGMA_FLOOR = 0.25
+"""Of the mandate's target daily volatility: a nearly flat book must not trip on its commission."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trigger:
+    """A limit of the account that was passed.
+
+    Attributes
+    ----------
+    name : intraday_loss or drawdown. level_name : REDUCING or FLATTENING. scope : session or account.
+    measured, limit : positive losses: in daily sigmas (intraday_loss), as a fraction of the high-water mark (drawdown).
+    """
+
+    name: str
+    level_name: str
+    scope: str
+    measured: float
+    limit: float
+
+
+def triggers(
+    day_return: float, expected_daily_volatility: float, drawdown: float, mandate: Mandate, sessions_per_year: float
+) -> list[Trigger]:
+    """Triggers of one session, the mildest first.
+
+    Parameters
+    ----------
+    day_return : flow-adjusted return of the session, fees included. drawdown : positive loss from the high-water mark.
+    expected_daily_volatility : ex ante, of the book held into the session; NaN = not known, then the floor counts.
+    mandate, sessions_per_year : limits, and the target volatility that the floor is made of.
+
+    Returns
+    -------
+    list of Trigger; an account that cannot be marked (NaN return or drawdown) escalates to FLATTENING of the account.
+    """
+    limits = mandate.limits
+    floor = SIGMA_FLOOR * mandate.target_volatility / math.sqrt(sessions_per_year)
+    sigma = max(expected_daily_volatility, floor) if math.isfinite(expected_daily_volatility) else floor
+    loss = -day_return / sigma
+    found = []
+    if loss >= limits.intraday_loss_reduce_sigmas:
+        found.append(_trigger("intraday_loss", "REDUCING", "session", loss, limits.intraday_loss_reduce_sigmas))
+    if not loss < limits.intraday_loss_flatten_sigmas:
+        found.append(_trigger("intraday_loss", "FLATTENING", "account", loss, limits.intraday_loss_flatten_sigmas))
+    if not drawdown < limits.drawdown_flatten:
+        found.append(_trigger("drawdown", "FLATTENING", "account", drawdown, limits.drawdown_flatten))
+    return found
+
+
+def _trigger(name: str, level_name: str, scope: str, measured: float, limit: float) -> Trigger:
+    return Trigger(name=name, level_name=level_name, scope=scope, measured=measured, limit=limit)
