@@ -6,7 +6,7 @@ three times: ``ts`` (when it happened), ``known_at`` (when it could be known), `
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -122,18 +122,21 @@ QUARANTINE = Table(
     ),
 )
 
+_FEATURE_KEYS = (_SYMBOL, _SESSION, _column("known_at", ColumnType.TIMESTAMP, "when the newest input could be known, UTC"))
+
 FEATURES = Table(
     name="features",
-    meaning="Feature values in long form; null during the stated warm-up and where inputs are absent",
-    key=("symbol", "session", "feature"),
-    columns=(
-        _SYMBOL,
-        _SESSION,
-        _column("known_at", ColumnType.TIMESTAMP, "when the newest input could be known, UTC"),
-        _column("feature", ColumnType.TEXT, "name of the feature"),
-        _column("value", ColumnType.FLOAT, "the value", nullable=True),
-    ),
+    meaning="Feature values, a column each; null during the stated warm-up and where inputs are absent",
+    key=("symbol", "session"),
+    columns=_FEATURE_KEYS,
 )
+
+
+def features_table(names: tuple[str, ...]) -> Table:
+    """The feature table with one column a feature."""
+    values = tuple(_column(name, ColumnType.FLOAT, "value of the feature of this name", nullable=True) for name in names)
+    return replace(FEATURES, columns=(*_FEATURE_KEYS, *values))
+
 
 LABELS = Table(
     name="labels",

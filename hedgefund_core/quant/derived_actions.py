@@ -74,8 +74,13 @@ def _read(row: int, jump: float, noise: float, close: float, tick: float) -> lis
     found = [] if split == 1.0 else [DerivedAction(row=row, kind=SPLIT, value=split, noise=noise * split)]
     dividend = (left - 1.0) * close
     if 1.0 + 2.0 * noise < left < 1.0 + MAX_DIVIDEND and dividend > 0.1 * tick:
-        found.append(DerivedAction(row=row, kind=DIVIDEND, value=dividend, noise=noise * close))
+        found.append(DerivedAction(row=row, kind=DIVIDEND, value=_to_known_digits(dividend, noise * close), noise=noise * close))
     return found
+
+
+def _to_known_digits(value: float, noise: float) -> float:
+    """``value`` rounded to the last digit that its noise leaves."""
+    return round(value, max(0, int(np.floor(-np.log10(2.0 * noise)))))
 
 
 def _decimals(values: NDArray[np.float64]) -> int:

@@ -1,0 +1,1 @@
+"""Slices of the pipeline, a folder each: assets, checks, automation, definitions."""

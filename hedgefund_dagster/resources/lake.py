@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +20,7 @@ import pyarrow.compute as pc
 from upath import UPath
 
 from hedgefund_core import layout
-from hedgefund_core.errors import DataUnavailable
+from hedgefund_core.errors import DataInvalid, DataUnavailable
 from hedgefund_core.quant.panel_codec import data_version, pack_arrays, pack_panel, unpack_arrays, unpack_panel
 from hedgefund_core.schemas import BARS, Table
 from hedgefund_dagster.resources.lake_files import (
@@ -144,6 +145,10 @@ class Lake:
             raise DataUnavailable(message, mend=f"materialize the asset {source}/{table.name}")
         return read_parquet(path)
 
+    def remove_table(self, table: Table, source: str) -> None:
+        """Forget a source's table: what was known is now unknown (the raw payloads still tell)."""
+        self._table_file(table, source).unlink(missing_ok=True)
+
     def has_table(self, table: Table, source: str) -> bool:
         """Whether the source has that table at all."""
         return self._table_file(table, source).exists()
@@ -159,12 +164,16 @@ class Lake:
         return complete
 
     def read_panel(self, source: str) -> Panel:
-        """The validated panel of a source."""
+        """The validated panel of a source; raises DataInvalid if its file is not the one the manifest names."""
         path = self.root / layout.panel_file(source)
         if not path.exists():
             message = f"no panel of {source} is stored"
             raise DataUnavailable(message, mend=f"materialize the asset {source}/panel")
-        return unpack_panel(path.read_bytes())
+        panel = unpack_panel(path.read_bytes())
+        if panel.data_version != self.panel_manifest(source).sha256:
+            message = f"the panel of {source} differs from its manifest's sha256"
+            raise DataInvalid(message, mend=f"materialize the asset {source}/panel again")
+        return panel
 
     def panel_manifest(self, source: str) -> PanelManifest:
         """The panel's manifest: where each bar came from, biases, ranges."""
@@ -244,10 +253,10 @@ def _content_by_key(rows: pa.Table) -> dict[tuple[object, object], list[tuple[ob
 
 
 class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """The lake as a Dagster resource; ``root`` is a folder or an address universal-pathlib knows."""
+    """The lake as a Dagster resource; ``root`` is a folder or an address universal-pathlib knows; empty: HEDGEFUND_DATA_DIR."""
 
-    root: str
+    root: str = ""
 
     def open(self) -> Lake:
         """The lake itself."""
-        return Lake(self.root)
+        return Lake(self.root or str(Path(os.environ.get("HEDGEFUND_DATA_DIR") or "data").resolve()))

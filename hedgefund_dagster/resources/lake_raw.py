@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import msgspec
 from upath import UPath
@@ -11,6 +12,9 @@ from hedgefund_core import layout
 from hedgefund_core.errors import DataInvalid, DataUnavailable
 from hedgefund_dagster.resources.lake_files import write_atomic
 from hedgefund_dagster.sources.source import RawPayload
+
+
+_CURRENT = "current.json"
 
 
 class RawRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +54,11 @@ class RawStore:
         write_atomic(sidecar, msgspec.json.encode(record))
         return record
 
+    def set_current(self, source: str, records: Sequence[RawRecord]) -> None:
+        """Say which payloads the latest fetch consisted of: a file the user took away must not come back."""
+        listing = msgspec.json.encode([record.sha256 for record in records])
+        write_atomic(self._root / layout.RAW / source / _CURRENT, listing)
+
     def records(self, source: str) -> list[RawRecord]:
         """Every payload of a source, oldest first."""
         folder = self._root / layout.RAW / source
@@ -59,8 +68,11 @@ class RawStore:
         return sorted(found, key=lambda record: (record.retrieved_at, record.dataset, record.sha256))
 
     def latest(self, source: str) -> dict[str, RawPayload]:
-        """The newest payload of each dataset, its bytes proved against the recorded sha256."""
-        newest = {record.dataset: record for record in self.records(source)}
+        """The payloads of the latest fetch by dataset, their bytes proved against the recorded sha256."""
+        listing = self._root / layout.RAW / source / _CURRENT
+        current = set(msgspec.json.decode(listing.read_bytes(), type=list[str])) if listing.exists() else None
+        known = [record for record in self.records(source) if current is None or record.sha256 in current]
+        newest = {record.dataset: record for record in known}
         if not newest:
             message = f"no raw payload of {source} is stored"
             raise DataUnavailable(message, mend=f"materialize the asset {source}/raw")

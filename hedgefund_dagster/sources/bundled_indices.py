@@ -41,6 +41,8 @@ FACTS = SourceFacts(
     partitioning=Partitioning.YEARLY,
     first="1999",
     last="2019",
+    has_corporate_actions=True,
+    benchmark_name="SP500",
     not_evaluable=("trading",),
 )
 
@@ -79,8 +81,16 @@ class BundledIndices:
         )
 
     def corporate_actions(self, payloads: Mapping[str, RawPayload]) -> SourceActions | None:
-        """None: an index has none."""
-        return None
+        """None ever happened, which is knowledge, not ignorance: an index neither splits nor pays."""
+        nothing = np.zeros(0)
+        return SourceActions(
+            symbol=np.array([], dtype=np.str_),
+            session=np.array([], dtype="datetime64[D]"),
+            kind=np.array([], dtype=np.str_),
+            value=nothing,
+            noise=nothing,
+            provenance="an index has none",
+        )
 
     def benchmark(self, payloads: Mapping[str, RawPayload]) -> SourceBenchmark | None:
         """None: indices are benchmarks themselves."""

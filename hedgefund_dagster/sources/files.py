@@ -60,7 +60,7 @@ class Files:
             partitioning=Partitioning.NONE,
             timezone=zone,
             sessions_per_year=settings.sessions_per_year,
-            has_corporate_actions=settings.price_kind == PriceKind.RAW.value,
+            has_corporate_actions=True,
             benchmark_name=settings.benchmark,
         )
 

@@ -1,0 +1,1 @@
+"""Features and labels, each proved free of look-ahead."""

@@ -1,0 +1,1 @@
+"""Validation: from bars to a panel one can trust."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hedgefund_core.configuration import UniverseSettings
 from hedgefund_core.errors import DataInvalid
-from hedgefund_core.quant.bars import FIELDS, Floats, Panel
+from hedgefund_core.quant.bars import FIELDS, Floats, Panel, PriceKind
 from hedgefund_core.quant.panel_build import BenchmarkLevel, LongActions, LongBars, PanelFacts, build_panel, equal_weight_level, with_benchmark
 from hedgefund_core.schemas import CORPORATE_ACTIONS, VALIDATED_BARS
 from hedgefund_dagster.resources.lake import Lake, PanelManifest
@@ -25,7 +25,8 @@ def panel_of(lake: Lake, source: Source, universe: UniverseSettings) -> Panel:
     rows = lake.read_table(VALIDATED_BARS, facts.name)
     rows = rows.filter(pa.array(np.isin(column_texts(rows, "symbol"), _chosen(column_texts(rows, "symbol"), universe, facts))))
     bars = _long_bars(rows, facts)
-    actions = _long_actions(lake.read_table(CORPORATE_ACTIONS, facts.name)) if lake.has_table(CORPORATE_ACTIONS, facts.name) else None
+    known = facts.price_kind is PriceKind.RAW and lake.has_table(CORPORATE_ACTIONS, facts.name)
+    actions = _long_actions(lake.read_table(CORPORATE_ACTIONS, facts.name)) if known else None
     panel_facts = PanelFacts(
         source=facts.name,
         price_kind=facts.price_kind,

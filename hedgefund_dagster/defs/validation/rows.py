@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from hedgefund_core.quant.bar_rules import ERROR, BarColumns, Finding, check_row
 from hedgefund_core.schemas import QUARANTINE
 from hedgefund_dagster.resources.lake_files import arrow_schema, column_texts
 from hedgefund_dagster.sources.calendars import session_closes
-from hedgefund_dagster.sources.source import SourceFacts
+from hedgefund_dagster.sources.source import Partitioning, RawPayload, Source, SourceFacts
 
 BAD_ROWS_OF_TABLE = 0.01
 BAD_ROWS_OF_SYMBOL = 0.20
@@ -112,3 +113,16 @@ def _finding_rows(findings: list[Finding], rows: pa.Table, facts: SourceFacts, r
         "released": pa.array(free, pa.bool_()),
     }
     return pa.table(columns, schema=arrow_schema(QUARANTINE))
+
+
+def in_snapshot(rows: pa.Table, source: Source, payloads: Mapping[str, RawPayload]) -> pa.Table:
+    """Rows of the keys the latest payloads hold, for sources that are read as a whole.
+
+    The bar table keeps what a user's folder once held; a file taken away, or another folder, must not be mixed in.
+    """
+    if source.facts.partitioning is not Partitioning.NONE:
+        return rows
+    offered = source.bars(payloads)
+    wanted = {(str(symbol), int(day)) for symbol, day in zip(offered.symbol, offered.session.astype(np.int64), strict=True)}
+    days = rows.column("session").cast(pa.int32()).to_pylist()
+    return rows.filter(pa.array([key in wanted for key in zip(rows.column("symbol").to_pylist(), days, strict=True)], pa.bool_()))

@@ -1,0 +1,76 @@
+"""One blocking check a feature: the stored values are tried for look-ahead on the real data, at each materialization."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from hedgefund_core.quant.features import FEATURES, default_specs
+from hedgefund_core.quant.features.audit import LookAheadFinding, audit_feature, audit_labels
+from hedgefund_dagster.defs.features.stored import read_features, read_labels
+from hedgefund_dagster.resources.lake import LakeResource
+from hedgefund_dagster.sources.source import SourceFacts
+
+PREFIX = "no_look_ahead_"
+
+
+def feature_checks(facts: SourceFacts) -> list[dg.AssetChecksDefinition]:
+    """Look-ahead checks of features and labels of one source."""
+    return [_features(facts), _labels(facts)]
+
+
+def _features(facts: SourceFacts) -> dg.AssetChecksDefinition:
+    key = dg.AssetKey([facts.name, "features"])
+    specs = [
+        dg.AssetCheckSpec(
+            name=f"{PREFIX}{name}", asset=key, blocking=True, description=f"{feature.description} Value at t unchanged by data after t."
+        )
+        for name, feature in FEATURES.items()
+    ]
+
+    @dg.multi_asset_check(specs=specs, name=f"{facts.name}_look_ahead")
+    def look_ahead(lake: LakeResource) -> Iterator[dg.AssetCheckResult]:
+        store = lake.open()
+        panel = store.read_panel(facts.name)
+        stored = read_features(store, panel)
+        known = {spec.name: spec for spec in default_specs(panel)}
+        for name in FEATURES:
+            if name not in stored.names:
+                yield _result(key, name, [], note="not computed on this source")
+                continue
+            yield _result(key, name, audit_feature(panel, stored.field(name), known.get(name, name)), note="cut, altered and hidden")
+
+    return look_ahead
+
+
+def _result(key: dg.AssetKey, name: str, findings: list[LookAheadFinding], *, note: str) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        passed=not findings,
+        asset_key=key,
+        check_name=f"{PREFIX}{name}",
+        severity=dg.AssetCheckSeverity.ERROR,
+        description="; ".join(str(finding) for finding in findings) or note,
+        metadata={"findings": len(findings), "feature": name},
+    )
+
+
+def _labels(facts: SourceFacts) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=dg.AssetKey([facts.name, "labels"]),
+        name="begin_after_the_decision",
+        blocking=True,
+        description="A label begins at the fill after the decision, and has no value where it would end after the data.",
+    )
+    def begin_after_the_decision(lake: LakeResource) -> dg.AssetCheckResult:
+        store = lake.open()
+        panel = store.read_panel(facts.name)
+        labels = read_labels(store, panel)
+        findings = audit_labels(panel, labels.values, start=labels.start, end=labels.end)
+        return dg.AssetCheckResult(
+            passed=not findings,
+            severity=dg.AssetCheckSeverity.ERROR,
+            description="; ".join(str(finding) for finding in findings) or "every label begins after its decision",
+        )
+
+    return begin_after_the_decision
