@@ -1,6 +1,7 @@
 """RULES: the registry, in the order in which verdicts are shown. A new rule is one file and one line here.
 
-tests/contract/test_rules.py picks it up by itself. All rules judge every order; none stops another. Account triggers are in ``triggers``, scalers of weights in ``quant.portfolio.scaling``.
+tests/contract/test_rules.py picks it up by itself. All rules judge every order; none stops another. Triggers of the account are in
+``triggers``, scalers of weights in ``quant.portfolio.scaling``.
 """
 
 from __future__ import annotations
