@@ -1,0 +1,40 @@
+"""How the trading process reads bars: one file, numpy only, checked against its manifest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from hedgefund_core.errors import DataInvalid, DataUnavailable
+from hedgefund_core.layout import panel_file, panel_manifest
+from hedgefund_core.quant.bars import Panel
+from hedgefund_core.quant.panel_codec import unpack_panel
+from hedgefund_core.trading.instrument import Instrument
+
+_MEND = "ingest the source: `make demo`, or materialize the group `validation` in Dagster"
+
+
+def read_panel(data: Path, source: str) -> Panel:
+    """The panel of a source.
+
+    Raises
+    ------
+    DataUnavailable : there is none. DataInvalid : it is damaged, or not the one its manifest names.
+    """
+    path, manifest = data / panel_file(source), data / panel_manifest(source)
+    if not path.exists():
+        raise DataUnavailable(f"there is no panel of source {source!r} under {data}", mend=_MEND)
+    panel = unpack_panel(path.read_bytes())
+    if manifest.exists():
+        try:
+            stated = str(json.loads(manifest.read_bytes())["sha256"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataInvalid(f"{manifest.name} of the panel of {source!r} cannot be read: {error}", mend=_MEND) from error
+        if stated != panel.data_version:
+            raise DataInvalid(f"the panel of {source!r} is not the file its manifest names", mend=_MEND)
+    return panel
+
+
+def instruments_of(panel: Panel) -> tuple[Instrument, ...]:
+    """The instruments of a panel's columns, in their order; a source without ids of its own names them by symbol."""
+    return tuple(Instrument(instrument_id=symbol, symbol=symbol, currency=panel.currency) for symbol in panel.symbols)

@@ -1,0 +1,89 @@
+"""Settings of the executor: reads the files and the environment; what they mean is checked in the core."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import msgspec
+import yaml
+
+from hedgefund_core.configuration import UniverseSettings, resolve
+from hedgefund_core.errors import ConfigError
+from hedgefund_core.risk.limits import Mandate, RiskSettings
+
+T = TypeVar("T")
+
+
+class TradingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``config/trading.yaml``."""
+
+    account: str
+    book: str
+    mandate: str
+    alias: str
+    initial_cash: Decimal
+    mode: Literal["replay"]
+    broker: str
+    feed: str
+    fill: Literal["auto", "next_open", "next_close"]
+    decision_delay_minutes: int
+    sign_every_frames: int
+    waived: dict[str, tuple[str, ...]]
+    trusted_keys: str
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the executor is told, and where each value came from."""
+
+    data: Path
+    config: Path
+    trading: TradingSettings
+    universe: UniverseSettings
+    mandate: Mandate
+    origins: dict[str, dict[str, str]]
+    """File -> dotted key -> the file or variable it came from."""
+
+    @property
+    def keys(self) -> Path:
+        """Folder of the keys: outside the data folder."""
+        return self.config / self.trading.trusted_keys
+
+
+def read_settings(env: Mapping[str, str] | None = None) -> Settings:
+    """Read everything; raises ConfigError naming file and key."""
+    given = os.environ if env is None else env
+    config = Path(given.get("HEDGEFUND_CONFIG_DIR", "config"))
+    trading, of_trading = _read(config, "trading", given, TradingSettings)
+    universe, of_universe = _read(config, "universe", given, UniverseSettings)
+    risk, of_risk = _read(config, "risk", given, RiskSettings)
+    if trading.mandate not in risk.mandates:
+        message = f"config/trading.yaml: mandate {trading.mandate!r} is not in config/risk.yaml"
+        raise ConfigError(message, mend=f"choose one of {', '.join(sorted(risk.mandates))}")
+    return Settings(
+        data=Path(given.get("HEDGEFUND_DATA_DIR", "data")),
+        config=config,
+        trading=trading,
+        universe=universe,
+        mandate=risk.mandates[trading.mandate],
+        origins={"trading": of_trading, "universe": of_universe, "risk": of_risk},
+    )
+
+
+def _read(config: Path, stem: str, env: Mapping[str, str], target: type[T]) -> tuple[T, dict[str, str]]:
+    path = config / f"{stem}.yaml"
+    if not path.exists():
+        message = f"{path} is missing"
+        raise ConfigError(message, mend="restore it from the repository, or set HEDGEFUND_CONFIG_DIR")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        message = f"{path} is not YAML: {error}"
+        raise ConfigError(message, mend=f"correct {path}") from error
+    if not isinstance(content, dict):
+        message = f"{path} holds no settings"
+        raise ConfigError(message, mend="restore it from the repository")
+    return resolve(f"config/{stem}.yaml", content, env, target)
