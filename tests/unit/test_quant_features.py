@@ -132,3 +132,13 @@ def test_weights_add_to_one_and_fall():
     weights = kernels.ema_weights(12, 100)
     assert sum(weights) == pytest.approx(1.0)
     assert all(newer > older for newer, older in itertools.pairwise(weights))
+
+
+@pytest.mark.parametrize("shape", [(504, 1, 1), (504, 1, 2), (63, 7, 3), (252, 40, 1), (21, 1, 500), (130, 33, 20), (2, 1, 1), (1, 4, 4)])
+@pytest.mark.parametrize("memory_order", ["C", "F"])
+def test_sums_are_taken_in_order_whatever_the_shape_and_memory(shape, memory_order):
+    stack = np.asarray(np.random.default_rng(3).standard_normal(shape), order=memory_order)
+    total = stack[0]
+    for value in stack[1:]:
+        total = total + value
+    np.testing.assert_array_equal(kernels.ordered_sum(stack), total)

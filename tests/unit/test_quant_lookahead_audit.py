@@ -12,7 +12,7 @@ from tests.builders import close_only, noisy_panel, skfolio_panel
 
 
 def centred_mean(panel):
-    mean = kernels.rolling_mean(panel.close, 5)
+    mean = kernels.over_windows(kernels.ordered_mean, 5, panel.close)
     return np.concatenate([mean[2:], np.full((2, panel.shape[1]), np.nan)])
 
 
@@ -25,7 +25,7 @@ def back_filled_return(panel):
     close = panel.close.copy()
     for row in range(len(close) - 2, -1, -1):
         close[row] = np.where(np.isnan(close[row]), close[row + 1], close[row])
-    return kernels.padded(close[1:] / close[:-1] - 1.0, 2, len(close)) if len(close) > 1 else np.full(close.shape, np.nan)
+    return np.concatenate([np.full((1, panel.shape[1]), np.nan), close[1:] / close[:-1] - 1.0])
 
 
 def shifted_by_minus_one(panel):

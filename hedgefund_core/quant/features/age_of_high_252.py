@@ -16,7 +16,7 @@ def _warm_up(params: Params) -> int:
 
 def _values(panel: Panel, params: Params) -> Floats:
     window = int(params["window"])
-    return kernels.padded(kernels.age_of_largest(kernels.price_lags(panel, window)) / window, window, panel.shape[0])
+    return kernels.over_prices(kernels.age_of_largest, panel, window) / window
 
 
 FEATURE = Feature(

@@ -20,7 +20,7 @@ def _warm_up(params: Params) -> int:
 
 def _values(panel: Panel, params: Params) -> Floats:
     dollars = kernels.positive(panel.close) * kernels.positive(panel.field("volume"))
-    return kernels.rolling_mean(np.abs(kernels.returns_of(panel)) / (dollars / 1e6), int(params["window"]))
+    return kernels.over_windows(kernels.ordered_mean, int(params["window"]), np.abs(kernels.returns_of(panel)) / (dollars / 1e6))
 
 
 FEATURE = Feature(

@@ -16,7 +16,7 @@ def _warm_up(params: Params) -> int:
 
 def _values(panel: Panel, params: Params) -> Floats:
     returns = kernels.returns_of(panel)
-    return kernels.rolling_beta(returns, kernels.market_returns(returns), int(params["window"]))
+    return kernels.over_windows(kernels.beta, int(params["window"]), returns, kernels.market_returns(returns))
 
 
 FEATURE = Feature(

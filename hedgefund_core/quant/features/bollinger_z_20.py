@@ -15,8 +15,7 @@ def _warm_up(params: Params) -> int:
 
 
 def _values(panel: Panel, params: Params) -> Floats:
-    window = int(params["window"])
-    return kernels.padded(kernels.z_score(kernels.price_lags(panel, window)), window, panel.shape[0])
+    return kernels.over_prices(kernels.z_score, panel, int(params["window"]))
 
 
 FEATURE = Feature(

@@ -15,9 +15,7 @@ def _warm_up(params: Params) -> int:
 
 
 def _values(panel: Panel, params: Params) -> Floats:
-    window = int(params["window"])
-    high = kernels.largest(kernels.price_lags(panel, window))
-    return kernels.padded(kernels.price_ago(panel, 0, window) / high - 1.0, window, panel.shape[0])
+    return kernels.over_prices(lambda stack: stack[0] / kernels.largest(stack) - 1.0, panel, int(params["window"]))
 
 
 FEATURE = Feature(

@@ -18,7 +18,7 @@ def _warm_up(params: Params) -> int:
 
 def _values(panel: Panel, params: Params) -> Floats:
     losses = np.minimum(kernels.returns_of(panel), 0.0)
-    return np.sqrt(kernels.rolling_mean(losses * losses, int(params["window"])))
+    return np.sqrt(kernels.over_windows(kernels.ordered_mean, int(params["window"]), losses * losses))
 
 
 FEATURE = Feature(

@@ -5,8 +5,6 @@ Reference: Magdon-Ismail and Atiya (2004).
 
 from __future__ import annotations
 
-import numpy as np
-
 from hedgefund_core.quant.bars import Floats, Panel
 from hedgefund_core.quant.features import kernels
 from hedgefund_core.quant.features.feature import Feature, Params
@@ -17,14 +15,7 @@ def _warm_up(params: Params) -> int:
 
 
 def _values(panel: Panel, params: Params) -> Floats:
-    window = int(params["window"])
-    lags = kernels.price_lags(panel, window)
-    low_since = next(lags)
-    deepest = low_since * 0.0
-    for price in lags:
-        low_since = np.minimum(low_since, price)
-        deepest = np.maximum(deepest, 1.0 - low_since / price)
-    return kernels.padded(deepest, window, panel.shape[0])
+    return kernels.over_prices(kernels.deepest_fall, panel, int(params["window"]))
 
 
 FEATURE = Feature(

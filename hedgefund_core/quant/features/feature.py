@@ -1,6 +1,6 @@
 """The contract of a feature: a float64 function of a finite trailing window of a panel.
 
-A feature's value at session t depends on the rows t - warm_up + 1 … t only, through elementwise operations in a fixed order
+A feature's value at session t depends on the rows t - warm_up + 1 … t only, through operations in a fixed order
 (see kernels.py). Hence the value of a batch run and the value from the last ``warm_up`` rows alone are the same bits, and
 the values of research, replay and live trading cannot differ.
 """

@@ -7,6 +7,8 @@ Reference: Appel (2005).
 
 from __future__ import annotations
 
+import numpy as np
+
 from hedgefund_core.quant.bars import Floats, Panel
 from hedgefund_core.quant.features import kernels
 from hedgefund_core.quant.features.feature import Feature, Params
@@ -18,21 +20,17 @@ def _warm_up(params: Params) -> int:
 
 def _values(panel: Panel, params: Params) -> Floats:
     weights = _weights(params)
-    lags = kernels.price_lags(panel, len(weights))
-    gap = kernels.weighted_sum(lags, weights)
-    price = kernels.price_ago(panel, 0, len(weights))
-    return kernels.padded(gap / price, len(weights), panel.shape[0])
+    return kernels.over_prices(lambda stack: kernels.weighted_sum(stack, weights) / stack[0], panel, len(weights))
 
 
-def _weights(params: Params) -> list[float]:
+def _weights(params: Params) -> Floats:
     """Weights on past prices, newest first: a line less an exponential mean of lines is one weighted sum."""
-    n_line = int(params["line_window"])
-    fast, slow = (kernels.ema_weights(params[span], n_line) for span in ("fast", "slow"))
-    line = [a - b for a, b in zip(fast, slow, strict=True)]
-    total = [*line, *[0.0] * (int(params["signal_window"]) - 1)]
-    for shift, weight in enumerate(kernels.ema_weights(params["signal"], int(params["signal_window"]))):
-        for lag, value in enumerate(line):
-            total[shift + lag] -= weight * value
+    n_line, n_signal = int(params["line_window"]), int(params["signal_window"])
+    line = kernels.ema_weights(params["fast"], n_line) - kernels.ema_weights(params["slow"], n_line)
+    total = np.zeros(n_line + n_signal - 1)
+    total[:n_line] = line
+    for shift, weight in enumerate(kernels.ema_weights(params["signal"], n_signal)):
+        total[shift : shift + n_line] -= weight * line
     return total
 
 

@@ -15,9 +15,8 @@ def _warm_up(params: Params) -> int:
 
 
 def _values(panel: Panel, params: Params) -> Floats:
-    n_sessions = panel.shape[0]
-    overnight = kernels.price_ago(panel, 0, 2, "open") / kernels.price_ago(panel, 1, 2) - 1.0
-    return kernels.rolling_mean(kernels.padded(overnight, 2, n_sessions), int(params["window"]))
+    overnight = kernels.price_ago(panel, 0, "open") / kernels.price_ago(panel, 1) - 1.0
+    return kernels.over_windows(kernels.ordered_mean, int(params["window"]), overnight)
 
 
 FEATURE = Feature(

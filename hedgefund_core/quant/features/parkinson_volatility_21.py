@@ -20,7 +20,7 @@ def _warm_up(params: Params) -> int:
 
 def _values(panel: Panel, params: Params) -> Floats:
     range_log = kernels.log_ratio(kernels.positive(panel.field("high")), kernels.positive(panel.field("low")))
-    return np.sqrt(kernels.rolling_mean(range_log * range_log, int(params["window"])) / _FOUR_LN_2)
+    return np.sqrt(kernels.over_windows(kernels.ordered_mean, int(params["window"]), range_log * range_log) / _FOUR_LN_2)
 
 
 FEATURE = Feature(

@@ -21,8 +21,8 @@ def _warm_up(params: Params) -> int:
 
 def _values(panel: Panel, params: Params) -> Floats:
     market = kernels.market_returns(kernels.returns_of(panel))
-    volatility = kernels.rolling_std(market, int(params["volatility_window"]))
-    rank = kernels.rolling_rank(volatility, int(params["window"]))
+    volatility = kernels.over_windows(kernels.standard_deviation, int(params["volatility_window"]), market)
+    rank = kernels.over_windows(kernels.rank_of_newest, int(params["window"]), volatility)
     return np.broadcast_to(rank, panel.shape)
 
 

@@ -19,8 +19,10 @@ def _warm_up(params: Params) -> int:
 
 def _values(panel: Panel, params: Params) -> Floats:
     returns = kernels.returns_of(panel)
-    market = kernels.market_returns(returns)
-    return kernels.residual_score(returns, market, int(params["window"]), int(params["far"]), int(params["near"]))
+    far, near = int(params["far"]), int(params["near"])
+    return kernels.over_windows(
+        lambda y, x: kernels.residual_score(y, x, far, near), int(params["window"]), returns, kernels.market_returns(returns)
+    )
 
 
 FEATURE = Feature(

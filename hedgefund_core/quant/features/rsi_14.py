@@ -20,12 +20,13 @@ def _warm_up(params: Params) -> int:
 
 
 def _values(panel: Panel, params: Params) -> Floats:
-    window = int(params["window"])
+    change, window = kernels.returns_of(panel), int(params["window"])
     weights = kernels.ema_weights(2 * int(params["period"]) - 1, window)
-    change = kernels.returns_of(panel)
-    gain = kernels.weighted_sum(kernels.lags_of(np.maximum(change, 0.0), window), weights)
-    loss = kernels.weighted_sum(kernels.lags_of(np.maximum(-change, 0.0), window), weights)
-    return kernels.padded(100.0 * (gain / (gain + loss)), window, panel.shape[0])
+    gain, loss = (
+        kernels.over_windows(lambda stack: kernels.weighted_sum(stack, weights), window, np.maximum(moves, 0.0))
+        for moves in (change, -change)
+    )
+    return 100.0 * (gain / (gain + loss))
 
 
 FEATURE = Feature(

@@ -21,12 +21,8 @@ def _warm_up(params: Params) -> int:
 
 def _values(panel: Panel, params: Params) -> Floats:
     year, horizon = int(params["sessions_per_year"]), int(params["horizon"])
-    window = _warm_up(params)
-    past = (
-        kernels.price_ago(panel, ago * year - horizon, window) / kernels.price_ago(panel, ago * year, window) - 1.0
-        for ago in range(1, int(params["years"]) + 1)
-    )
-    return kernels.padded(kernels.fold(past, np.add) / int(params["years"]), window, panel.shape[0])
+    past = [kernels.return_between(panel, ago * year, ago * year - horizon) for ago in range(1, int(params["years"]) + 1)]
+    return kernels.ordered_mean(np.stack(past))
 
 
 FEATURE = Feature(

@@ -5,8 +5,6 @@ Reference: Amaya, Christoffersen, Jacobs and Vasquez (2015).
 
 from __future__ import annotations
 
-import numpy as np
-
 from hedgefund_core.quant.bars import Floats, Panel
 from hedgefund_core.quant.features import kernels
 from hedgefund_core.quant.features.feature import Feature, Params
@@ -17,9 +15,7 @@ def _warm_up(params: Params) -> int:
 
 
 def _values(panel: Panel, params: Params) -> Floats:
-    returns, window = kernels.returns_of(panel), int(params["window"])
-    variance = kernels.positive(kernels.rolling_moment(returns, window, 2))
-    return kernels.rolling_moment(returns, window, 3) / (variance * np.sqrt(variance))
+    return kernels.over_windows(kernels.skewness, int(params["window"]), kernels.returns_of(panel))
 
 
 FEATURE = Feature(

@@ -15,7 +15,7 @@ def _warm_up(params: Params) -> int:
 
 
 def _values(panel: Panel, params: Params) -> Floats:
-    return kernels.rolling_std(kernels.returns_of(panel), int(params["window"]))
+    return kernels.over_windows(kernels.standard_deviation, int(params["window"]), kernels.returns_of(panel))
 
 
 FEATURE = Feature(

@@ -17,8 +17,7 @@ def _warm_up(params: Params) -> int:
 
 
 def _values(panel: Panel, params: Params) -> Floats:
-    window = int(params["window"])
-    return kernels.padded(kernels.z_score(kernels.volume_lags(panel, window)), window, panel.shape[0])
+    return kernels.over_volumes(kernels.z_score, panel, int(params["window"]))
 
 
 FEATURE = Feature(
