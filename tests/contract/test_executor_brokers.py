@@ -169,7 +169,7 @@ def test_a_life_from_zero_to_long_to_short_to_flat(house: House) -> None:
         assert await broker.news(news[-1].broker_seq) == []
         report = await broker.report(SESSIONS[1], at(SESSIONS[1]))
         assert report.positions == {"AAA": Decimal(-40)}
-        assert report.cash == 1_000_000 - Decimal("1100.33") + Decimal("1680") - Decimal("0.36") - Decimal("0.144")
+        assert report.cash == 1_000_000 - Decimal("1100.33") + Decimal(1680) - Decimal("0.36") - Decimal("0.144")
         assert report.open_orders == ()
         assert (await broker.submit(order("buy", Side.BUY, 100, SESSIONS[1]))).status == "filled"
 
