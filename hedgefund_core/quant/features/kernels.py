@@ -38,7 +38,7 @@ def over_windows(function: Callable[..., Floats], window: int, *series: Floats) 
     """
     n_rows, width = len(series[0]), max(values.shape[1] for values in series)
     out = np.full((n_rows, width), np.nan)
-    step = max(1, _STACK_VALUES // (window * width))
+    step = max(1, _STACK_VALUES // max(window * width, 1))
     for start in range(window - 1, n_rows, step):
         stop = min(start + step, n_rows)
         rows = slice(start - window + 1, stop)
