@@ -59,6 +59,9 @@ def not_applicable(n: int, limit: float, reason: str) -> RuleResult:
 
 def columns(n: int, measured: _Values, limit: _Values) -> tuple[Floats, Floats]:
     """Both as float64 (n,)."""
-    measures = np.broadcast_to(np.asarray(measured, dtype=np.float64), (n,))
-    limits = np.broadcast_to(np.asarray(limit, dtype=np.float64), (n,))
-    return measures, limits
+    return _column(n, measured), _column(n, limit)
+
+
+def _column(n: int, values: _Values) -> Floats:
+    column = np.asarray(values, dtype=np.float64)
+    return column if column.ndim else np.full(n, column)

@@ -5,6 +5,8 @@ Source: mission (five names at the position cap); Herfindahl 1950. Weights are o
 
 from __future__ import annotations
 
+import numpy as np
+
 from hedgefund_core.risk.compare import at_most, not_worse
 from hedgefund_core.risk.exposure import earlier, equity_of, exposures, largest_sums
 from hedgefund_core.risk.limits import Mandate
@@ -13,10 +15,12 @@ from hedgefund_core.risk.rule import OrderBatch, RiskContext, Rule, RuleResult
 
 def check_top_five(batch: OrderBatch, context: RiskContext, mandate: Mandate) -> RuleResult:
     """Sum of the five largest absolute weights; an order in a smaller name does not raise it."""
-    before, after = largest_sums(batch, exposures(batch, context), 5)
-    equity = equity_of(context)
-    reason = "the five largest names could exceed their cap"
-    return not_worse(len(batch), after / equity, before / equity, mandate.limits.max_top_five, reason)
+    found, equity = exposures(batch, context), equity_of(context)
+    limit, reason = mandate.limits.max_top_five, "the five largest names could exceed their cap"
+    after = largest_sums(batch, found, 5, including=True) / equity
+    if bool(np.all(after <= limit)):
+        return at_most(len(batch), after, limit, reason)
+    return not_worse(len(batch), after, largest_sums(batch, found, 5, including=False) / equity, limit, reason)
 
 
 def check_herfindahl(batch: OrderBatch, context: RiskContext, mandate: Mandate) -> RuleResult:

@@ -16,6 +16,7 @@ from hedgefund_core.risk.limits import Mandate
 from hedgefund_core.risk.rule import Bools, Floats, OrderBatch, RiskContext, Rule, RuleResult
 
 ALLOW, DENY, NOT_EVALUABLE = "allow", "deny", "not_evaluable"
+_WORDS = np.array([ALLOW, DENY, NOT_EVALUABLE])
 _FAILURES = (ArithmeticError, ValueError, IndexError, KeyError)
 
 
@@ -67,19 +68,18 @@ def judge(batch: OrderBatch, context: RiskContext, mandate: Mandate, waived: fro
     """
     with np.errstate(all="ignore"):  # NaN and infinity are findings here, not accidents
         fixed = {rule.name: _verdicts(rule, batch, context, mandate, waived) for rule in rules if not rule.sequential}
-        reserves = _allowed(fixed, len(batch))
+        reserves = within = _allowed(fixed, len(batch))
         while True:
             reserved = replace(batch, reserves=reserves)
             chained = {rule.name: _verdicts(rule, reserved, context, mandate, waived) for rule in rules if rule.sequential}
-            denied = reserves & ~_allowed(chained, len(batch))
-            if not denied.any():
+            found = within & _allowed(chained, len(batch))
+            if bool(np.all(found == reserves)):
                 break
-            # Verdicts up to the first denial are final: they depend on earlier orders only. Those after it counted a
-            # reservation that does not exist, so they are asked again.
-            reserves = reserves.copy()
-            reserves[int(np.argmax(denied))] = False
-    found = fixed | chained
-    return Judged(allowed=reserves, results=tuple(found[rule.name] for rule in rules))
+            # A verdict depends on earlier reservations only. So where reservations and verdicts agree they are those of judging one
+            # by one, and each round the agreement reaches at least one order further: usually two rounds, at most n.
+            reserves = found
+    results = fixed | chained
+    return Judged(allowed=reserves, results=tuple(results[rule.name] for rule in rules))
 
 
 def _allowed(results: dict[str, RuleVerdicts], n: int) -> Bools:
@@ -94,9 +94,10 @@ def _verdicts(rule: Rule, batch: OrderBatch, context: RiskContext, mandate: Mand
     result = _checked(rule, batch, context, mandate)
     blind = ~result.evaluable
     fails = result.evaluable & ~result.allowed
-    verdict = np.where(fails, DENY, np.where(blind, NOT_EVALUABLE if rule.name in waived else DENY, ALLOW))
+    code = np.where(blind, 2 if rule.name in waived else 1, fails)
     if not rule.applies_to_reductions:
-        verdict = np.where(batch.reduction, ALLOW, verdict)
+        code = np.where(batch.reduction, 0, code)
+    verdict = _WORDS[code]
     only_blind = bool(blind.any()) and not bool(fails.any())
     reason = f"its data are missing ({result.reason})" if only_blind else result.reason
     return RuleVerdicts(rule=rule.name, unit=rule.unit, measured=result.measured, limit=result.limit, verdict=verdict, reason=reason)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hedgefund_core.risk.rule import Bools, Floats, Ints, OrderBatch, RiskContext
+from hedgefund_core.risk.rule import Bools, Floats, OrderBatch, RiskContext
 
 
 def known(batch: OrderBatch, context: RiskContext) -> Bools:
@@ -19,16 +19,11 @@ def known(batch: OrderBatch, context: RiskContext) -> Bools:
     return (batch.instrument >= 0) & (batch.instrument < len(context.price))
 
 
-def column_of(batch: OrderBatch, context: RiskContext) -> Ints:
-    """Column of each order's instrument, 0 for strangers (mask them with `known`): int64 (n,)."""
-    return np.where(known(batch, context), batch.instrument, 0)
-
-
 def of_instrument(values: Floats, batch: OrderBatch, context: RiskContext) -> Floats:
     """``values`` (m,) of each order's instrument: float64 (n,), NaN for strangers and in an empty universe."""
     if len(values) == 0:
         return np.full(len(batch), np.nan)
-    return np.where(known(batch, context), values[column_of(batch, context)], np.nan)
+    return np.where(known(batch, context), values.take(batch.instrument, mode="clip"), np.nan)
 
 
 def equity_of(context: RiskContext) -> float:
@@ -117,28 +112,26 @@ def _side(batch: OrderBatch, sign: float) -> Floats:
     return np.where(batch.sign == sign, batch.quantity, 0.0)
 
 
-def largest_sums(batch: OrderBatch, found: Exposures, count: int) -> tuple[Floats, Floats]:
-    """Sum of the ``count`` largest exposures of the book before and after each order: two float64 (n,).
+def largest_sums(batch: OrderBatch, found: Exposures, count: int, *, including: bool) -> Floats:
+    """Sum of the ``count`` largest exposures of the book after each order (``including`` it) or before it: float64 (n,).
 
-    Only instruments that the batch touches change; of the others the largest few are enough.
+    Only instruments that the batch touches change; of the others the largest few are enough. NaN where an exposure is not known.
     """
     touched, place = np.unique(batch.instrument, return_inverse=True)
-    inside = touched[(touched >= 0) & (touched < len(found.base))]
-    rest = np.delete(found.base, inside)
-    if np.isnan(rest).any():
-        return np.full(len(batch), np.nan), np.full(len(batch), np.nan)
-    largest = np.sort(rest)[::-1][:count]
+    inside = (touched >= 0) & (touched < len(found.base))
+    rest = np.delete(found.base, touched[inside])
+    if np.isnan(found.base).any():
+        return np.full(len(batch), np.nan)
     start = np.zeros(len(touched))
-    start[np.isin(touched, inside)] = found.base[inside]
-    change = np.zeros((len(batch), len(touched)))
-    rows = np.arange(len(batch))
-    step = found.after - found.before
-    change[rows, place] = _counted(step, batch)
-    book = start + np.cumsum(change, axis=0) - change  # before each order
-    fixed = np.broadcast_to(largest, (len(batch), len(largest)))
-    before = _top(np.concatenate([book, fixed], axis=1), count)
-    book[rows, place] += step
-    return before, _top(np.concatenate([book, fixed], axis=1), count)
+    start[inside] = found.base[touched[inside]]
+    rows, step = np.arange(len(batch)), found.after - found.before
+    book = np.zeros((len(batch), len(touched)))
+    book[rows, place] = earlier_step = _counted(step, batch)
+    np.cumsum(book, axis=0, out=book)
+    book += start
+    book[rows, place] += (step if including else 0.0) - earlier_step
+    largest = np.broadcast_to(np.sort(rest)[::-1][:count], (len(batch), min(count, len(rest))))
+    return _top(np.concatenate([book, largest], axis=1), count)
 
 
 def _top(values: NDArray[np.float64], count: int) -> Floats:
