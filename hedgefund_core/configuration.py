@@ -75,7 +75,7 @@ def resolve(file_name: str, content: Mapping[str, object], env: Mapping[str, str
     """
     tree: Tree = _copy(content)
     origins = dict.fromkeys(_leaves(tree), file_name)
-    stem = file_name.rsplit("/", 1)[-1].split(".")[0]
+    stem = file_name.rsplit("/", 1)[-1].split(".", 1)[0]
     prefix = f"{_PREFIX}{stem.upper()}__"
     for name in sorted(env):
         if name.startswith(prefix):
@@ -131,7 +131,7 @@ def _decoded(text: str, variable: str) -> object:
 
 
 def _explained(error: msgspec.ValidationError, file_name: str, origins: Mapping[str, str], target: type) -> ConfigError:
-    """msgspec's words as an error that names file, key, and the nearest valid key."""
+    """The words of msgspec as an error that names file, key, and the nearest valid key."""
     text = str(error)
     place = _PLACE.search(text)
     path = place["path"] if place else ""

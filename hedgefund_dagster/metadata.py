@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 from hedgefund_core.quant.bars import Floats
 
 OWNERS = ["team:research"]
-MetadataEntries = dict[str, dg.MetadataValue[object]]
 _WIDTH, _HEIGHT = 480, 90
 
 
@@ -34,9 +33,9 @@ def sparkline(values: Floats, title: str) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md(f"![{title}](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})")
 
 
-def table_metadata(rows: pa.Table) -> dict[str, dg.MetadataValue]:  # type: ignore[type-arg]
+def table_metadata(rows: pa.Table) -> dict[str, dg.MetadataValue]:
     """Row count, symbols and range of a table with symbol and session."""
-    found: dict[str, dg.MetadataValue] = {"dagster/row_count": dg.MetadataValue.int(rows.num_rows)}  # type: ignore[type-arg]
+    found: dict[str, dg.MetadataValue] = {"dagster/row_count": dg.MetadataValue.int(rows.num_rows)}
     if rows.num_rows:
         span = pc.min_max(rows.column("session")).as_py()
         found["first_session"] = dg.MetadataValue.text(str(span["min"]))

@@ -67,8 +67,8 @@ class Finding:
 
 
 def not_positive(bars: BarColumns) -> list[Finding]:
-    """Missing, infinite, zero or negative prices; negative or infinite volume. A missing close is an error, another absent field is none."""
-    findings = []
+    """Missing, infinite, zero or negative prices; negative or infinite volume; only the close may not be absent."""
+    findings: list[Finding] = []
     for name, values in bars.fields.items():
         allowed = np.isnan(values) if name != "close" else np.zeros(len(values), dtype=bool)
         low = values < 0 if name == "volume" else ~(values > 0)
@@ -89,7 +89,7 @@ def high_below_low(bars: BarColumns) -> list[Finding]:
 
 def close_outside_range(bars: BarColumns) -> list[Finding]:
     """``close`` (error) or ``open`` (warning: auctions print outside) beyond [low, high] by more than rounding."""
-    findings = []
+    findings: list[Finding] = []
     for name, severity in (("close", ERROR), ("open", WARNING)):
         price, high, low = (bars.fields.get(field) for field in (name, "high", "low"))
         if price is None or high is None or low is None:
@@ -106,7 +106,7 @@ def duplicate(bars: BarColumns) -> list[Finding]:
     same = np.zeros(len(bars.session), dtype=bool)
     same[1:] = (bars.symbol[1:] == bars.symbol[:-1]) & (bars.session[1:] == bars.session[:-1])
     group = np.cumsum(~same)
-    findings = []
+    findings: list[Finding] = []
     for number in np.unique(group[same]):
         rows = np.flatnonzero(group == number)
         equal = all(_all_equal(values[rows]) for values in bars.fields.values())
@@ -118,7 +118,7 @@ def duplicate(bars: BarColumns) -> list[Finding]:
 
 def out_of_order(bars: BarColumns) -> list[Finding]:
     """Rows that stood out of date order in their payload (a wholly descending file is in order): kept, sorted, noted."""
-    findings = []
+    findings: list[Finding] = []
     for rows in _symbol_rows(bars.symbol):
         for raw in np.unique(bars.raw[rows]):
             block = rows[bars.raw[rows] == raw]
@@ -126,9 +126,7 @@ def out_of_order(bars: BarColumns) -> list[Finding]:
             steps = np.diff(bars.session[written]).astype(np.int64)
             if np.any(steps > 0) and np.any(steps < 0):
                 reason = "stands after a later session in its file; sorted"
-                findings.extend(
-                    _finding(int(r), "out_of_order", WARNING, reason, float(bars.close[r])) for r in written[1:][steps < 0]
-                )
+                findings.extend(_finding(int(r), "out_of_order", WARNING, reason, float(bars.close[r])) for r in written[1:][steps < 0])
     return findings
 
 
@@ -155,7 +153,7 @@ def spike(bars: BarColumns) -> list[Finding]:
     for rows in _symbol_rows(bars.symbol):
         moves[rows[1:]] = np.diff(np.log(close[rows]))
     market = _median_by(moves, position, len(sessions))[position]
-    findings = []
+    findings: list[Finding] = []
     for rows in _symbol_rows(bars.symbol):
         findings.extend(_spikes_of_symbol(rows, moves[rows], market[rows], close[rows], bars.tick or 0.0))
     return findings
@@ -163,7 +161,7 @@ def spike(bars: BarColumns) -> list[Finding]:
 
 def stale(bars: BarColumns) -> list[Finding]:
     """Ten or more equal closes in a row where the tick cannot explain them: kept and noted (halted names do this)."""
-    findings = []
+    findings: list[Finding] = []
     for rows in _symbol_rows(bars.symbol):
         close = bars.close[rows]
         steps = np.abs(np.diff(close))
@@ -198,10 +196,10 @@ def check_rows(bars: BarColumns) -> list[Finding]:
 
 def unit_breaks(bars: BarColumns) -> list[str]:
     """Lasting changes of scale by 50 or more (cents for dollars): a table error, because no single row is wrong."""
-    breaks = []
+    breaks: list[str] = []
     for rows in _symbol_rows(bars.symbol):
         usable = rows[np.isfinite(bars.close[rows]) & (bars.close[rows] > 0)]
-        if len(usable) < 4:  # noqa: PLR2004 - two rows on each side of a break
+        if len(usable) < 4:  # two rows on each side of a break
             continue
         level = np.log(bars.close[usable])
         before, after = np.maximum(level[:-3], level[1:-2]), np.minimum(level[2:-1], level[3:])
@@ -230,7 +228,7 @@ def _spikes_of_symbol(rows: Indices, moves: Floats, market: Floats, close: Float
             known_row=int(rows[i + 1]),
             rule="spike",
             severity=ERROR,
-            reason=f"moves by {np.expm1(moves[i]):+.0%} and back by {np.expm1(back[i]):+.0%}, {abs(moves[i]) / max(scale, 1e-12):.0f} times its scale",
+            reason=f"moves by {np.expm1(moves[i]):+.0%} and back by {np.expm1(back[i]):+.0%}",
             value=float(close[i]),
         )
         for i in found
@@ -245,7 +243,7 @@ def _median_by(values: Floats, group: Indices, n_groups: int) -> Floats:
     for number in range(n_groups):
         block = values[order[edges[number] : edges[number + 1]]]
         finite = block[np.isfinite(block)]
-        if len(finite) >= 3:  # noqa: PLR2004 - a median of two is no cross-section
+        if len(finite) >= 3:  # a median of two is no cross-section
             medians[number] = np.median(finite)
     return medians
 

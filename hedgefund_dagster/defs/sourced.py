@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from hedgefund_core.configuration import SourcesSettings
@@ -17,6 +17,6 @@ def all_facts() -> list[SourceFacts]:
     return [open_source(name, SourcesSettings()).facts for name in SOURCES]
 
 
-def for_each_source(make: Callable[[SourceFacts], list[T]]) -> list[T]:
+def for_each_source(make: Callable[[SourceFacts], Sequence[T]]) -> list[T]:
     """What a slice makes of each source, in one list."""
     return [made for facts in all_facts() for made in make(facts)]

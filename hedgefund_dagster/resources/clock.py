@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 
-class ClockResource(dg.ConfigurableResource):
+class ClockResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Now, in UTC; ``fixed`` (RFC 3339) pins it for tests and for exact re-runs."""
 
     fixed: str = ""

@@ -91,7 +91,7 @@ class Lake:
         fresh = _differing(rows, self._read_partition(folder))
         if fresh.num_rows == 0:
             return WriteResult(added=0, unchanged=rows.num_rows)
-        recorded = max(fresh.column("recorded_at").to_pylist())
+        recorded = pc.max(fresh.column("recorded_at")).as_py()
         content = parquet_bytes(fresh)
         path = folder / f"{recorded:%Y%m%dT%H%M%S%f}-{rows_digest(fresh)[:12]}.parquet"
         digest = write_atomic(path, content)

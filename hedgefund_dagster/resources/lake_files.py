@@ -63,7 +63,9 @@ def column_texts(rows: pa.Table, name: str) -> NDArray[np.str_]:
     encoded = rows.column(name).combine_chunks().dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.combine_chunks()
-    return np.array(encoded.dictionary.to_pylist(), dtype=np.str_)[encoded.indices.to_numpy()]
+    distinct: NDArray[np.str_] = np.array(encoded.dictionary.to_pylist(), dtype=np.str_)
+    texts: NDArray[np.str_] = distinct[encoded.indices.to_numpy()]
+    return texts
 
 
 def parquet_bytes(rows: pa.Table) -> bytes:

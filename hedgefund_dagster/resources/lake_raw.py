@@ -13,7 +13,6 @@ from hedgefund_core.errors import DataInvalid, DataUnavailable
 from hedgefund_dagster.resources.lake_files import write_atomic
 from hedgefund_dagster.sources.source import RawPayload
 
-
 _CURRENT = "current.json"
 
 

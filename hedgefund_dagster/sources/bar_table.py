@@ -23,9 +23,8 @@ def _moments(values: Dates) -> pa.Array:
 
 
 def _texts(values: NDArray[np.str_]) -> pa.Array:
-    """Text column through its few distinct values: a hundred times quicker than value by value."""
-    distinct, inverse = np.unique(values, return_inverse=True)
-    return pa.DictionaryArray.from_arrays(pa.array(inverse, pa.int32()), pa.array(distinct.tolist(), pa.string())).cast(pa.string())
+    """A text column."""
+    return pa.array(values, pa.string())
 
 
 def _constant(value: str, length: int) -> pa.Array:
@@ -80,8 +79,8 @@ def action_rows(actions: SourceActions, facts: SourceFacts, recorded_at: datetim
 def partition_rows(rows: pa.Table, partition: str) -> pa.Table:
     """Rows of one partition: a year (``2004``) or a day (``2004-03-01``)."""
     sessions = rows.column("session").to_numpy().astype("datetime64[D]")
-    unit = "Y" if len(partition) == len("2004") else "D"
-    return rows.filter(pa.array(sessions.astype(f"datetime64[{unit}]") == np.datetime64(partition, unit)))
+    inside = sessions.astype("datetime64[Y]") if len(partition) == len("2004") else sessions
+    return rows.filter(pa.array(inside == np.datetime64(partition)))
 
 
 def year_partitions(rows: pa.Table) -> list[str]:

@@ -31,9 +31,11 @@ FACTS = SourceFacts(
     tick=0.001,
     licence="BSD-3-Clause package data; for research and demonstration, not for redistribution as market data",
     biases=(
-        Bias(name="survivorship", direction="flatters long-only books and dip buying, hurts shorting losers: all 20 names lived to 2022"),
+        Bias(name="survivorship", direction="flatters long-only and dip buying, hurts shorting losers: all 20 names lived to 2022"),
         Bias(name="selection", direction="flatters long-only: the names were picked after the fact as large companies"),
-        Bias(name="total-return closes", direction="neutral for returns; dividends are reinvested, so cash income and price levels are not real"),
+        Bias(
+            name="total-return closes", direction="none on returns; dividends are reinvested, so cash income and price levels are not real"
+        ),
         Bias(name="three decimals", direction="adds noise to early returns (one tick is 0.56 % of BBY in 1990); research starts in 1995"),
         Bias(name="price-index benchmark", direction="flatters every comparison: stocks carry dividends, the index does not"),
     ),

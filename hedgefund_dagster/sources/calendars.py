@@ -52,8 +52,9 @@ def session_closes(calendar: str, days: Dates, timezone: str) -> tuple[NDArray[n
 
 def exchange_closes(calendar: str, first: np.datetime64, last: np.datetime64) -> tuple[Dates, Dates]:
     """All sessions of an exchange from ``first`` to ``last``, and their UTC closes."""
-    start = np.datetime64(first, "Y").astype("datetime64[D]")
-    end = (np.datetime64(last, "Y") + 1).astype("datetime64[D]") + 7
+    # Whole years, so that one calendar is built and kept for all reads of them.
+    start = first.astype("datetime64[Y]").astype("datetime64[D]")
+    end = (last.astype("datetime64[Y]") + 1).astype("datetime64[D]") + 7
     opened = exchange(calendar, str(start), str(end))
     sessions = opened.sessions.values.astype("datetime64[D]")
     closes = opened.closes.dt.tz_localize(None).to_numpy().astype("datetime64[us]")

@@ -120,7 +120,8 @@ def _refuse_too_little(bars: SourceBars) -> None:
     """Fewer names or sessions than the main job needs: say what is missing."""
     symbols, sessions = np.unique(bars.symbol), np.unique(bars.session)
     if len(symbols) < MIN_SYMBOLS:
-        message = f"{len(symbols)} symbols ({', '.join(symbols.tolist())}) are too few: {MIN_SYMBOLS} are needed, {MIN_SYMBOLS - len(symbols)} are missing"
+        missing = MIN_SYMBOLS - len(symbols)
+        message = f"{len(symbols)} symbols ({', '.join(symbols.tolist())}) are too few: {MIN_SYMBOLS} are needed, {missing} are missing"
         raise DataInvalid(message, mend="add the bars of further symbols to the folder")
     years = max((sessions[-1] - sessions[0]).astype(int) / 365.25, 1e-9)
     needed = int(np.ceil(MIN_YEARS * min(len(sessions) / years, 366.0))) + MIN_FURTHER_SESSIONS

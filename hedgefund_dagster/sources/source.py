@@ -63,7 +63,8 @@ class SourceFacts:
     """What is known of a source before any of its rows is read.
 
     ``calendar`` is an exchange_calendars name, ``24/7`` or ``observed``; ``first`` and ``last`` bound the partitions
-    (years or dates, ``last`` inclusive); ``sessions_per_year`` None = counted from the dates; ``fields`` are those the source carries at all: all others stay null.
+    (years or dates, ``last`` inclusive); ``sessions_per_year`` None = counted from the dates.
+    ``fields`` are those the source carries at all: all others stay null.
     """
 
     name: str

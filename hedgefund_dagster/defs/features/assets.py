@@ -41,7 +41,7 @@ def _features(facts: SourceFacts) -> dg.AssetsDefinition:
         tags={"source": name},
         code_version=code_digest(list(FEATURES))[:12],
         automation_condition=ON_NEW_PANEL,
-        description="Every registered feature the source has the fields, the price kind and the length for; each has its look-ahead check.",
+        description="Every registered feature the source has the fields, price kind and length for; each has its look-ahead check.",
     )
     def features(context: dg.AssetExecutionContext, lake: LakeResource, clock: ClockResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
         store = lake.open()
@@ -53,7 +53,9 @@ def _features(facts: SourceFacts) -> dg.AssetsDefinition:
             f"| {spec.name} | {spec.warm_up} | {np.isfinite(computed.values[:, :, i]).mean():.1%} | {FEATURES[spec.name].description} |"
             for i, spec in enumerate(specs)
         ]
-        left_out = {key: feature.lacks(panel) or "its warm-up is too long" for key, feature in FEATURES.items() if key not in computed.names}
+        left_out = {
+            key: feature.lacks(panel) or "its warm-up is too long" for key, feature in FEATURES.items() if key not in computed.names
+        }
         return dg.MaterializeResult(
             metadata={
                 "dagster/row_count": computed.values.shape[0] * computed.values.shape[1],

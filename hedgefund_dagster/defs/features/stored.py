@@ -6,10 +6,11 @@ from datetime import datetime
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from hedgefund_core import layout
 from hedgefund_core.errors import DataInvalid
-from hedgefund_core.quant.bars import Panel
+from hedgefund_core.quant.bars import Floats, Panel
 from hedgefund_core.quant.features import FeaturePanel
 from hedgefund_core.quant.labels import Labels
 from hedgefund_core.schemas import LABELS, features_table
@@ -58,7 +59,8 @@ def write_labels(lake: Lake, panel: Panel, labels: Labels, *, recorded_at: datet
     inside = labels.end < len(panel.sessions)
     if panel.known_at is not None:
         known[inside] = panel.known_at[labels.end[inside]]
-    columns = {**_keys(panel), "horizon": pa.repeat(pa.scalar(labels.horizon, pa.int64()), panel.close.size), "value": _cells(labels.values)}
+    horizon = pa.repeat(pa.scalar(labels.horizon, pa.int64()), panel.close.size)
+    columns = {**_keys(panel), "horizon": horizon, "value": _cells(labels.values)}
     columns["known_at"] = _moments(known, len(panel.symbols))
     rows = pa.table([columns[name] for name in LABELS.column_names], schema=arrow_schema(LABELS))
     lake.write_table(LABELS, panel.source, rows, recorded_at=recorded_at, run_id=run_id)
@@ -98,9 +100,9 @@ def _keys(panel: Panel) -> dict[str, pa.Array]:
     }
 
 
-def _moments(values: np.ndarray[tuple[int], np.dtype[np.datetime64]], times: int) -> pa.Array:
+def _moments(values: NDArray[np.datetime64], times: int) -> pa.Array:
     return pa.array(np.repeat(values, times)).cast(pa.timestamp("us", tz="UTC"))
 
 
-def _cells(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> pa.Array:
+def _cells(values: Floats) -> pa.Array:
     return pa.array(values.ravel(), pa.float64(), from_pandas=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dagster as dg
 
+from hedgefund_dagster.defs.sourced import for_each_source
 from hedgefund_dagster.defs.validation.assets import validation_assets
 from hedgefund_dagster.defs.validation.checks import validation_checks
-from hedgefund_dagster.defs.sourced import for_each_source
 
 
 def slice_definitions() -> dg.Definitions:

@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 from hedgefund_core.configuration import UniverseSettings
 from hedgefund_core.errors import DataInvalid
 from hedgefund_core.quant.bars import FIELDS, Floats, Panel, PriceKind
-from hedgefund_core.quant.panel_build import BenchmarkLevel, LongActions, LongBars, PanelFacts, build_panel, equal_weight_level, with_benchmark
+from hedgefund_core.quant.panel_build import (
+    BenchmarkLevel,
+    LongActions,
+    LongBars,
+    PanelFacts,
+    build_panel,
+    equal_weight_level,
+    with_benchmark,
+)
 from hedgefund_core.schemas import CORPORATE_ACTIONS, VALIDATED_BARS
 from hedgefund_dagster.resources.lake import Lake, PanelManifest
 from hedgefund_dagster.resources.lake_files import column_texts

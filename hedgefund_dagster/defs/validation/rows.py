@@ -89,9 +89,8 @@ def _table_errors(columns: BarColumns, held: NDArray[np.bool_]) -> tuple[str, ..
         errors.append(f"{int(held.sum())} of {len(held)} rows are bad ({held.mean():.1%} > {BAD_ROWS_OF_TABLE:.0%})")
     symbols, inverse = np.unique(columns.symbol, return_inverse=True)
     share = np.bincount(inverse, weights=held) / np.bincount(inverse)
-    errors.extend(
-        f"{share[i]:.0%} of the rows of {symbols[i]} are bad (> {BAD_ROWS_OF_SYMBOL:.0%})" for i in np.flatnonzero(share > BAD_ROWS_OF_SYMBOL)
-    )
+    bad = np.flatnonzero(share > BAD_ROWS_OF_SYMBOL)
+    errors.extend(f"{share[i]:.0%} of the rows of {symbols[i]} are bad (> {BAD_ROWS_OF_SYMBOL:.0%})" for i in bad)
     return (*errors, *unit_breaks(columns))
 
 
