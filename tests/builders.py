@@ -7,9 +7,18 @@ import importlib.util
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
+import yaml
 
 from hedgefund_core.quant.bars import Panel, PriceKind
+from hedgefund_core.quant.features import compute_features
+from hedgefund_core.quant.features.kernels import returns_of
+from hedgefund_core.quant.portfolio import OPTIMIZERS
+from hedgefund_core.quant.portfolio.scaling import betas, market_returns
+from hedgefund_core.quant.sessions import rebalance_mask
+from hedgefund_core.quant.signals import quantize_scores
+from hedgefund_core.risk.limits import Mandate
 
 
 def noisy_panel(  # a random walk with opens, ranges, volumes, two splits and optional holes
@@ -64,3 +73,24 @@ def skfolio_panel(last_sessions: int | None = None) -> Panel | None:
         close=np.array([[float(cell) if cell else np.nan for cell in row[1:]] for row in cells]),
         source="bundled_sp500",
     )
+
+
+def mandate(name: str = "market_neutral") -> Mandate:
+    """A mandate as config/risk.yaml states it."""
+    text = (Path(__file__).resolve().parents[1] / "config" / "risk.yaml").read_text(encoding="utf-8")
+    return msgspec.convert(yaml.safe_load(text)["mandates"][name], Mandate)
+
+
+def momentum_weights(panel: Panel, book: Mandate) -> np.ndarray:
+    """Raw weekly 12-1 weights at full gross, as the live decision builds them; NaN rows between."""
+    scores = quantize_scores(compute_features(panel, ["momentum_12_1"]).values[:, :, 0])
+    returns = returns_of(panel)
+    market = market_returns(returns, None)
+    build = OPTIMIZERS["rank_long_only" if book.long_only else "rank_neutral"]
+    weights = np.full(panel.shape, np.nan)
+    for row in np.flatnonzero(rebalance_mask(panel.sessions, "week_end")):
+        if np.isfinite(scores[row]).any():
+            window = slice(max(1, row + 1 - book.beta_window), row + 1)
+            volatilities = np.full(panel.shape[1], 0.2)  # the rank books do not look at them
+            weights[row] = build(scores[row], betas(returns[window], market[window]), volatilities, book.limits.max_gross)
+    return weights
