@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hedgefund_core.backtest.costs import times
-from hedgefund_core.backtest.placebo import PlaceboResult, SimpleBook, placebo_band
+from hedgefund_core.backtest.placebo import PlaceboResult, SimpleBook, net_returns, placebo_band
 from hedgefund_core.backtest.result import BacktestResult
 from hedgefund_core.backtest.score_book import BookRisk, book_risk, weights_of_scores
 from hedgefund_core.backtest.vectorized import run_target_weights
@@ -71,25 +70,28 @@ def arena(study: Study) -> Arena:
     )
 
 
-def evaluate(ground: Arena, scores: Floats, *, cost_factor: float = 1.0) -> Evaluated:
-    """The book of scores (n_sessions of the study, n_symbols) at ``cost_factor`` times the mandate's costs."""
-    weights = weights_of_scores(scores[ground.offset :], ground.risk, start=ground.start)
-    return trade(ground, weights, cost_factor=cost_factor)
-
-
-def trade(ground: Arena, weights: Floats, *, cost_factor: float = 1.0) -> Evaluated:
-    """Target weights of the arena's sessions through the engine with the mandate's limits."""
+def evaluate(ground: Arena, scores: Floats) -> Evaluated:
+    """The book of scores (n_sessions of the study, n_symbols) through the engine, with the mandate's limits and costs."""
     mandate = ground.risk.mandate
+    weights = weights_of_scores(scores[ground.offset :], ground.risk, start=ground.start)
     result = run_target_weights(
-        ground.panel,
-        weights,
-        costs=times(mandate.costs, cost_factor),
-        limits=mandate,
-        fill="auto",
-        initial_cash=INITIAL_CASH,
-        whole_shares=True,
+        ground.panel, weights, costs=mandate.costs, limits=mandate, fill="auto", initial_cash=INITIAL_CASH, whole_shares=True
     )
     return Evaluated(weights=weights, result=result)
+
+
+def simple_returns(ground: Arena, scores: Floats) -> Floats:
+    """Net returns in the simplified accounting of the placebos: what every trial is counted with, limits aside."""
+    weights = weights_of_scores(scores[ground.offset :], ground.risk, start=ground.start)
+    return net_returns(_simple(ground, weights))
+
+
+def double_cost_returns(book: Evaluated) -> Floats:
+    """Returns if every commission and borrow fee of the book had been charged once more on the same trades."""
+    result = book.result
+    before = np.concatenate([[result.initial_cash], result.equity[:-1]])
+    doubled: Floats = result.returns - (result.commissions + result.borrow) / before
+    return doubled
 
 
 def placebos(ground: Arena, book: Evaluated, *, seed: int, draws: int, start: int) -> PlaceboResult | None:
@@ -97,16 +99,8 @@ def placebos(ground: Arena, book: Evaluated, *, seed: int, draws: int, start: in
 
     What is permuted are the weights the engine held after its scalers, so candidate and placebos carry the same risk.
     """
-    costs = ground.risk.mandate.costs
-    simple = SimpleBook(
-        weights=_scaled_weights(book),
-        asset_returns=returns_of(ground.panel),
-        cost_bps=costs.commission_bps,
-        borrow_bps_per_year=costs.borrow_bps_per_year,
-        sessions_per_year=ground.panel.sessions_per_year,
-    )
     try:
-        return placebo_band(simple, seed=seed, draws=draws, start=start)
+        return placebo_band(_simple(ground, _scaled_weights(book)), seed=seed, draws=draws, start=start)
     except DataInvalid:
         return None
 
@@ -118,3 +112,14 @@ def _scaled_weights(book: Evaluated) -> Floats:
     decided = decided[decided + 1 < len(scaled)]
     scaled[decided] = book.result.weights[decided + 1]
     return scaled
+
+
+def _simple(ground: Arena, weights: Floats) -> SimpleBook:
+    costs = ground.risk.mandate.costs
+    return SimpleBook(
+        weights=weights,
+        asset_returns=returns_of(ground.panel),
+        cost_bps=costs.commission_bps,
+        borrow_bps_per_year=costs.borrow_bps_per_year,
+        sessions_per_year=ground.panel.sessions_per_year,
+    )

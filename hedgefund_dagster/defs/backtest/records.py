@@ -73,7 +73,7 @@ class BacktestRecord(msgspec.Struct, frozen=True, kw_only=True):
     trials: TrialCount
 
 
-def book_record(name: str, number: int, ground: Arena, book: Evaluated, double: Evaluated, band: PlaceboResult | None) -> BookRecord:
+def book_record(name: str, number: int, ground: Arena, book: Evaluated, double: Floats, band: PlaceboResult | None) -> BookRecord:
     """Figures of a book; both series start where the first decision could earn."""
     result, judged = book.result, slice(ground.first_judged, None)
     trace = result.trace
@@ -83,7 +83,7 @@ def book_record(name: str, number: int, ground: Arena, book: Evaluated, double: 
         number=number,
         figures=figures(ground, result.returns, result.traded, start=ground.first_tested),
         judged=figures(ground, result.returns, result.traded, start=ground.first_judged),
-        double_cost_return=finite(float(double.result.returns[judged].mean()) * ground.panel.sessions_per_year),
+        double_cost_return=finite(float(double[judged].mean()) * ground.panel.sessions_per_year),
         placebo_percentile=None if band is None else band.percentile,
         placebo_draws=0 if band is None else band.draws,
         stand_ins=result.stand_ins,

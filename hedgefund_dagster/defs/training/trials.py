@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from hedgefund_core import layout
 from hedgefund_core.backtest.trials import TrialIdentity, TrialRecord
@@ -11,6 +12,8 @@ from hedgefund_core.errors import DataInvalid
 from hedgefund_core.quant.bars import Floats
 from hedgefund_dagster.resources.lake import Lake
 from hedgefund_dagster.resources.lake_files import write_atomic
+
+Sessions = NDArray[np.datetime64]
 
 
 class TrialLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +44,7 @@ class TrialLedger:
             message = f"{layout.TRIALS} is damaged: {error}"
             raise DataInvalid(message, mend="restore it from your backup; deleting it would hide trials from the gate") from error
 
-    def record(self, line: TrialLine, returns: Floats, sessions: np.ndarray[tuple[int], np.dtype[np.datetime64]]) -> bool:
+    def record(self, line: TrialLine, returns: Floats, sessions: Sessions) -> bool:
         """Keep a trial's latest outcome; True if the trial is a new one."""
         self._lake.write_arrays(_returns_file(line.key), {"returns": returns, "sessions": sessions})
         lines = self.lines()
@@ -51,18 +54,15 @@ class TrialLedger:
         write_atomic(self._lake.root / layout.TRIALS, content)
         return True
 
-    def outcomes(self, book: str, mandate: str) -> list[TrialRecord]:
-        """The trials of a book and mandate with their latest returns."""
-        keys = [line.key for line in self.lines() if (line.book, line.mandate) == (book, mandate)]
-        stored = [(key, self._lake.read_arrays(_returns_file(key))) for key in keys]
-        return [
-            TrialRecord(
-                key=key,
-                returns=np.asarray(arrays["returns"], dtype=np.float64),
-                sessions=arrays["sessions"].astype("datetime64[D]"),
-            )
-            for key, arrays in stored
-        ]
+    def outcomes(self, book: str, mandate: str, sessions: Sessions) -> list[TrialRecord]:
+        """The trials of a book and mandate with their latest returns on ``sessions``: an earlier cut sees no later return."""
+        found = []
+        for key in [line.key for line in self.lines() if (line.book, line.mandate) == (book, mandate)]:
+            arrays = self._lake.read_arrays(_returns_file(key))
+            days = arrays["sessions"].astype("datetime64[D]")
+            seen = np.isin(days, sessions)
+            found.append(TrialRecord(key=key, returns=np.asarray(arrays["returns"], dtype=np.float64)[seen], sessions=days[seen]))
+        return found
 
 
 def _returns_file(key: str) -> str:
