@@ -55,6 +55,11 @@ def choose_fill(panel: Panel, fill: str) -> FillConvention:
     return FillConvention(fill)
 
 
+def given_rows(weights: Floats) -> Bools:
+    """Sessions at which anything was decided: bool (n_sessions,)."""
+    return np.asarray(np.isfinite(weights).any(axis=1), dtype=np.bool_)
+
+
 def cut_to_whole(quantity: Floats) -> Floats:
     """Signed quantities cut toward zero to whole shares, with `INTEGER_GUARD`."""
     whole: Floats = np.trunc(quantity + np.copysign(INTEGER_GUARD, quantity))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hedgefund_core.backtest.books import Books
 from hedgefund_core.backtest.costs import commission, round_money
-from hedgefund_core.backtest.fills import FillConvention, Market, fill_legs
+from hedgefund_core.backtest.fills import FillConvention, Market, fill_legs, given_rows
 from hedgefund_core.backtest.result import FILL_FIELDS, ORDER_FIELDS, BacktestResult, Denial, LimitTrace, Records
 from hedgefund_core.backtest.rulebook import Rulebook
 from hedgefund_core.backtest.sizing import Tickets, flatten_tickets, rebalance_tickets
@@ -29,6 +29,10 @@ Floats = NDArray[np.float64]
 
 BINDING = 1e-6
 """A change of a weight beyond this counts as a scaler or a cap that bound: one step of the grid is rounding."""
+
+
+LAST_SCALERS = 2
+"""Volatility and beta after the caps close the list: what they leave is the risk that was decided on."""
 
 
 def run_mandated(  # noqa: PLR0913 - the arguments of run_target_weights, prepared
@@ -162,7 +166,7 @@ class _Run:
             mandate=mandate,
             market=market,
             weights=weights,
-            row_given=~np.isnan(weights).all(axis=1),
+            row_given=given_rows(weights),
             returns=returns,
             market_moves=market_returns(returns, moves),
             books=Books.open(panel, market, costs, initial_cash, whole_shares=True),
@@ -222,7 +226,7 @@ class _Run:
         years = self.books.sessions_per_year
         daily = self.account.expected_volatility / years**0.5
         for trigger in triggers(day_return, daily, self.account.drawdown, self.mandate, years):
-            self.account.escalate(t, trigger.level, trigger.scope)
+            self.account.escalate(t, Level[trigger.level_name], Scope(trigger.scope))
 
     def decide(self, t: int) -> None:
         """Close everything while FLATTENING; else, where a row of weights is given, trade toward it."""
@@ -263,6 +267,9 @@ class _Run:
             max_position=limits.max_position_weight,
         )
         self.history.note(t, scalings)
+        last = scalings[-LAST_SCALERS:]
+        for name, scaling in zip(("volatility_decided", "beta_decided"), last, strict=True):
+            self.history.measured.setdefault(name, np.full(len(self.returns), np.nan))[t] = scaling.measured * min(s.scale for s in last)
         with np.errstate(invalid="ignore"):
             self.history.capped[t] |= bool((np.abs(scaled - self.weights[t]) > BINDING).any())
         return scaled

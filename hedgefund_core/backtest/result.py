@@ -47,7 +47,8 @@ class LimitTrace:
     drawdown : float64 (n_sessions,), below the high-water mark since the last resume.
     volatility : float64 (n_sessions,), ex ante a year, of the positions after the session; NaN before there are any.
     scales : scaler -> float64 (n_sessions,), NaN where nothing was decided.
-    measured : scaler -> float64 (n_sessions,), what it was measured from.
+    measured : scaler -> float64 (n_sessions,), what it was measured from; ``volatility_decided`` and ``beta_decided`` are
+        ex ante, of the scaled book.
     decided : bool (n_sessions,), sessions at which target weights were turned into orders.
     capped : bool (n_sessions,), sessions at which a scaler, a cap or a verdict changed what was wanted.
     stand_ins : times that the stand-in resumed for a person after a flattening.
@@ -105,7 +106,8 @@ class BacktestResult:
     def returns(self) -> Floats:
         """Simple net returns, float64 (n,): the first is measured from the initial cash."""
         before = np.concatenate([[self.initial_cash], self.equity[:-1]])
-        return self.equity / before - 1.0
+        returns: Floats = self.equity / before - 1.0
+        return returns
 
     @property
     def weights(self) -> Floats:
@@ -117,13 +119,17 @@ class BacktestResult:
     @property
     def commissions(self) -> Floats:
         """Commission paid at each session, float64 (n,)."""
-        return np.bincount(self.fills["session"], weights=self.fills["commission"], minlength=len(self.sessions))
+        return self._by_session(self.fills["commission"])
 
     @property
     def traded(self) -> Floats:
         """Absolute notional traded at each session over equity, float64 (n,)."""
-        notional = self.fills["quantity"] * self.fills["price"]
-        return np.bincount(self.fills["session"], weights=notional, minlength=len(self.sessions)) / self.equity
+        fractions: Floats = self._by_session(self.fills["quantity"] * self.fills["price"]) / self.equity
+        return fractions
+
+    def _by_session(self, amounts: Floats) -> Floats:
+        sums = np.bincount(self.fills["session"], weights=amounts, minlength=len(self.sessions))
+        return np.asarray(sums, dtype=np.float64)
 
     def measures(self) -> dict[str, Measure]:
         """Every measure of the track record, net of costs, each with its interval where one is known."""

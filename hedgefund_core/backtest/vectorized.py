@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from hedgefund_core.backtest.books import Books
 from hedgefund_core.backtest.costs import MICRO, commission
-from hedgefund_core.backtest.fills import INTEGER_GUARD, FillConvention, Market, choose_fill, prepare
+from hedgefund_core.backtest.fills import INTEGER_GUARD, FillConvention, Market, choose_fill, given_rows, prepare
 from hedgefund_core.backtest.mandated import run_mandated
 from hedgefund_core.backtest.result import FILL_FIELDS, BacktestResult, Records
 from hedgefund_core.errors import DataInvalid
 from hedgefund_core.quant.bars import Panel
+from hedgefund_core.risk import order_quantity
 from hedgefund_core.risk.limits import Costs, Mandate
 
 Floats = NDArray[np.float64]
@@ -33,7 +34,7 @@ def run_target_weights(  # noqa: PLR0913 - the public interface, each named by i
     fill: str = "next_open",
     initial_cash: float,
     whole_shares: bool = False,
-    waived: frozenset[str] = frozenset(),
+    waived: frozenset[str] | None = None,
 ) -> BacktestResult:
     """Trade target weights over a panel.
 
@@ -47,7 +48,7 @@ def run_target_weights(  # noqa: PLR0913 - the public interface, each named by i
     fill : next_open | next_close | close | auto (next_open where the panel has opens, else next_close).
     initial_cash : account currency, before the first session.
     whole_shares : cut targets toward zero to whole shares; with ``limits`` always so, as live.
-    waived : rules declared not evaluable for this source; only with ``limits``.
+    waived : rules declared not evaluable for this source; None waives the rule on volume where the panel has no volume.
 
     Returns
     -------
@@ -62,9 +63,21 @@ def run_target_weights(  # noqa: PLR0913 - the public interface, each named by i
     market = prepare(panel, convention, costs, whole_shares=whole_shares or limits is not None)
     if limits is not None:
         return run_mandated(
-            panel, market, weights, costs=costs, mandate=limits, convention=convention, initial_cash=initial_cash, waived=waived
+            panel,
+            market,
+            weights,
+            costs=costs,
+            mandate=limits,
+            convention=convention,
+            initial_cash=initial_cash,
+            waived=_default_waived(panel) if waived is None else waived,
         )
     return _run_free(panel, market, weights, costs, convention, initial_cash, whole_shares=whole_shares)
+
+
+def _default_waived(panel: Panel) -> frozenset[str]:
+    """Only what the panel cannot answer; a cap in money stands in for it (risk/order_value.py)."""
+    return frozenset({order_quantity.RULE.name}) if panel.volume is None else frozenset()
 
 
 def _checked(panel: Panel, target_weights: Floats, initial_cash: float) -> Floats:
@@ -161,9 +174,9 @@ class _Plan:
             mark=market.mark,
             price=market.fill_price,
             capacity=capacity,
-            decided=(~np.isnan(weights).all(axis=1)).tolist(),
-            leaves=leave.any(axis=1).tolist(),
-            gaps=np.isnan(market.fill_price).any(axis=1).tolist(),
+            decided=given_rows(weights).tolist(),
+            leaves=np.asarray(leave.any(axis=1)).tolist(),
+            gaps=np.asarray(np.isnan(market.fill_price).any(axis=1)).tolist(),
             whole=whole_shares,
         )
 
