@@ -218,7 +218,7 @@ def _record(state: State, event: BarsClosed, day_pnl: Decimal) -> tuple[AccountM
         window = returns[-state.mandate.volatility_window :]
         volatility = book_volatility(weights, window, state.mandate.volatility_decay, state.sessions_per_year)
         beta = book_beta(weights, betas(returns[-state.mandate.beta_window :], market[-state.mandate.beta_window :]))
-        var = historical_var(weights, returns)[0]
+        var = historical_var(weights, returns)[0] + 0.0  # a flat book's -0.0 is zero
     record = AccountMarked(
         ts=event.ts,
         session=event.session,
