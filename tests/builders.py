@@ -19,6 +19,7 @@ from hedgefund_core.quant.portfolio.scaling import betas, market_returns
 from hedgefund_core.quant.sessions import rebalance_mask
 from hedgefund_core.quant.signals import quantize_scores
 from hedgefund_core.risk.limits import Mandate
+from hedgefund_core.risk.rule import OrderBatch, RiskContext
 
 
 def noisy_panel(  # a random walk with opens, ranges, volumes, two splits and optional holes
@@ -94,3 +95,65 @@ def momentum_weights(panel: Panel, book: Mandate) -> np.ndarray:
             volatilities = np.full(panel.shape[1], 0.2)  # the rank books do not look at them
             weights[row] = build(scores[row], betas(returns[window], market[window]), volatilities, book.limits.max_gross)
     return weights
+
+
+def risk_context(m: int = 20, **changes: object) -> RiskContext:
+    """A flat account of a million with `m` liquid names at 100, nothing working, everything fresh."""
+    healthy = RiskContext(
+        equity=1e6,
+        cash=1e6,
+        quantity=np.zeros(m),
+        working_buy=np.zeros(m),
+        working_sell=np.zeros(m),
+        working_orders=np.zeros(m, dtype=np.int64),
+        price=np.full(m, 100.0),
+        bar_age=np.zeros(m),
+        daily_sigma=np.full(m, 0.01),
+        adv=np.full(m, 1e6),
+        frozen=np.zeros(m, dtype=np.bool_),
+        admits_entries=True,
+        model_age_days=10.0,
+        model_expires_days=100.0,
+        signal_coverage=1.0,
+        signal_dispersion=1.0,
+        signal_same_sign=0.5,
+        batch_turnover=0.5,
+        session_open=True,
+    )
+    return replace(healthy, **changes)
+
+
+ORDER = {
+    "instrument": 0,
+    "sign": 1.0,
+    "quantity": 100.0,
+    "price": 100.0,
+    "limit_price": np.nan,
+    "reduction": False,
+    "auction": True,
+    "duplicate": False,
+    "lot": 1.0,
+}
+
+
+def order_batch(*orders: dict[str, object]) -> OrderBatch:
+    """Orders for the risk rules; what is not said is a sane buy of 100 shares of instrument 0 in an auction."""
+    rows = [ORDER | order for order in orders]
+    return OrderBatch(**{name: np.array([row[name] for row in rows], dtype=np.asarray(default).dtype) for name, default in ORDER.items()})
+
+
+def price_rows(n_symbols: int = 8, n_sessions: int = 1100, *, seed: int = 0) -> list[tuple[str, str, float]]:  # (symbol, date, close), walks
+    """Rows of a folder that is just long and wide enough for the source `files` (weekdays only)."""
+    rng = np.random.default_rng(seed)
+    days = np.arange(np.datetime64("2018-01-01"), np.datetime64("2030-01-01"))
+    days = days[np.is_busday(days)][:n_sessions]
+    closes = 50.0 * np.exp(np.cumsum(rng.normal(0.0003, 0.012, (n_sessions, n_symbols)), axis=0))
+    return [(f"S{j}", str(day), round(float(closes[i, j]), 4)) for j in range(n_symbols) for i, day in enumerate(days)]
+
+
+def write_price_folder(folder: Path, rows: list[tuple[str, str, float]], *, header: str = "symbol,date,close") -> Path:
+    """One CSV file of rows in a new folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [header, *(",".join("" if cell is None else str(cell) for cell in row) for row in rows)]
+    (folder / "prices.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder

@@ -147,7 +147,7 @@ def spike(bars: BarColumns) -> list[Finding]:
 
     The breach is known only when the price has returned, so ``known_row`` is the next row.
     """
-    close = np.where(bars.close > 0, bars.close, np.nan)
+    close = np.where((bars.close > 0) & np.isfinite(bars.close), bars.close, np.nan)
     sessions, position = np.unique(bars.session, return_inverse=True)
     moves = np.full(len(close), np.nan)
     for rows in _symbol_rows(bars.symbol):
