@@ -52,7 +52,8 @@ def run_mandated(  # noqa: PLR0913 - the arguments of run_target_weights, prepar
     for t in range(panel.shape[0]):
         run.open(t)
         run.close(t)
-        run.decide(t)
+        if same_bar or t + 1 < panel.shape[0]:  # after the last session there is no auction to decide for
+            run.decide(t)
         if same_bar:
             run.trade(t)
             run.account.equity = run.books.mark(t)
@@ -126,8 +127,23 @@ class _History:
     def note(self, t: int, scalings: tuple[Scaling, ...]) -> None:
         """Keep what each scaler said at session ``t``."""
         for scaling in scalings:
-            for store, value in ((self.scales, scaling.scale), (self.measured, scaling.measured)):
-                store.setdefault(scaling.name, np.full(len(self.ladder), np.nan))[t] = value
+            self._keep(self.scales, scaling.name, t, scaling.scale)
+            self._keep(self.measured, scaling.name, t, scaling.measured)
+
+    def note_book(self, t: int, weights: Floats, scalings: tuple[Scaling, ...]) -> None:
+        """Keep the risk of the book that came out of the scalers."""
+        last = scalings[-LAST_SCALERS:]
+        left = min(scaling.scale for scaling in last)
+        held = np.nan_to_num(weights, nan=0.0)
+        book = {"volatility": last[0].measured * left, "beta": last[1].measured * left, "net": float(held.sum())}
+        book |= {"gross": float(np.abs(held).sum()), "largest": float(np.abs(held).max())}
+        for name, value in book.items():
+            self._keep(self.measured, f"{name}_decided", t, value)
+
+    def _keep(self, store: dict[str, Floats], name: str, t: int, value: float) -> None:
+        if name not in store:
+            store[name] = np.full(len(self.ladder), np.nan)
+        store[name][t] = value
 
 
 @dataclass(slots=True, kw_only=True)
@@ -267,9 +283,7 @@ class _Run:
             max_position=limits.max_position_weight,
         )
         self.history.note(t, scalings)
-        last = scalings[-LAST_SCALERS:]
-        for name, scaling in zip(("volatility_decided", "beta_decided"), last, strict=True):
-            self.history.measured.setdefault(name, np.full(len(self.returns), np.nan))[t] = scaling.measured * min(s.scale for s in last)
+        self.history.note_book(t, scaled, scalings)
         with np.errstate(invalid="ignore"):
             self.history.capped[t] |= bool((np.abs(scaled - self.weights[t]) > BINDING).any())
         return scaled

@@ -47,8 +47,8 @@ class LimitTrace:
     drawdown : float64 (n_sessions,), below the high-water mark since the last resume.
     volatility : float64 (n_sessions,), ex ante a year, of the positions after the session; NaN before there are any.
     scales : scaler -> float64 (n_sessions,), NaN where nothing was decided.
-    measured : scaler -> float64 (n_sessions,), what it was measured from; ``volatility_decided`` and ``beta_decided`` are
-        ex ante, of the scaled book.
+    measured : scaler -> float64 (n_sessions,), what it was measured from; ``volatility_decided``, ``beta_decided``,
+        ``gross_decided``, ``net_decided`` and ``largest_decided`` are ex ante, of the book that came out of the scalers.
     decided : bool (n_sessions,), sessions at which target weights were turned into orders.
     capped : bool (n_sessions,), sessions at which a scaler, a cap or a verdict changed what was wanted.
     stand_ins : times that the stand-in resumed for a person after a flattening.

@@ -94,6 +94,14 @@ def _tail(returns: Floats) -> Floats:
     return np.sort(np.partition(returns, count - 1, axis=1)[:, :count], axis=1)
 
 
+def _value_at_risk(returns: Floats, benchmark: Floats | None, years: float) -> Floats:
+    return -_tail(returns)[:, -1]
+
+
+def _tail_loss(returns: Floats, benchmark: Floats | None, years: float) -> Floats:
+    return np.asarray(-_tail(returns).mean(axis=1), dtype=np.float64)
+
+
 def _joint(returns: Floats, benchmark: Floats | None) -> tuple[Floats, Floats, Floats]:
     """Covariance with the benchmark and both variances, each (draws,)."""
     other = np.zeros_like(returns) if benchmark is None else benchmark
@@ -118,8 +126,8 @@ TARGETS: tuple[Target, ...] = (
     Target(name="win_rate", label="Winning sessions", bound=0.55, above=True, statistic=_wins),
     Target(name="profit_factor", label="Profit factor", bound=1.5, above=True, statistic=_profit_factor),
     Target(name="calmar", label="Calmar ratio", bound=2.0, above=True, statistic=_calmar),
-    Target(name="var_95", label="VaR 95 %, one session", bound=0.02, above=False, statistic=lambda r, _, y: -_tail(r)[:, -1]),
-    Target(name="cvar_95", label="CVaR 95 %, one session", bound=0.03, above=False, statistic=lambda r, _, y: -_tail(r).mean(axis=1)),
+    Target(name="var_95", label="VaR 95 %, one session", bound=0.02, above=False, statistic=_value_at_risk),
+    Target(name="cvar_95", label="CVaR 95 %, one session", bound=0.03, above=False, statistic=_tail_loss),
     Target(
         name="volatility",
         label="Volatility a year",
