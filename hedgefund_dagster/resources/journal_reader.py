@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import msgspec
 from hedgefund_core import layout
 from hedgefund_core.errors import DataUnavailable, JournalError
 from hedgefund_core.trading.events import Frame, decode
+from hedgefund_dagster.settings import data_folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,10 +75,10 @@ class JournalReader:
 
 
 class JournalReaderResource(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """The journals as a Dagster resource."""
+    """The journals as a Dagster resource; an empty folder means the environment's."""
 
-    data_dir: str
+    data_dir: str = ""
 
     def open(self) -> JournalReader:
         """The reader itself."""
-        return JournalReader(Path(self.data_dir))
+        return JournalReader(Path(self.data_dir) if self.data_dir else data_folder(os.environ))

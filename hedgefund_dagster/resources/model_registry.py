@@ -18,6 +18,7 @@ import dagster as dg
 
 from hedgefund_core import layout
 from hedgefund_core.errors import ModelUnavailable
+from hedgefund_dagster.settings import data_folder, mlruns_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -105,6 +106,14 @@ class ModelRegistry:
         """Add a bundle's files to a run."""
         self._log_files(run_id, files, "bundle")
 
+    def log_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
+        """Add figures that came later, such as those of the backtest."""
+        from mlflow.entities import Metric
+
+        started = int(self._client.get_run(run_id).info.start_time)
+        known = [Metric(name, value, started, 0) for name, value in metrics.items() if value == value]  # noqa: PLR0124 - as above
+        self._client.log_batch(run_id, metrics=known)
+
     def register(self, run_id: str, *, tags: Mapping[str, str], description: str) -> Version:
         """Make the bundle of a run a version of the registered model."""
         self._ensure_model()
@@ -178,13 +187,14 @@ def _version(made: object) -> Version:
 
 
 class ModelRegistryResource(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """The registry as a Dagster resource; an empty ``tracking_uri`` means SQLite under the data folder."""
+    """The registry as a Dagster resource; empty fields mean the environment's folders, and SQLite under the data folder."""
 
-    data_dir: str
-    mlruns_dir: str
+    data_dir: str = ""
+    mlruns_dir: str = ""
     tracking_uri: str = ""
 
     def open(self) -> ModelRegistry:
         """The registry itself."""
-        database = (Path(self.data_dir) / layout.MLFLOW_DB).resolve()
-        return ModelRegistry(self.tracking_uri or f"sqlite:///{database}", Path(self.mlruns_dir))
+        data = Path(self.data_dir) if self.data_dir else data_folder(os.environ)
+        artifacts = Path(self.mlruns_dir) if self.mlruns_dir else mlruns_folder(os.environ)
+        return ModelRegistry(self.tracking_uri or f"sqlite:///{(data / layout.MLFLOW_DB).resolve()}", artifacts)

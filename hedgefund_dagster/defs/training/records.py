@@ -53,6 +53,7 @@ class WalkRecord(msgspec.Struct, frozen=True, kw_only=True):
     data_version: str
     features: tuple[str, ...]
     folds: int
+    first_position: int
     tested_from: str
     judged_from: str
     candidates: tuple[Candidate, ...]

@@ -1,0 +1,100 @@
+"""Backtest of a book as of a cut: net of costs, limits on, with baselines and placebos."""
+
+# No `from __future__ import annotations`: Dagster looks at the context's annotation itself, not at its text.
+import dagster as dg
+import numpy as np
+
+from hedgefund_core.backtest.models_settings import PriorTrials
+from hedgefund_dagster.books import BOOKS, Book
+from hedgefund_dagster.defs.backtest.records import BacktestRecord
+from hedgefund_dagster.defs.backtest.run import run_backtest
+from hedgefund_dagster.defs.training.inputs import ResearchConfig, open_study, place_of
+from hedgefund_dagster.defs.training.records import Figure, WalkRecord, read_record, read_scores, write_record
+from hedgefund_dagster.metadata import OWNERS, sparkline
+from hedgefund_dagster.resources.lake import Lake, LakeResource
+from hedgefund_dagster.resources.model_registry import ModelRegistryResource
+from hedgefund_dagster.settings import SettingsResource
+
+GROUP = "backtest"
+SHOWN = ("annual_return", "volatility", "sharpe_ratio", "max_drawdown", "beta", "turnover")
+
+
+def backtest_assets() -> list[dg.AssetsDefinition]:
+    """One backtest asset a book."""
+    return [_backtest(book) for book in BOOKS.values()]
+
+
+def _backtest(book: Book) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=[book.name, "backtest"],
+        deps=[dg.AssetKey([book.name, "walk_forward"])],
+        group_name=GROUP,
+        owners=OWNERS,
+        kinds={"numpy", "mlflow"},
+        tags={"book": book.name, "source": book.source},
+        code_version="1",
+        description=f"The {book.title}, after costs and with the mandate's limits: rule and challenger beside baselines and placebos.",
+    )
+    def backtest(
+        context: dg.AssetExecutionContext,
+        config: ResearchConfig,
+        lake: LakeResource,
+        settings: SettingsResource,
+        models: ModelRegistryResource,
+    ) -> dg.MaterializeResult:  # type: ignore[type-arg]
+        store, opened = lake.open(), settings.open()
+        study = open_study(store, opened, book, config)
+        place = place_of(book, config, study.cut)
+        walk = read_record(store, f"{place}/walk.json", WalkRecord)
+        prior = opened.load("prior_trials", PriorTrials)
+        record = run_backtest(study, walk, read_scores(store, place), store, prior, dagster_run_id=context.run_id)
+        write_record(store, f"{place}/backtest.json", record)
+        registry = models.open()
+        for name in record.books:
+            registry.log_metrics(walk.of(name).run_id, _metrics(record, name))
+        return dg.MaterializeResult(metadata={"place": place, **_metadata(record), **_plots(store, place, record)})
+
+    return backtest
+
+
+def _metrics(record: BacktestRecord, name: str) -> dict[str, float]:
+    """Net figures for MLflow's comparison table, the interval of the Sharpe ratio beside it."""
+    book = record.books[name]
+    found = {f"net_{key}": figure.value for key, figure in book.judged.items()}
+    sharpe = book.judged["sharpe_ratio"]
+    found |= {"net_sharpe_ratio_low": sharpe.low, "net_sharpe_ratio_high": sharpe.high, "placebo_percentile": book.placebo_percentile}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _metadata(record: BacktestRecord) -> dict[str, object]:
+    rows = [_row(name, book.figures) for name, book in record.books.items()]
+    rows += [_row(baseline.label, baseline.figures) for baseline in record.baselines.values()]
+    header = f"| book | {' | '.join(SHOWN)} |\n|{'---|' * (len(SHOWN) + 1)}\n"
+    champion = record.books[record.champion]
+    return {
+        "cut": record.cut,
+        "fill": record.fill,
+        "sessions": record.sessions,
+        "trials": record.trials.trials,
+        "trials_effective": record.trials.effective,
+        "placebo_percentile": dg.MetadataValue.float(champion.placebo_percentile or 0.0),
+        "denied_orders": champion.denied,
+        "stand_ins": champion.stand_ins,
+        "books": dg.MetadataValue.md(header + "\n".join(rows)),
+    }
+
+
+def _row(name: str, figures: dict[str, Figure]) -> str:
+    return f"| {name} | " + " | ".join(_cell(figures.get(key)) for key in SHOWN) + " |"
+
+
+def _cell(figure: Figure | None) -> str:
+    if figure is None or figure.value is None:
+        return "-"
+    return f"{figure.value:.3f}" if figure.low is None or figure.high is None else f"{figure.value:.3f} ({figure.low:.2f} to {figure.high:.2f})"
+
+
+def _plots(store: Lake, place: str, record: BacktestRecord) -> dict[str, object]:
+    arrays = store.read_arrays(f"{place}/backtest.npz")
+    returns = {name: np.asarray(arrays[f"returns_{name}"], dtype=np.float64) for name in record.books}
+    return {f"equity_{name}": sparkline(np.cumprod(1.0 + values), f"equity of {name}, from 1") for name, values in returns.items()}
