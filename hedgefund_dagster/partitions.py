@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
+
 import dagster as dg
 
 from hedgefund_dagster.sources.source import Partitioning
+
+# Dagster is pinned exactly, so that `backfill_policy`, which it calls beta, cannot change under us.
+warnings.filterwarnings("ignore", message=".*backfill_policy.*", category=dg.BetaWarning)
 
 YEARS = dg.TimeWindowPartitionsDefinition(cron_schedule="0 0 1 1 *", start="1990", end="2023", fmt="%Y")
 """Years of all bundled sources: one definition, so that one job and one backfill run them together."""

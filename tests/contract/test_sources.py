@@ -113,7 +113,9 @@ def test_the_bundled_splits_are_the_real_ones():
     source = open_source("bundled_ohlcv", SourcesSettings())
     actions = source.corporate_actions(payloads_of(source))
     splits = actions.kind == "split"
-    found = {(str(s), str(d), float(v)) for s, d, v in zip(actions.symbol[splits], actions.session[splits], actions.value[splits], strict=True)}
+    found = {
+        (str(s), str(d), float(v)) for s, d, v in zip(actions.symbol[splits], actions.session[splits], actions.value[splits], strict=True)
+    }
     assert found == {("AAPL", "2000-06-21", 2.0), ("AAPL", "2005-02-28", 2.0), ("MSFT", "2003-02-18", 2.0)}
     special = (actions.symbol == "MSFT") & (actions.session == np.datetime64("2004-11-15"))
     assert actions.value[special].tolist() == [3.08], "the special dividend of 3 dollars beside the regular 8 cents"

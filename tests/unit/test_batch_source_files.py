@@ -75,7 +75,9 @@ def test_an_empty_file_and_a_broken_one(tmp_path):
     assert "b/x.parquet" in refused(tmp_path / "b")
 
 
-@pytest.mark.parametrize(("header", "named"), [("ticker,date,close", "symbol"), ("symbol,day,close", "date"), ("symbol,date,price", "close")])
+@pytest.mark.parametrize(
+    ("header", "named"), [("ticker,date,close", "symbol"), ("symbol,day,close", "date"), ("symbol,date,price", "close")]
+)
 def test_a_missing_column_names_file_and_column(tmp_path, header, named):
     message = refused(write_price_folder(tmp_path / "p", price_rows(), header=header))
     assert "p/prices.csv" in message
@@ -84,7 +86,12 @@ def test_a_missing_column_names_file_and_column(tmp_path, header, named):
 
 @pytest.mark.parametrize(
     ("row", "named"),
-    [(("S0", "31.12.2019", 1.0), "`date`"), (("S0", "2019-02-30", 1.0), "`date`"), (("", "2019-02-01", 1.0), "`symbol`"), (("S0", "2019-02-01", "ten"), "`close`")],
+    [
+        (("S0", "31.12.2019", 1.0), "`date`"),
+        (("S0", "2019-02-30", 1.0), "`date`"),
+        (("", "2019-02-01", 1.0), "`symbol`"),
+        (("S0", "2019-02-01", "ten"), "`close`"),
+    ],
 )
 def test_an_unreadable_cell_names_file_row_and_column(tmp_path, row, named):
     rows = price_rows()

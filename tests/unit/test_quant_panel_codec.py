@@ -26,15 +26,11 @@ def long_bars(symbols=("B", "B", "A", "A", "A"), days=(0, 2, 0, 1, 2), close=(1.
     session = DAYS[list(days)]
     closes = session.astype("datetime64[us]") + np.timedelta64(21, "h")
     fields = {"close": np.array(close), "volume": np.full(len(close), np.nan) if volume is None else np.array(volume)}
-    return LongBars(
-        symbol=np.array(symbols), session=session, close_at=closes, known_at=closes + np.timedelta64(15, "m"), fields=fields
-    )
+    return LongBars(symbol=np.array(symbols), session=session, close_at=closes, known_at=closes + np.timedelta64(15, "m"), fields=fields)
 
 
 def panel():
-    actions = LongActions(
-        symbol=np.array(["A", "Z"]), session=DAYS[[1, 1]], kind=np.array(["split", "split"]), value=np.array([2.0, 3.0])
-    )
+    actions = LongActions(symbol=np.array(["A", "Z"]), session=DAYS[[1, 1]], kind=np.array(["split", "split"]), value=np.array([2.0, 3.0]))
     return build_panel(long_bars(), FACTS, actions=actions)
 
 

@@ -48,7 +48,7 @@ def _features(facts: SourceFacts) -> dg.AssetsDefinition:
         panel = store.read_panel(name)
         specs = default_specs(panel)
         computed = compute_features(panel, specs)
-        digest = write_features(store, panel, computed, recorded_at=clock.now(), run_id=context.run_id)
+        digest = write_features(store, panel, computed, recorded_at=clock.now(), run_id=context.run.run_id)
         lines = [
             f"| {spec.name} | {spec.warm_up} | {np.isfinite(computed.values[:, :, i]).mean():.1%} | {FEATURES[spec.name].description} |"
             for i, spec in enumerate(specs)
@@ -91,7 +91,7 @@ def _labels(facts: SourceFacts) -> dg.AssetsDefinition:
         horizon = settings.open().load("models", LabelSettings).label_horizon_sessions
         fill = "next_close" if panel.open is None else "next_open"
         made = forward_returns(panel, horizon, fill=fill)
-        digest = write_labels(store, panel, made, recorded_at=clock.now(), run_id=context.run_id)
+        digest = write_labels(store, panel, made, recorded_at=clock.now(), run_id=context.run.run_id)
         spread = np.full(len(made.values), np.nan)
         known = np.isfinite(made.values).any(axis=1)
         spread[known] = np.nanstd(made.values[known], axis=1)

@@ -71,7 +71,7 @@ def _bars(facts: SourceFacts) -> dg.AssetsDefinition:
         store, source = lake.open(), settings.open().source(name)
         rows = bar_rows(source.bars(store.raw.latest(name)), source.facts, clock.now())
         partitions = list(context.partition_keys) if context.has_partition_key or context.has_partition_key_range else year_partitions(rows)
-        results = [store.write_bars(name, key, partition_rows(rows, key), run_id=context.run_id) for key in partitions]
+        results = [store.write_bars(name, key, partition_rows(rows, key), run_id=context.run.run_id) for key in partitions]
         counts = {"rows_added": sum(r.added for r in results), "rows_unchanged": sum(r.unchanged for r in results)}
         return dg.MaterializeResult(metadata={**table_metadata(rows), **counts, "partitions": len(partitions)})
 

@@ -17,7 +17,7 @@ def ingest_checks(facts: SourceFacts) -> list[dg.AssetChecksDefinition]:
         asset=dg.AssetKey([facts.name, "bars"]),
         name="great_expectations",
         blocking=True,
-        description="Columns, types, times in order; at most 1 % of rows outside bounds: a bad row is quarantined, a bad table blocks.",
+        description="A bad table (columns, types, times, no rows) blocks; bad rows warn here and go to quarantine, which counts them.",
     )
     def great_expectations(lake: LakeResource) -> dg.AssetCheckResult:
         return check_result(BARS, lake.open().read_bars(facts.name))
