@@ -105,9 +105,9 @@ def _risk_lines(evidence: Evidence) -> list[str]:
     lines = [f"{len(constructed) - len(exceeded)} of {len(constructed)} limits promised by construction held at every decision."]
     lines += [f"{promise.name}: promised {promise.promised:.3g}, worst {promise.kept:.3g} ({promise.detail})." for promise in exceeded]
     lines += [
-        f"{promise.name}: {promise.kept:.3g} against {promise.promised:.3g} ({promise.detail})."
+        f"Beyond its limit: {promise.name}, {promise.shown(promise.kept)} against {promise.shown(promise.promised)} ({promise.detail})."
         for promise in evidence.promises
-        if not promise.by_construction
+        if not promise.by_construction and promise.kept_word == "exceeded"
     ]
     denied, stand_ins = len(evidence.result.denied), evidence.result.stand_ins
     lines.append(f"{denied} orders were denied by the rules; the stand-in resumed {stand_ins} times after a flattening.")
@@ -135,10 +135,12 @@ def _return_lines(evidence: Evidence) -> list[str]:
         f"Volatility {_interval(measures['volatility'], 100, 1, ' %')} a year, maximum drawdown {measures['max_drawdown'].value:.1%}.",
         f"Sharpe ratio {_interval(measures['sharpe_ratio'])}; over zero, no bill rates are subtracted.",
     ]
-    return [*lines, *(_chance_line(chance) for chance in evidence.chances)]
+    return lines if not evidence.chances else [*lines, _chance_line(evidence.chances)]
 
 
-def _chance_line(chance: TargetChance) -> str:
-    sign = ">" if chance.above else "<"
-    spread = f"{chance.value:.3g} (95 %: {chance.low:.3g} to {chance.high:.3g})"
-    return f"Target {chance.label} {sign} {chance.bound:g}: {spread}, met with probability {chance.probability:.0%}."
+def _chance_line(chances: Sequence[TargetChance]) -> str:
+    """The mission's targets in one sentence; each with its interval stands in the table."""
+    likely = [chance.label for chance in chances if chance.probability >= 0.5]
+    unlikely = [f"{chance.label} ({chance.probability:.0%})" for chance in chances if chance.probability < 0.5]
+    met = f"More likely met than not: {', '.join(likely)}. " if likely else ""
+    return f"Targets of the mission. {met}" + (f"Less likely than not: {', '.join(unlikely)}." if unlikely else "")

@@ -28,7 +28,7 @@ class Promise:
     ----------
     promised : the limit or target. kept : the figure measured. share_within : share of sessions within the promise.
     by_construction : held by the scalers at each decision (ex ante), not merely hoped for.
-    kept_word : "kept", "exceeded" or "reported" where nothing is promised by construction.
+    unit : "a year", "of equity", "share" (fractions) or "absolute" (a plain number).
     """
 
     name: str
@@ -38,6 +38,10 @@ class Promise:
     share_within: float
     by_construction: bool
     detail: str
+
+    def shown(self, value: float) -> str:
+        """A value of this figure as people read it: fractions in percent."""
+        return f"{value:.2f}" if self.unit == "absolute" else f"{value:.1%}"
 
     @property
     def kept_word(self) -> str:
@@ -209,8 +213,8 @@ def _realized(result: BacktestResult, mandate: Mandate) -> list[Promise]:
     since = falls if result.trace is None else result.trace.drawdown
     cut = mandate.limits.drawdown_flatten
     detail = "flattening begins here; gaps and the exit's own fills come on top"
-    promises.append(_promise("drawdown since resume", "fraction", cut, since, detail, constructed=False))
-    promises.append(_promise("drawdown, whole record", "fraction", cut, falls, "limits apply to each episode only", constructed=False))
+    promises.append(_promise("drawdown since resume", "of equity", cut, since, detail, constructed=False))
+    promises.append(_promise("drawdown, whole record", "of equity", cut, falls, "limits apply to each episode only", constructed=False))
     exceptions = _var_exceptions(result)
     return promises if exceptions is None else [*promises, exceptions]
 

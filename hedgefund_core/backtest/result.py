@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +63,19 @@ class LimitTrace:
     decided: NDArray[np.bool_]
     capped: NDArray[np.bool_]
     stand_ins: int
+
+    def since(self, row: int) -> LimitTrace:
+        """The trace from session ``row`` on."""
+        return replace(
+            self,
+            ladder=self.ladder[row:],
+            drawdown=self.drawdown[row:],
+            volatility=self.volatility[row:],
+            decided=self.decided[row:],
+            capped=self.capped[row:],
+            scales={name: values[row:] for name, values in self.scales.items()},
+            measured={name: values[row:] for name, values in self.measured.items()},
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +144,28 @@ class BacktestResult:
         sums = np.bincount(self.fills["session"], weights=amounts, minlength=len(self.sessions))
         return np.asarray(sums, dtype=np.float64)
 
+    def since(self, row: int) -> BacktestResult:
+        """The result from session ``row`` on, started with the equity before it: a report begins where the book does."""
+        if row == 0:
+            return self
+        cut = slice(row, None)
+        return replace(
+            self,
+            sessions=self.sessions[cut],
+            initial_cash=float(self.equity[row - 1]),
+            equity=self.equity[cut],
+            cash=self.cash[cut],
+            positions=self.positions[cut],
+            marks=self.marks[cut],
+            fills=_records_since(self.fills, row),
+            borrow=self.borrow[cut],
+            income=self.income[cut],
+            benchmark=None if self.benchmark is None else self.benchmark[cut],
+            orders=_records_since(self.orders, row),
+            denied=tuple(replace(denial, session=denial.session - row) for denial in self.denied if denial.session >= row),
+            trace=None if self.trace is None else self.trace.since(row),
+        )
+
     def measures(self) -> dict[str, Measure]:
         """Every measure of the track record, net of costs, each with its interval where one is known."""
         return all_measures(
@@ -142,6 +177,12 @@ class BacktestResult:
                 traded=self.traded,
             )
         )
+
+
+def _records_since(records: Records, row: int) -> Records:
+    kept = records[records["session"] >= row].copy()
+    kept["session"] -= row
+    return kept
 
 
 def _returns_of_level(level: Floats) -> Floats:

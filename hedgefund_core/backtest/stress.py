@@ -18,8 +18,8 @@ Floats = NDArray[np.float64]
 
 WINDOWS = (1, 5, 21)
 """Sessions: a day, a week, a month."""
-MARKET_FALL = -0.20
-"""A day of October 1987 (Black Monday: -20.5 % in the S&P 500)."""
+MARKET_MOVE = 0.20
+"""As on Black Monday 1987 (-20.5 % in the S&P 500), the way that hurts this book."""
 SINGLE_NAME_GAP = 0.30
 VOLATILITY_SHOCK = 3.0
 NORMAL_99 = 2.3263478740408408
@@ -80,7 +80,14 @@ def stress_book(
     held = np.nan_to_num(weights, nan=0.0)
     history = book_returns(held, returns)
     losses = [*_worst_windows(history, sessions, limit), *_episodes(history, sessions, limit)]
-    losses.append(_loss("market falls 20 % in a day", -MARKET_FALL * max(book_beta(held, betas), 0.0), limit, "each name by its beta"))
+    losses.append(
+        _loss(
+            "market moves 20 % in a day",
+            MARKET_MOVE * abs(book_beta(held, betas)),
+            limit,
+            "the worse way for this book, each name by its beta",
+        )
+    )
     losses.append(_gap(held, limit))
     sigma = book_volatility(held, returns, decay, sessions_per_year) / sessions_per_year**0.5
     detail = "99 % loss of a session at three times the ex-ante volatility"

@@ -34,6 +34,7 @@ class Target:
     above: bool
     statistic: Statistic
     needs_benchmark: bool = False
+    percent: bool = False
 
     def met(self, values: Floats) -> NDArray[np.bool_]:
         """Whether each value meets the bound; NaN does not."""
@@ -54,12 +55,17 @@ class TargetChance:
     label: str
     bound: float
     above: bool
+    percent: bool
     value: float
     low: float
     high: float
     probability: float
     probability_low: float
     probability_high: float
+
+    def shown(self, value: float) -> str:
+        """A value of this figure as people read it."""
+        return f"{value:.1%}" if self.percent else f"{value:.2f}"
 
 
 def _growth(returns: Floats) -> Floats:
@@ -122,18 +128,19 @@ def _correlation(returns: Floats, benchmark: Floats | None, years: float) -> Flo
 
 TARGETS: tuple[Target, ...] = (
     Target(name="sharpe", label="Sharpe ratio", bound=1.5, above=True, statistic=lambda r, _, y: annual_sharpes(r, y)),
-    Target(name="max_drawdown", label="Maximum drawdown", bound=0.10, above=False, statistic=_drawdown),
-    Target(name="win_rate", label="Winning sessions", bound=0.55, above=True, statistic=_wins),
+    Target(name="max_drawdown", label="Maximum drawdown", bound=0.10, above=False, statistic=_drawdown, percent=True),
+    Target(name="win_rate", label="Winning sessions", bound=0.55, above=True, statistic=_wins, percent=True),
     Target(name="profit_factor", label="Profit factor", bound=1.5, above=True, statistic=_profit_factor),
     Target(name="calmar", label="Calmar ratio", bound=2.0, above=True, statistic=_calmar),
-    Target(name="var_95", label="VaR 95 %, one session", bound=0.02, above=False, statistic=_value_at_risk),
-    Target(name="cvar_95", label="CVaR 95 %, one session", bound=0.03, above=False, statistic=_tail_loss),
+    Target(name="var_95", label="VaR 95 %, one session", bound=0.02, above=False, statistic=_value_at_risk, percent=True),
+    Target(name="cvar_95", label="CVaR 95 %, one session", bound=0.03, above=False, statistic=_tail_loss, percent=True),
     Target(
         name="volatility",
         label="Volatility a year",
         bound=0.15,
         above=False,
         statistic=lambda r, _, y: np.asarray(r.std(axis=1, ddof=1) * np.sqrt(y)),
+        percent=True,
     ),
     Target(name="beta", label="Beta to the benchmark, absolute", bound=0.5, above=False, statistic=_beta, needs_benchmark=True),
     Target(name="correlation", label="Correlation, absolute", bound=0.3, above=False, statistic=_correlation, needs_benchmark=True),
@@ -195,6 +202,7 @@ def _chance(target: Target, value: float, drawn: Floats) -> TargetChance:
         label=target.label,
         bound=target.bound,
         above=target.above,
+        percent=target.percent,
         value=value,
         low=float(low),
         high=float(high),
