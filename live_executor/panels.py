@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from hedgefund_core.errors import DataInvalid, DataUnavailable
 from hedgefund_core.layout import panel_file, panel_manifest
-from hedgefund_core.quant.bars import Panel
+from hedgefund_core.quant.bars import FIELDS, Panel
 from hedgefund_core.quant.panel_codec import unpack_panel
 from hedgefund_core.trading.instrument import Instrument
 
@@ -38,3 +41,18 @@ def read_panel(data: Path, source: str) -> Panel:
 def instruments_of(panel: Panel) -> tuple[Instrument, ...]:
     """The instruments of a panel's columns, in their order; a source without ids of its own names them by symbol."""
     return tuple(Instrument(instrument_id=symbol, symbol=symbol, currency=panel.currency) for symbol in panel.symbols)
+
+
+def only(panel: Panel, symbols: Sequence[str]) -> Panel:
+    """The panel's columns of ``symbols`` in that order; raises DataInvalid for a symbol it does not have."""
+    if tuple(symbols) == panel.symbols:
+        return panel
+    missing = sorted(set(symbols) - set(panel.symbols))
+    if missing:
+        raise DataInvalid(f"the panel of {panel.source!r} has no {', '.join(missing)}, which the account trades", mend=_MEND)
+    columns = [panel.symbols.index(symbol) for symbol in symbols]
+    changes: dict[str, Any] = {"symbols": tuple(symbols)}  # replace() takes fields of every type
+    for name in (*FIELDS, "dividends", "split_ratios"):
+        values = getattr(panel, name)
+        changes[name] = None if values is None else values[:, columns]
+    return replace(panel, **changes)

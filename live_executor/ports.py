@@ -16,14 +16,13 @@ from typing import Protocol
 
 import msgspec
 
-from hedgefund_core.trading.events import BrokerNews, BrokerReported, Event, Frame, Input, decode
+from hedgefund_core.trading.events import BrokerNews, BrokerReported, Event, Frame, HistoryLoaded, Input, decode
 from hedgefund_core.trading.order import Order
 
 
 class Phase(IntEnum):
     """The moments of a session, in their order."""
 
-    WARM_UP = 0
     BEGAN = 1
     OPEN = 2
     CLOSE = 3
@@ -121,12 +120,15 @@ class MarketFeed(Protocol):
     def moments(self, after: tuple[str, int] | None) -> AsyncIterator[Moment]:
         """Moments after the place ``after`` (a `Moment.key`), or from the beginning."""
 
+    def history(self, after: tuple[str, int] | None, rows: int) -> HistoryLoaded | None:
+        """Up to ``rows`` sessions of bars that lie before the first session of `moments`; None where there are none."""
+
 
 class ModelSource(Protocol):
     """Where a model bundle comes from."""
 
     def current(self, alias: str) -> Path:
-        """Folder with the files of the bundle that carries ``alias``; raises ModelUnavailable where nothing does."""
+        """Folder with the files of the bundle that carries ``alias``, unverified; raises ModelUnavailable where nothing does."""
 
 
 class Journal(Protocol):

@@ -142,7 +142,9 @@ def order_batch(*orders: dict[str, object]) -> OrderBatch:
     return OrderBatch(**{name: np.array([row[name] for row in rows], dtype=np.asarray(default).dtype) for name, default in ORDER.items()})
 
 
-def price_rows(n_symbols: int = 8, n_sessions: int = 1100, *, seed: int = 0) -> list[tuple[str, str, float]]:  # (symbol, date, close), walks
+def price_rows(
+    n_symbols: int = 8, n_sessions: int = 1100, *, seed: int = 0
+) -> list[tuple[str, str, float]]:  # (symbol, date, close), walks
     """Rows of a folder that is just long and wide enough for the source `files` (weekdays only)."""
     rng = np.random.default_rng(seed)
     days = np.arange(np.datetime64("2018-01-01"), np.datetime64("2030-01-01"))
@@ -156,4 +158,88 @@ def write_price_folder(folder: Path, rows: list[tuple[str, str, float]], *, head
     folder.mkdir(parents=True, exist_ok=True)
     lines = [header, *(",".join("" if cell is None else str(cell) for cell in row) for row in rows)]
     (folder / "prices.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+# ---- an account that can trade --------------------------------------------------------------------------------------
+
+
+def tradable_panel(n_sessions: int = 160, n_symbols: int = 8, seed: int = 11, *, opens: bool = True) -> Panel:
+    """A random walk with times, as ingest writes it: what the executor replays."""
+    panel = noisy_panel(seed=seed, n_sessions=n_sessions, n_symbols=n_symbols)
+    close_at = panel.sessions.astype("datetime64[us]") + np.timedelta64(21, "h")
+    dividends = np.zeros(panel.shape)
+    dividends[n_sessions // 2 :: 7, 1] = 0.1
+    volume = None if panel.volume is None else panel.volume * 0.2  # some auction orders fill in part
+    timed = replace(panel, close_at=close_at, known_at=close_at + np.timedelta64(15, "m"), dividends=dividends, volume=volume)
+    return timed if opens else replace(close_only(timed), close_at=close_at, known_at=timed.known_at, dividends=None)
+
+
+def write_executor_house(house: Path, panel: Panel, *, feature: str = "reversal_5", trained: int = 130) -> Path:
+    """Panel, promotion key and a signed bundle under ``house``; returns the bundle's folder."""
+    from hedgefund_core.layout import panel_file
+    from hedgefund_core.quant.panel_codec import pack_panel
+
+    path = house / "data" / panel_file(panel.source)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(pack_panel(panel))
+    return write_bundle(house, panel, feature=feature, trained=trained)
+
+
+def write_bundle(
+    house: Path, panel: Panel, *, feature: str = "reversal_5", trained: int = 130, name: str = "bundle", passed: bool = True, **gate: str
+) -> Path:
+    """A signed one-feature rule as a bundle folder; the promotion key is made where there is none."""
+    import base64
+    import hashlib
+
+    import msgspec
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from hedgefund_core import bundle as b
+    from hedgefund_core.quant.features import code_digest, compute_features, resolve
+    from hedgefund_core.quant.models import single_feature_rule
+
+    keys = house / "config" / "keys"
+    keys.mkdir(parents=True, exist_ok=True)
+    secret = keys / "promotion.key"
+    if not secret.exists():
+        made = Ed25519PrivateKey.generate()
+        secret.write_bytes(made.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+        secret.chmod(0o600)
+        public = made.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        (keys / "promotion.pub").write_bytes(public)
+    key = serialization.load_pem_private_key(secret.read_bytes(), password=None)
+    assert isinstance(key, Ed25519PrivateKey)
+    features = compute_features(panel, [feature])
+    specs = tuple(resolve([feature]))
+    manifest = b.Manifest(
+        schema=b.SCHEMA,
+        name="rule",
+        kind="rule",
+        features=specs,
+        columns=(feature,),
+        code_digest=code_digest(specs),
+        universe=panel.symbols,
+        calendar="observed",
+        price_kind=panel.price_kind.value,
+        source=panel.source,
+        trained_from=str(panel.sessions[0]),
+        trained_through=str(panel.sessions[trained]),
+        expires_after_days=400,
+        signal_contract=b.SignalContract(min_coverage=0.5, max_abs_score=1e6),
+        mandate="market_neutral",
+        data_versions={panel.source: panel.data_version},
+        mlflow_run_id="run",
+        dagster_run_id="dagster",
+        gate=b.GateRecord(kind=gate.pop("kind", "bootstrap"), passed=passed, **gate),
+    )
+    manifest, files = b.with_files(manifest, single_feature_rule(feature), features.values[trained])
+    named = msgspec.structs.replace(manifest, key_id=hashlib.sha256(key.public_key().public_bytes_raw()).hexdigest()[:16])
+    signed = msgspec.structs.replace(named, signature=base64.b64encode(key.sign(b.signed_payload(named))).decode())
+    folder = house / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, content in {**files, b.MANIFEST: b.manifest_bytes(signed)}.items():
+        (folder / file).write_bytes(content)
     return folder

@@ -14,11 +14,16 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from hedgefund_core.bundle import Verify
 from hedgefund_core.errors import ConfigError
 
+_JOURNAL_KEY = "journal.pub"
+"""It vouches for journals; whoever holds it may not promote models."""
+
 
 def trusted_verifier(keys: Path) -> Verify:
     """A verifier over ``keys/*.pub`` (Ed25519, PEM). An empty folder trusts nobody."""
     trusted: dict[str, Ed25519PublicKey] = {}
     for path in sorted(keys.glob("*.pub")):
+        if path.name == _JOURNAL_KEY:
+            continue
         try:
             public = load_pem_public_key(path.read_bytes())
         except ValueError as error:

@@ -1,0 +1,91 @@
+"""What people tell a running executor: small files in the account's folder, and the HALT file.
+
+The command line writes a command beside and renames it into place; the executor journals it as an input and removes it.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from hedgefund_core.layout import commands_folder, halt_file
+from hedgefund_core.trading.events import HaltRequested, ResumeRequested
+from hedgefund_core.trading.state import Level
+
+_MIRROR = "mirror of the latch; deleting this file resumes nothing\n"
+
+
+class Halt(msgspec.Struct, frozen=True, kw_only=True, tag="halt", forbid_unknown_fields=True):
+    """Stop at a level of 1 to 4."""
+
+    level: int
+    reason: str
+    person: str
+
+
+class Resume(msgspec.Struct, frozen=True, kw_only=True, tag="resume", forbid_unknown_fields=True):
+    """Trade again."""
+
+    reason: str
+    person: str
+
+
+OperatorCommand = Halt | Resume
+_decoder: msgspec.json.Decoder[OperatorCommand] = msgspec.json.Decoder(OperatorCommand)
+
+
+def send(data: Path, account: str, command: OperatorCommand) -> Path:
+    """Leave a command for the executor; commands are taken in the order in which they were left."""
+    folder = data / commands_folder(account)
+    folder.mkdir(parents=True, exist_ok=True)
+    number = max((int(path.stem.split("-")[0]) for path in folder.glob("*-*.json")), default=0) + 1
+    fresh = folder / f".{os.getpid()}.tmp"
+    fresh.write_bytes(msgspec.json.encode(command))
+    final = folder / f"{number:08d}-{os.getpid()}.json"
+    fresh.rename(final)
+    return final
+
+
+class Mailbox:
+    """The receiving end."""
+
+    def __init__(self, data: Path, account: str) -> None:
+        self._folder, self._halt = data / commands_folder(account), data / halt_file(account)
+
+    def waiting(self, session: str, ts: datetime) -> list[tuple[Path, HaltRequested | ResumeRequested]]:
+        """Commands as inputs, oldest first, each with the file to remove once it is journaled.
+
+        A file that cannot be read is taken as a request for the strictest halt: somebody wanted something urgently.
+        """
+        found: list[tuple[Path, HaltRequested | ResumeRequested]] = []
+        if not self._folder.is_dir():
+            return found
+        for path in sorted(self._folder.glob("*.json")):
+            try:
+                command = _decoder.decode(path.read_bytes())
+            except msgspec.MsgspecError as error:
+                command = Halt(level=int(Level.HALTED), reason=f"unreadable command {path.name}: {error}", person="unknown")
+            if isinstance(command, Halt):
+                event: HaltRequested | ResumeRequested = HaltRequested(
+                    ts=ts, level=command.level, reason=command.reason, person=command.person, session=session
+                )
+            else:
+                event = ResumeRequested(ts=ts, reason=command.reason, person=command.person, session=session)
+            found.append((path, event))
+        return found
+
+    def halt_file_event(self, session: str, ts: datetime) -> HaltRequested | None:
+        """A HALT file that a person made (ours says that it is a mirror)."""
+        if not self._halt.exists() or self._halt.read_text(errors="replace") == _MIRROR:
+            return None
+        return HaltRequested(ts=ts, level=int(Level.HALTED), reason="HALT file", person="file", session=session)
+
+    def mirror(self, *, on: bool) -> None:
+        """Make the HALT file show the latch."""
+        if on:
+            self._halt.write_text(_MIRROR)
+        else:
+            self._halt.unlink(missing_ok=True)

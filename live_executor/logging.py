@@ -1,0 +1,42 @@
+"""Log lines: JSON into the account's folder, warnings in plain words to the terminal. No secret is ever an argument."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+import structlog
+from structlog.typing import Processor
+
+LOG_FILE = "executor.log"
+_SHARED: list[Processor] = [
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.format_exc_info,
+]
+
+
+def configure(folder: Path, *, verbose: bool = False) -> None:
+    """Write events to ``folder`` from now on."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = logging.FileHandler(folder / LOG_FILE, encoding="utf-8")
+    file.setFormatter(structlog.stdlib.ProcessorFormatter(processor=structlog.processors.JSONRenderer(), foreign_pre_chain=_SHARED))
+    terminal = logging.StreamHandler(sys.stderr)
+    terminal.setLevel(logging.INFO if verbose else logging.WARNING)
+    console = structlog.dev.ConsoleRenderer(colors=False)
+    terminal.setFormatter(structlog.stdlib.ProcessorFormatter(processor=console, foreign_pre_chain=_SHARED))
+    root = logging.getLogger("live_executor")
+    root.handlers, root.propagate = [file, terminal], False
+    root.setLevel(logging.INFO)
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+
+
+def logger(name: str) -> structlog.stdlib.BoundLogger:
+    """A logger of this package."""
+    bound: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(f"live_executor.{name}")
+    return bound

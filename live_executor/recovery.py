@@ -1,0 +1,118 @@
+"""From a journal back to a state: the inputs are folded through the machine again, and its outputs must be those on record.
+
+Used by a restart, by every reading command and by ``replay --verify``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import cast
+
+import msgspec
+
+from hedgefund_core.account import State
+from hedgefund_core.bundle import Bundle
+from hedgefund_core.errors import JournalError
+from hedgefund_core.machine import Record, attach_bundle, step
+from hedgefund_core.trading import events as e
+from live_executor.clock import EPOCH
+from live_executor.ports import JournalEntry, Phase
+
+BundleOf = Callable[[str], Bundle]
+"""Digest -> the kept bundle."""
+
+_PHASES = {e.SessionBegan: Phase.BEGAN, e.BarsClosed: Phase.BARS, e.BrokerReported: Phase.REPORT, e.DecisionDue: Phase.DECISION}
+
+
+class Turn(msgspec.Struct, frozen=True, kw_only=True):
+    """One input of the journal, the outputs on record after it, and what the machine makes of it now."""
+
+    seq: int
+    event: e.Input
+    stored: tuple[JournalEntry, ...]
+    outputs: tuple[e.Output, ...]
+    state: State
+
+    @property
+    def difference(self) -> str:
+        """The first output that is not the one on record, in words; empty where all are."""
+        for place in range(max(len(self.stored), len(self.outputs))):
+            here = f"entry {self.seq + 1 + place}, after {e.kind_of(self.event)} {self.seq} at {self.event.ts.isoformat()}"
+            if place >= len(self.outputs):
+                return f"{here}: {self.stored[place].kind} is on record and is not made again"
+            made = e.kind_of(self.outputs[place])
+            if place >= len(self.stored):
+                return f"{here}: {made} is made and is not on record"
+            if e.encode(self.outputs[place]) != self.stored[place].payload:
+                return f"{here}: {made} differs from the {self.stored[place].kind} on record"
+        return ""
+
+
+class Recovered(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a journal ends."""
+
+    state: State
+    place: tuple[str, int] | None
+    """`Moment.key` of the last moment on record."""
+    ts: datetime
+    entries: int
+
+
+def refold(entries: Iterable[JournalEntry], bundle_of: BundleOf) -> Iterator[Turn]:
+    """Fold a journal again, input by input.
+
+    Raises
+    ------
+    JournalError : an entry that cannot be decoded, or an output before the first input.
+    """
+    state = State()
+    pending: tuple[JournalEntry, e.Input] | None = None
+    stored: list[JournalEntry] = []
+    for entry in entries:
+        if entry.kind not in e.INPUT_KINDS:
+            stored.append(entry)
+            continue
+        if pending is not None:
+            turn = _turn(state, pending, stored, bundle_of)
+            state = turn.state
+            yield turn
+        elif stored:
+            raise JournalError("the journal begins with an output", mend="run `executor audit verify`")
+        pending, stored = (entry, _input(entry)), []
+    if pending is not None:
+        yield _turn(state, pending, stored, bundle_of)
+
+
+def recover(entries: Iterable[JournalEntry], bundle_of: BundleOf) -> Recovered:
+    """The state at the end of a journal; raises JournalError where the machine does not make the outputs on record."""
+    state, place, ts, count = State(), None, EPOCH - timedelta(days=1), 0
+    for turn in refold(entries, bundle_of):
+        if turn.difference:
+            raise JournalError(f"the journal does not replay: {turn.difference}", mend="run `executor replay --verify`")
+        state, ts, count = turn.state, max(ts, turn.event.ts), turn.seq + len(turn.stored)
+        place = place_of(turn.event) or place
+    return Recovered(state=state, place=place, ts=ts, entries=count)
+
+
+def place_of(event: e.Input) -> tuple[str, int] | None:
+    """Key of the moment that brought an input; None for inputs that are no moment of the schedule."""
+    if isinstance(event, e.SessionBegan | e.BarsClosed | e.BrokerReported | e.DecisionDue):
+        return event.session, int(_PHASES[type(event)])
+    return None
+
+
+def _input(entry: JournalEntry) -> e.Input:
+    try:
+        return cast("e.Input", entry.frame)
+    except msgspec.MsgspecError as error:
+        raise JournalError(f"entry {entry.seq} cannot be read: {error}", mend="run `executor audit verify`") from error
+
+
+def _turn(state: State, pending: tuple[JournalEntry, e.Input], stored: list[JournalEntry], bundle_of: BundleOf) -> Turn:
+    entry, event = pending
+    if isinstance(event, e.ModelLoaded) and event.digest not in state.bundles:
+        state = attach_bundle(state, bundle_of(event.digest))
+    state, commands = step(state, event)
+    outputs = tuple(command.frame for command in commands if isinstance(command, Record))
+    return Turn(seq=entry.seq, event=event, stored=tuple(stored), outputs=outputs, state=state)

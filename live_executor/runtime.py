@@ -1,0 +1,296 @@
+"""The loop: event in, machine, journal, commands out. Nothing leaves before the journal has it.
+
+A step's input and outputs are one commit; only then are its other commands carried out. After a crash the journal is folded
+again (``recovery.py``), news that was missed is booked, orders without an answer are looked up, and the schedule continues
+after the last moment on record. Moving the market twice and asking for news twice are harmless: the broker knows what it did.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+
+from hedgefund_core import errors
+from hedgefund_core.account import State
+from hedgefund_core.bundle import Bundle
+from hedgefund_core.machine import CancelOrder, Command, LookUpOrder, MirrorHalt, Record, SubmitOrder, attach_bundle, step
+from hedgefund_core.trading import events as e
+from hedgefund_core.trading.order import Order, OrderStatus
+from hedgefund_core.trading.state import Level
+from live_executor.clock import SimulatedClock
+from live_executor.commands import Mailbox
+from live_executor.crash import crash_here
+from live_executor.logging import logger
+from live_executor.ports import Broker, Clock, Journal, MarketFeed, MarketMoment, Moment, Phase, SimulatedMarket
+from live_executor.recovery import Recovered
+
+T = TypeVar("T")
+_log = logger("runtime")
+_PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0)
+"""Seconds before a call that surely did nothing is tried again."""
+_MOST_LOOK_UPS = 5
+"""Of one order in a row; after that the process ends with the order still UNKNOWN, and a restart asks again."""
+_MARKET = {Phase.OPEN: MarketMoment.OPEN, Phase.CLOSE: MarketMoment.CLOSE}
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run did. ``ended`` is end, sigint or sigterm."""
+
+    state: State
+    sessions: int
+    orders: int
+    denied: int
+    fills: int
+    ended: str
+
+    @property
+    def exit_code(self) -> int:
+        """130 after Ctrl-C, else 0."""
+        return 130 if self.ended == "sigint" else 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Parts:
+    """What the loop is plugged into."""
+
+    journal: Journal
+    broker: Broker
+    market: SimulatedMarket
+    feed: MarketFeed
+    mailbox: Mailbox
+    simulated: SimulatedClock
+    wall: Clock
+    sign_every: int
+    on_session: Callable[[State], None]
+
+
+class Runtime:
+    """One account being traded."""
+
+    def __init__(self, parts: Parts, recovered: Recovered) -> None:
+        self._parts, self._state, self._place = parts, recovered.state, recovered.place
+        self._parts.simulated.set(recovered.ts)
+        self._stop, self._ended = asyncio.Event(), "end"
+        self._unsigned = 0
+        self._look_ups: dict[str, int] = {}
+        self._counts = {"session_began": 0, "order_intended": 0, "order_denied": 0, "order_filled": 0}
+
+    @property
+    def state(self) -> State:
+        """The account as the machine has it."""
+        return self._state
+
+    def open(self, events: Sequence[e.Input], bundles: Sequence[Bundle] = ()) -> None:
+        """Journal what opens a run: account, configuration, model, history. They ask for nothing outside."""
+        for bundle in bundles:
+            self._state = attach_bundle(self._state, bundle)
+        self._fold(events)
+
+    async def run(self) -> Summary:
+        """Trade until the feed ends or somebody stops the process; the head is signed whatever happens."""
+        loop = asyncio.get_running_loop()
+        for number, name in ((signal.SIGINT, "sigint"), (signal.SIGTERM, "sigterm")):
+            loop.add_signal_handler(number, self._ask_to_stop, name)
+        try:
+            await self._catch_up()
+            async for moment in self._moments():
+                await self._at(moment)
+        finally:
+            self._parts.journal.sign_head(self._parts.wall.now())
+        counts = self._counts
+        return Summary(
+            state=self._state,
+            sessions=counts["session_began"],
+            orders=counts["order_intended"],
+            denied=counts["order_denied"],
+            fills=counts["order_filled"],
+            ended=self._ended,
+        )
+
+    def _ask_to_stop(self, name: str) -> None:
+        self._ended = name
+        self._stop.set()
+
+    async def _moments(self) -> AsyncIterator[Moment]:
+        """The feed's moments until the end or a stop: a step that has begun is finished, a pause is not."""
+        moments = self._parts.feed.moments(self._place)
+        stopping = asyncio.ensure_future(self._stop.wait())
+        while not self._stop.is_set():
+            coming = asyncio.ensure_future(anext(moments, None))
+            await asyncio.wait({coming, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not coming.done():
+                coming.cancel()
+                break
+            moment = coming.result()
+            if moment is None:
+                break
+            yield moment
+        stopping.cancel()
+
+    # ---- one moment ---------------------------------------------------------------------------------------------------
+
+    async def _at(self, moment: Moment) -> None:
+        self._parts.simulated.set(moment.ts)
+        await self._hear_people(moment.session)
+        if moment.phase in _MARKET:
+            await _patiently(lambda: self._parts.market.advance(moment.session, _MARKET[moment.phase], moment.ts))
+            await self._book_news()
+        elif moment.phase is Phase.REPORT:
+            await self._carry_out(self._fold([await _patiently(lambda: self._parts.broker.report(moment.session, moment.ts))]))
+        else:
+            if moment.phase is Phase.DECISION and self._state.stand_in_due:
+                await self._carry_out(self._fold([e.StandInResumed(ts=moment.ts, session=moment.session)]))
+            if moment.event is not None:
+                await self._carry_out(self._fold([moment.event]))
+            await self._book_news()
+        if moment.phase is Phase.REPORT:
+            self._parts.on_session(self._state)
+
+    async def _hear_people(self, session: str) -> None:
+        """Journal what people asked for, then remove the file: a crash between the two asks again, which changes nothing."""
+        now = self._parts.simulated.now()
+        requests: list[e.Input] = []
+        latched = self._parts.mailbox.halt_file_event(session, now)
+        if latched is not None:
+            requests.append(latched)
+        files = self._parts.mailbox.waiting(session, now)
+        requests += [event for _, event in files]
+        if requests:
+            _log.warning("operator", requests=[e.kind_of(event) for event in requests])
+            commands = self._fold(requests)
+            for path, _ in files:
+                path.unlink(missing_ok=True)
+            await self._carry_out(commands)
+            self._sign()
+        if self._state.ladder.level is Level.HALTED:
+            cause = self._state.ladder.cause
+            raise errors.Halted(f"account {self._state.account} is halted: {cause}", mend="executor resume --reason …, then run again")
+
+    # ---- journal first --------------------------------------------------------------------------------------------------
+
+    def _fold(self, events: Sequence[e.Input]) -> list[Command]:
+        """Step through events, make them and their outputs durable in one commit, and return what is to be done outside."""
+        state, frames, others = self._state, list[e.Event](), list[Command]()
+        for event in events:
+            if isinstance(event, e.BrokerEvent) and event.broker_seq <= state.broker_seq:
+                continue  # booked already
+            before = state.ladder.level
+            state, commands = step(state, event)
+            frames.append(event)
+            for command in commands:
+                if isinstance(command, Record):
+                    frames.append(command.frame)
+                else:
+                    others.append(command)
+            if state.ladder.level > before:
+                self._unsigned = self._parts.sign_every  # a halt is signed at once
+        if frames:
+            crash_here("before_journal")
+            self._parts.journal.append(frames)
+            crash_here("after_journal")
+            self._state = state
+            self._count(frames)
+            self._unsigned += len(frames)
+            if self._unsigned >= self._parts.sign_every:
+                self._sign()
+        return others
+
+    def _count(self, frames: Sequence[e.Event]) -> None:
+        for frame in frames:
+            kind = e.kind_of(frame)
+            if kind in self._counts:
+                self._counts[kind] += 1
+            if isinstance(frame, e.AlertRaised):
+                _log.warning("alert", severity=frame.severity, message=frame.message)
+            elif isinstance(frame, e.LadderMoved):
+                _log.warning("ladder", before=frame.before, after=frame.after, cause=frame.cause, session=frame.session)
+
+    def _sign(self) -> None:
+        self._parts.journal.sign_head(self._parts.wall.now())
+        self._unsigned = 0
+
+    # ---- then the outside -------------------------------------------------------------------------------------------------
+
+    async def _carry_out(self, commands: Sequence[Command]) -> None:
+        waiting = deque(commands)
+        touched = bool(waiting)
+        while waiting:
+            command = waiting.popleft()
+            match command:
+                case SubmitOrder(order=order):
+                    waiting.extend(await self._submit(order))
+                case CancelOrder(client_order_id=name):
+                    await _patiently(lambda name=name: self._parts.broker.cancel(name))  # type: ignore[misc]
+                case LookUpOrder(client_order_id=name):
+                    waiting.extend(await self._look_up(name))
+                case MirrorHalt(on=on):
+                    self._parts.mailbox.mirror(on=on)
+                case Record():
+                    raise errors.InvariantViolation("a record was left outside the journal")
+        if touched:
+            await self._book_news()
+
+    async def _submit(self, order: Order) -> list[Command]:
+        crash_here("before_send")
+        try:
+            await _patiently(lambda: self._parts.broker.submit(order))
+        except errors.OrderRejected as error:
+            _log.warning("rejected", order=order.client_order_id, reason=error.message)  # the news has it, with its number
+        except errors.OrderOutcomeUnknown as error:
+            now = self._parts.simulated.now()
+            return self._fold([e.OrderOutcomeUnknown(ts=now, client_order_id=order.client_order_id, reason=error.message)])
+        crash_here("after_send")
+        return []
+
+    async def _look_up(self, name: str) -> list[Command]:
+        """Ask for evidence: present, and the news tells the rest; absent, and it goes out again under the same id."""
+        self._look_ups[name] = self._look_ups.get(name, 0) + 1
+        if self._look_ups[name] > _MOST_LOOK_UPS:
+            raise errors.BrokerUnavailable(
+                f"outcome of order {name} stays unknown", mend="check the broker, then run again: it is looked up first"
+            )
+        found = await _patiently(lambda: self._parts.broker.look_up(name))
+        if found is None:
+            return self._fold([e.OrderAbsent(ts=self._parts.simulated.now(), client_order_id=name)])
+        return []
+
+    async def _book_news(self) -> None:
+        """Book everything that is new at the broker, in one commit, until nothing is."""
+        while news := await _patiently(lambda: self._parts.broker.news(self._state.broker_seq)):
+            filled = any(isinstance(item, e.OrderFilled) for item in news)
+            accepted = any(isinstance(item, e.OrderAccepted) for item in news)
+            if filled:
+                crash_here("before_fill")
+            commands = self._fold(news)
+            if accepted:
+                crash_here("after_acknowledgement")
+            if filled:
+                crash_here("after_fill")
+            await self._carry_out(commands)
+
+    async def _catch_up(self) -> None:
+        """After a start: book what was missed, then ask for every order of which we have heard nothing."""
+        self._parts.mailbox.mirror(on=bool(self._state.ladder.person)) if self._state.ladder.level else None
+        await self._book_news()
+        for order in self._state.working:
+            if order.status in {OrderStatus.PENDING_NEW, OrderStatus.UNKNOWN}:
+                await self._carry_out(await self._look_up(order.client_order_id))
+            elif order.status is OrderStatus.PENDING_CANCEL:
+                await self._carry_out([CancelOrder(order.client_order_id)])  # asking twice is harmless
+
+
+async def _patiently(call: Callable[[], Awaitable[T]]) -> T:
+    """Try again what surely did nothing; anything else is the caller's."""
+    for pause in _PAUSES:
+        try:
+            return await call()
+        except errors.BrokerUnavailable as error:
+            _log.warning("broker away", error=error.message, again_in=pause)
+            await asyncio.sleep(pause)
+    return await call()
