@@ -169,7 +169,7 @@ def test_a_planted_leak_fails_its_own_check_and_no_other(prices, monkeypatch):
     failed = {check for (_, check), e in evaluations(result).items() if not e.passed}
     assert failed == {"no_look_ahead_leak"}
     assert evaluations(result)["features", "no_look_ahead_leak"].severity is dg.AssetCheckSeverity.ERROR
-    with pytest.raises(DataInvalid, match="no_look_ahead_leak: .*leak of S0"):
+    with pytest.raises(DataInvalid, match=r"no_look_ahead_leak: .*leak of S0"):
         refuse_failed_checks(result)
 
 
