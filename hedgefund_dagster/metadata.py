@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 
 import dagster as dg
 import numpy as np
@@ -27,7 +28,7 @@ def sparkline(values: Floats, title: str) -> dg.MarkdownMetadataValue:
     points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT + 4}">'
-        f'<text x="0" y="12" font-size="11" font-family="sans-serif">{title}: {low:.4g} to {high:.4g}</text>'
+        f'<text x="0" y="12" font-size="11" font-family="sans-serif">{html.escape(title)}: {low:.4g} to {high:.4g}</text>'
         f'<polyline fill="none" stroke="#2b6cb0" stroke-width="1.2" points="{points}"/></svg>'
     )
     return dg.MetadataValue.md(f"![{title}](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})")
