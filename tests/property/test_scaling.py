@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hedgefund_core.quant.portfolio.scaling import (
@@ -57,6 +57,7 @@ def test_it_never_levers_up_and_never_turns_a_position_round(seed, scale):
 
 
 @given(seed=seeds)
+@example(seed=237)  # the drawdown before the caps clipped this book less, and left more of it
 def test_a_deeper_drawdown_never_makes_a_larger_book(seed):
     raw, returns, instrument_betas = world(seed)
     gross = [np.abs(scaled(raw, returns, instrument_betas, scale)[0]).sum() for scale in (1.0, 0.8, 0.5, 0.25, 0.0)]
@@ -86,10 +87,11 @@ def test_weights_lie_on_the_grid_and_do_not_depend_on_memory_layout(seed):
     assert weights.tobytes() == again.tobytes() == third.tobytes()
 
 
-def test_a_nan_weight_is_left_alone_and_counts_zero():
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_weight_that_is_no_number_is_left_alone_and_counts_zero(value):
     raw, returns, instrument_betas = world(5)
     without = raw.copy()
-    raw[3], without[3] = np.nan, 0.0
+    raw[3], without[3] = value, 0.0
     weights, _ = scaled(raw, returns, instrument_betas)
     expected, _ = scaled(without, returns, instrument_betas)
     assert np.isnan(weights[3])

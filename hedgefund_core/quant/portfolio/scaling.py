@@ -208,6 +208,7 @@ def scale_weights(  # noqa: PLR0913 - each limit is a number of the mandate, and
         drawdown cannot be measured: a book whose risk is unknown must not be traded into. A book of zeros needs no measure.
     scalings : the multipliers in the order in which they were applied.
     """
+    raw = np.where(np.isfinite(raw), raw, np.nan)  # an infinite weight is no target either
     room = 0.5 * WEIGHT_QUANTUM * raw.shape[0]  # rounding to the quantum must not step over a cap
     sigma = book_volatility(raw, returns, decay, sessions_per_year)
     beta_room = room * _largest(betas)
@@ -216,7 +217,9 @@ def scale_weights(  # noqa: PLR0913 - each limit is a number of the mandate, and
         Scaling(name="drawdown", measured=drawdown_scale, limit=1.0, scale=_clipped_scale(drawdown_scale)),
         _scaling("beta", abs(book_beta(raw, betas)), max_beta, beta_room),
     )
-    weights = raw * min(scaling.scale for scaling in first)
+    volatility, drawdown, beta = (scaling.scale for scaling in first)
+    risk_scale = min(volatility, beta)
+    weights = raw * risk_scale
     cap = np.floor(max_position / WEIGHT_QUANTUM + 1e-6) * WEIGHT_QUANTUM
     clipped = np.clip(weights, -cap, cap)
     caps = (
@@ -228,7 +231,10 @@ def scale_weights(  # noqa: PLR0913 - each limit is a number of the mandate, and
         _scaling("volatility_after_caps", book_volatility(weights, returns, decay, sessions_per_year), target_volatility),
         _scaling("beta_after_caps", abs(book_beta(weights, betas)), max_beta, beta_room),
     )
-    weights = _quantized(weights * min(scaling.scale for scaling in last))
+    # The drawdown enters against the capped book: entered before the caps, a smaller book would be clipped less, and a deeper
+    # drawdown could leave a larger one.
+    beyond = 1.0 if drawdown >= risk_scale else drawdown / risk_scale
+    weights = _quantized(weights * min(beyond, *(scaling.scale for scaling in last)))
     known = np.isfinite(sigma) and np.isfinite(drawdown_scale)
     if not known and bool(np.any(_filled(raw))):  # an exit needs no measure
         weights = np.full_like(raw, np.nan)
