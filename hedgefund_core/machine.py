@@ -179,7 +179,7 @@ def _on_bars_closed(state: State, event: e.BarsClosed) -> Step:
     daily = expected / state.sessions_per_year**0.5
     for trigger in triggers(day_return, daily, state.drawdown, state.mandate, state.sessions_per_year):
         cause = f"{trigger.name} {trigger.measured:.4f} beyond {trigger.limit:.4f}"
-        ladder = escalate(state.ladder, trigger.level, trigger.scope, cause=cause, session=event.session)
+        ladder = escalate(state.ladder, Level[trigger.level_name], Scope(trigger.scope), cause=cause, session=event.session)
         if ladder != state.ladder:
             state, moved = _with_ladder(state, ladder, event)
             commands += moved
