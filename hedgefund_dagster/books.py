@@ -13,6 +13,12 @@ class Book:
     source: str
     mandate: str
     title: str
+    primary: bool = True
+    """A primary book uses the registry's plain aliases; others carry their name behind (``champion-ohlcv``)."""
+
+    def alias(self, name: str) -> str:
+        """The registry alias of this book."""
+        return name if self.primary else f"{name}-{self.name}"
 
 
 BOOKS: dict[str, Book] = {
@@ -24,7 +30,13 @@ BOOKS: dict[str, Book] = {
             mandate="market_neutral",
             title="weekly market-neutral long/short of 20 large US stocks",
         ),
-        Book(name="ohlcv", source="bundled_ohlcv", mandate="long_only", title="five US stocks held long, raw prices with opens and splits"),
+        Book(
+            name="ohlcv",
+            source="bundled_ohlcv",
+            mandate="long_only",
+            title="five US stocks held long, raw prices with opens and splits",
+            primary=False,
+        ),
         Book(name="own_files", source="files", mandate="market_neutral", title="weekly market-neutral long/short of your own files"),
     )
 }

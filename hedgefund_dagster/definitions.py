@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dagster as dg
 
+from hedgefund_dagster.defs.backtest import definitions as backtest
 from hedgefund_dagster.defs.features import definitions as features
 from hedgefund_dagster.defs.ingest import definitions as ingest
+from hedgefund_dagster.defs.promotion import definitions as promotion
+from hedgefund_dagster.defs.training import definitions as training
 from hedgefund_dagster.defs.validation import definitions as validation
 from hedgefund_dagster.settings import shared_resources
 
@@ -13,6 +16,9 @@ SLICES = (
     ingest.slice_definitions,
     validation.slice_definitions,
     features.slice_definitions,
+    training.slice_definitions,
+    backtest.slice_definitions,
+    promotion.slice_definitions,
 )
 
 defs = dg.Definitions.merge(

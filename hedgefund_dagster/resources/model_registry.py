@@ -82,8 +82,8 @@ class ModelRegistry:
             Path(self.tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         return MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
 
-    def log_run(self, experiment: str, record: RunRecord, files: Mapping[str, bytes] | None = None) -> str:
-        """Store a finished run with its files; returns its id."""
+    def log_run(self, experiment: str, record: RunRecord) -> str:
+        """Store a finished run with its texts; returns its id."""
         from mlflow.entities import Metric, Param, RunTag
 
         run = self._client.create_run(self._experiment(experiment), run_name=record.name)
@@ -97,14 +97,8 @@ class ModelRegistry:
         )
         texts = {name: text.encode() for name, text in record.texts.items()}
         self._log_files(run_id, texts, None)
-        if files:
-            self.log_bundle(run_id, files)
         self._client.set_terminated(run_id, _FINISHED)
         return run_id
-
-    def log_bundle(self, run_id: str, files: Mapping[str, bytes]) -> None:
-        """Add a bundle's files to a run."""
-        self._log_files(run_id, files, "bundle")
 
     def log_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
         """Add figures that came later, such as those of the backtest."""
@@ -114,12 +108,19 @@ class ModelRegistry:
         known = [Metric(name, value, started, 0) for name, value in metrics.items() if value == value]  # noqa: PLR0124 - as above
         self._client.log_batch(run_id, metrics=known)
 
-    def register(self, run_id: str, *, tags: Mapping[str, str], description: str) -> Version:
-        """Make the bundle of a run a version of the registered model."""
+    def register(self, run_id: str, files: Mapping[str, bytes], *, digest: str, tags: Mapping[str, str], description: str) -> Version:
+        """Add a bundle's files to a run and make them a version of the registered model."""
         self._ensure_model()
-        source = f"{self._client.get_run(run_id).info.artifact_uri}/bundle"
+        folder = f"bundle-{digest[:12]}"
+        self._log_files(run_id, files, folder)
+        source = f"{self._client.get_run(run_id).info.artifact_uri}/{folder}"
         made = self._client.create_model_version(
-            layout.REGISTERED_MODEL, source=source, run_id=run_id, tags=dict(tags), description=description, await_creation_for=0
+            layout.REGISTERED_MODEL,
+            source=source,
+            run_id=run_id,
+            tags={**tags, "bundle_digest": digest},
+            description=description,
+            await_creation_for=0,
         )
         return _version(made)
 

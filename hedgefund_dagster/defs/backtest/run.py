@@ -49,7 +49,7 @@ def run_backtest(
         judged_from=str(ground.panel.sessions[ground.first_judged]),
         years_judged=(ground.panel.shape[0] - ground.first_judged) / ground.panel.sessions_per_year,
         champion=study.settings.rule,
-        challenger=walk.challenger.name,
+        challenger=walk.challenger.name if walk.has_challenger else "",
         books=records,
         baselines=_baselines(ground),
         trials=trials,

@@ -63,6 +63,11 @@ class WalkRecord(msgspec.Struct, frozen=True, kw_only=True):
         return next(one for one in self.candidates if one.name == name and one.chosen)
 
     @property
+    def has_challenger(self) -> bool:
+        """Whether anything but the rule was researched."""
+        return any(one.challenger for one in self.candidates)
+
+    @property
     def challenger(self) -> Candidate:
         """The challenger of this cut."""
         return next(one for one in self.candidates if one.challenger)
