@@ -224,11 +224,11 @@ class Runtime:
             command = waiting.popleft()
             match command:
                 case SubmitOrder(order=order):
-                    waiting.extend(await self._submit(order))
+                    waiting.extendleft(reversed(await self._submit(order)))  # an unknown outcome is cleared up before the next order leaves
                 case CancelOrder(client_order_id=name):
                     await _patiently(lambda name=name: self._parts.broker.cancel(name))  # type: ignore[misc]
                 case LookUpOrder(client_order_id=name):
-                    waiting.extend(await self._look_up(name))
+                    waiting.extendleft(reversed(await self._look_up(name)))
                 case MirrorHalt(on=on):
                     self._parts.mailbox.mirror(on=on)
                 case Record():
@@ -276,7 +276,8 @@ class Runtime:
 
     async def _catch_up(self) -> None:
         """After a start: book what was missed, then ask for every order of which we have heard nothing."""
-        self._parts.mailbox.mirror(on=bool(self._state.ladder.person)) if self._state.ladder.level else None
+        if self._state.ladder.person:
+            self._parts.mailbox.mirror(on=True)  # somebody may have deleted the file: the journal is the truth of the latch
         await self._book_news()
         for order in self._state.working:
             if order.status in {OrderStatus.PENDING_NEW, OrderStatus.UNKNOWN}:

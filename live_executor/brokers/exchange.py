@@ -11,11 +11,14 @@ from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from hedgefund_core.backtest import exchange
 from hedgefund_core.errors import DataInvalid, OrderRejected
 from hedgefund_core.quant.bars import Panel
 from hedgefund_core.risk.limits import Costs
 from hedgefund_core.trading.events import BrokerNews, BrokerReported
+from hedgefund_core.trading.instrument import ZERO
 from hedgefund_core.trading.order import Order, OrderStatus
 from live_executor.brokers.book import DurableBook
 from live_executor.panels import instruments_of
@@ -42,7 +45,7 @@ class Exchange:
             known = self._book.order(order.client_order_id)
             if known is None:
                 before = self._book.load()
-                after, news = exchange.submit(before, order, self._known, at=self._book.tell_time(order.submitted_at))
+                after, news = exchange.submit(before, _terms(order), self._known, at=self._book.tell_time(order.submitted_at))
                 self._book.store(before, after, news)
                 known = after.orders[order.client_order_id]
         if known.status is OrderStatus.REJECTED:
@@ -110,6 +113,21 @@ class Exchange:
     def close(self) -> None:
         """Release the book."""
         self._book.close()
+
+
+def _terms(order: Order) -> Order:
+    """What a broker is told of an order: not the executor's own notes on it."""
+    return replace(
+        order,
+        status=OrderStatus.PENDING_NEW,
+        filled_quantity=ZERO,
+        filled_value=ZERO,
+        fill_ids=(),
+        broker_order_id="",
+        updated_at=None,
+        denied_by="",
+        reason="",
+    )
 
 
 def _view(order: Order) -> BrokerOrder:
