@@ -27,7 +27,8 @@ class Books:
     whole_shares: bool
     initial_cash: float
     price: Floats
-    """Marks with 0 where an instrument never traded, so that a value is a plain product."""
+    """Marks with 0 where an instrument never traded, so that a value is a plain product; ``last`` the same before the auction."""
+    last: Floats
     cash: float
     quantity: Floats
     equities: Floats
@@ -47,6 +48,7 @@ class Books:
             whole_shares=whole_shares,
             initial_cash=initial_cash,
             price=np.nan_to_num(market.mark, nan=0.0),
+            last=np.nan_to_num(market.before, nan=0.0),
             cash=initial_cash,
             quantity=np.zeros(m),
             equities=np.empty(n),
@@ -61,9 +63,8 @@ class Books:
         if self.market.action_days[t]:
             self._split(t)
             self._pay_dividends(t)
-        if self.costs.borrow_bps_per_year and bool((self.quantity < 0.0).any()):
-            last = np.nan_to_num(self.market.before[t], nan=0.0)
-            fee = float(borrow_fee(self.quantity, last, self.costs, self.sessions_per_year).sum())
+        if self.costs.borrow_bps_per_year and float(self.quantity.min()) < 0.0:
+            fee = float(borrow_fee(self.quantity, self.last[t], self.costs, self.sessions_per_year).sum())
             self.borrow[t] = fee
             self.cash -= fee
 
@@ -75,7 +76,7 @@ class Books:
             whole = cut_to_whole(adjusted)
             # 10 shares 3:2 are 15 exactly; what is left after the cut is paid out at the adjusted previous close
             rest = np.where(np.abs(adjusted - whole) < 1e-9, 0.0, adjusted - whole)
-            self._receive(t, round_money(rest * np.nan_to_num(self.market.before[t], nan=0.0)))
+            self._receive(t, round_money(rest * self.last[t]))
             adjusted = whole
         self.quantity = adjusted
 

@@ -13,7 +13,10 @@ from hedgefund_core.risk.limits import Costs
 
 Floats = NDArray[np.float64]
 
-FILL_FIELDS = np.dtype([("session", "i4"), ("symbol", "i4"), ("side", "i1"), ("quantity", "f8"), ("price", "f8"), ("commission", "f8")])
+FILL_FIELDS = np.dtype(
+    [("session", "i4"), ("symbol", "i4"), ("side", "i1"), ("quantity", "f8"), ("price", "f8"), ("commission", "f8")],
+    align=True,
+)
 """A fill: position of its session and symbol on the result's axes, side +1 buy or -1 sell, quantity positive."""
 
 ORDER_FIELDS = np.dtype(

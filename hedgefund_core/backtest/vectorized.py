@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hedgefund_core.backtest.books import Books
-from hedgefund_core.backtest.costs import MICRO, commission
+from hedgefund_core.backtest.costs import BLOCK, MICRO, commission
 from hedgefund_core.backtest.fills import INTEGER_GUARD, FillConvention, Market, choose_fill, given_rows, prepare
 from hedgefund_core.backtest.mandated import run_mandated
 from hedgefund_core.backtest.result import FILL_FIELDS, BacktestResult, Records
@@ -204,11 +204,16 @@ class _Plan:
 
 def fill_ledger(traded: Floats, price: Floats, costs: Costs) -> Records:
     """Every fill of a matrix of signed traded shares (n_sessions, n_symbols), by session and then symbol."""
-    session, symbol = np.nonzero(traded)
-    signed = traded[session, symbol]
-    at = price[session, symbol]
-    ledger = np.empty(len(session), dtype=FILL_FIELDS)
-    ledger["session"], ledger["symbol"], ledger["side"] = session, symbol, np.sign(signed)
-    ledger["quantity"], ledger["price"] = np.abs(signed), at
-    ledger["commission"] = commission(signed, at, costs)
+    n, m = traded.shape
+    ledger = np.empty(int(np.count_nonzero(traded)), dtype=FILL_FIELDS)
+    rows, filled = max(1, BLOCK // m), 0
+    for start in range(0, n, rows):
+        block = traded[start : start + rows].ravel()
+        cells = np.flatnonzero(block)
+        signed, at = block[cells], price[start : start + rows].ravel()[cells]
+        part = ledger[filled : filled + len(cells)]
+        part["session"], part["symbol"] = start + cells // m, cells % m
+        part["side"], part["quantity"], part["price"] = np.sign(signed), np.abs(signed), at
+        part["commission"] = commission(signed, at, costs)
+        filled += len(cells)
     return ledger
