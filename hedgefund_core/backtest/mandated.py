@@ -7,20 +7,21 @@ engines to the same shares and the same equity.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hedgefund_core.backtest.books import Books
 from hedgefund_core.backtest.costs import commission, round_money
+from hedgefund_core.backtest.episode import Account, History
 from hedgefund_core.backtest.fills import FillConvention, Market, fill_legs, given_rows
-from hedgefund_core.backtest.result import FILL_FIELDS, ORDER_FIELDS, BacktestResult, Denial, LimitTrace, Records
+from hedgefund_core.backtest.result import FILL_FIELDS, ORDER_FIELDS, BacktestResult
 from hedgefund_core.backtest.rulebook import Rulebook
 from hedgefund_core.backtest.sizing import Tickets, flatten_tickets, rebalance_tickets
 from hedgefund_core.quant.bars import Panel
 from hedgefund_core.quant.features.kernels import returns_of
-from hedgefund_core.quant.portfolio.scaling import Scaling, betas, book_volatility, market_returns, scale_weights
+from hedgefund_core.quant.portfolio.scaling import betas, book_volatility, market_returns, scale_weights
 from hedgefund_core.risk.limits import Costs, Mandate, drawdown_multiplier
 from hedgefund_core.risk.triggers import triggers
 from hedgefund_core.trading.state import Level, Scope
@@ -29,10 +30,6 @@ Floats = NDArray[np.float64]
 
 BINDING = 1e-6
 """A change of a weight beyond this counts as a scaler or a cap that bound: one step of the grid is rounding."""
-
-
-LAST_SCALERS = 2
-"""Volatility and beta after the caps close the list: what they leave is the risk that was decided on."""
 
 
 def run_mandated(  # noqa: PLR0913 - the arguments of run_target_weights, prepared
@@ -62,91 +59,6 @@ def run_mandated(  # noqa: PLR0913 - the arguments of run_target_weights, prepar
 
 
 @dataclass(slots=True, kw_only=True)
-class _Account:
-    """The ladder and the marks that it hangs on."""
-
-    level: Level = Level.ACTIVE
-    scope: Scope = Scope.NONE
-    since: int = 0
-    equity: float
-    resume_mark: float
-    expected_volatility: float = np.nan
-    sessions_flat: int = -1
-    stand_ins: int = 0
-    started: bool = False
-
-    @property
-    def drawdown(self) -> float:
-        """Loss from the high-water mark since the last resume."""
-        return 1.0 - self.equity / self.resume_mark
-
-    def begin_session(self, t: int) -> None:
-        """A session-scoped state of an earlier session expires."""
-        if self.scope is Scope.SESSION and self.since < t:
-            self.level, self.scope, self.since = Level.ACTIVE, Scope.NONE, t
-
-    def escalate(self, t: int, level: Level, scope: Scope) -> None:
-        """Move up, never down; an account's scope outlasts a session's on the same rung."""
-        stronger = level == self.level and scope is Scope.ACCOUNT and self.scope is not Scope.ACCOUNT
-        if level > self.level or stronger:
-            self.level, self.scope, self.since, self.sessions_flat = level, scope, t, -1
-
-    def resume(self, t: int) -> None:
-        """The stand-in acts for a person: drawdown is measured anew from here."""
-        self.level, self.scope, self.since, self.sessions_flat = Level.ACTIVE, Scope.NONE, t, -1
-        self.resume_mark = self.equity
-        self.stand_ins += 1
-
-
-@dataclass(slots=True, kw_only=True)
-class _History:
-    """What the trace keeps."""
-
-    ladder: NDArray[np.int8]
-    drawdown: Floats
-    volatility: Floats
-    decided: NDArray[np.bool_]
-    capped: NDArray[np.bool_]
-    scales: dict[str, Floats] = field(default_factory=dict)
-    measured: dict[str, Floats] = field(default_factory=dict)
-    fills: list[Records] = field(default_factory=list)
-    orders: list[Records] = field(default_factory=list)
-    denied: list[Denial] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, n: int) -> _History:
-        """Nothing happened yet in ``n`` sessions."""
-        return cls(
-            ladder=np.zeros(n, dtype=np.int8),
-            drawdown=np.zeros(n),
-            volatility=np.full(n, np.nan),
-            decided=np.zeros(n, dtype=np.bool_),
-            capped=np.zeros(n, dtype=np.bool_),
-        )
-
-    def note(self, t: int, scalings: tuple[Scaling, ...]) -> None:
-        """Keep what each scaler said at session ``t``."""
-        for scaling in scalings:
-            self._keep(self.scales, scaling.name, t, scaling.scale)
-            self._keep(self.measured, scaling.name, t, scaling.measured)
-
-    def note_book(self, t: int, weights: Floats, scalings: tuple[Scaling, ...]) -> None:
-        """Keep the risk of the book that came out of the scalers."""
-        last = scalings[-LAST_SCALERS:]
-        left = min(scaling.scale for scaling in last)
-        held = np.nan_to_num(weights, nan=0.0)
-        book = {"volatility": last[0].measured * left, "beta": last[1].measured * left, "net": float(held.sum())}
-        book |= {"gross": float(np.abs(held).sum()), "largest": float(np.abs(held).max())}
-        for name, value in book.items():
-            self._keep(self.measured, f"{name}_decided", t, value)
-
-    def _keep(self, store: dict[str, Floats], name: str, t: int, value: float) -> None:
-        if name not in store:
-            store[name] = np.full(len(self.ladder), np.nan)
-        store[name][t] = value
-
-
-@dataclass(slots=True, kw_only=True)
 class _Run:
     """One backtest under way; a session is `open`, `close`, `decide`, `measure`."""
 
@@ -158,8 +70,8 @@ class _Run:
     market_moves: Floats
     books: Books
     rulebook: Rulebook
-    account: _Account
-    history: _History
+    account: Account
+    history: History
     pending: Tickets | None = None
 
     @classmethod
@@ -187,8 +99,8 @@ class _Run:
             market_moves=market_returns(returns, moves),
             books=Books.open(panel, market, costs, initial_cash, whole_shares=True),
             rulebook=Rulebook.of(panel, market.mark, mandate, waived),
-            account=_Account(equity=initial_cash, resume_mark=initial_cash),
-            history=_History.of(panel.shape[0]),
+            account=Account(equity=initial_cash, resume_mark=initial_cash),
+            history=History.of(panel.shape[0]),
         )
 
     def window(self, t: int, length: int) -> slice:
@@ -302,17 +214,7 @@ class _Run:
     def result(self, panel: Panel, convention: FillConvention) -> BacktestResult:
         """The finished run with its trace."""
         history = self.history
-        trace = LimitTrace(
-            mandate=self.mandate.name,
-            ladder=history.ladder,
-            drawdown=history.drawdown,
-            volatility=history.volatility,
-            scales=history.scales,
-            measured=history.measured,
-            decided=history.decided,
-            capped=history.capped,
-            stand_ins=self.account.stand_ins,
-        )
+        trace = history.trace(self.mandate.name, self.account.stand_ins)
         fills = np.concatenate([np.zeros(0, dtype=FILL_FIELDS), *history.fills])
         orders = np.concatenate([np.zeros(0, dtype=ORDER_FIELDS), *history.orders])
         return self.books.result(panel, convention, fills, orders=orders, denied=tuple(history.denied), trace=trace)
