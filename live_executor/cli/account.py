@@ -1,0 +1,185 @@
+"""What is: status, positions, orders, fills, pnl, statement, risk, signals, models."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from live_executor.cli import show
+from live_executor.cli.show import AccountOption, JsonOption
+
+
+def register(app: typer.Typer) -> None:
+    """Add this group's commands."""
+    for command in (status, positions, orders, fills, pnl, statement, risk, signals, models):
+        app.command()(command)
+
+
+def status(account: AccountOption = "", as_json: JsonOption = False) -> None:
+    """State, equity, drawdown, model, journal."""
+    from live_executor.cli.desk import open_desk
+    from live_executor.queries.account import status as view
+
+    desk = open_desk(account)
+    found = view(desk.story(), running=desk.running)
+    if as_json:
+        show.as_json(found)
+        return
+    model = found.model
+    rows: list[tuple[str, object]] = [
+        ("state", found.state + (f": {found.cause}" if found.cause and found.state != "active" else "")),
+        ("mode", f"{found.mode}, broker {found.broker}, {'an executor is running' if found.running else 'no executor is running'}"),
+        ("session", found.session),
+        ("equity", found.equity),
+        ("cash", found.cash),
+        ("day's profit", found.day_pnl),
+        ("drawdown", f"{found.drawdown:.2%} below the high-water mark"),
+        ("model", "none" if model is None else f"{model.name} {model.version} ({model.alias}), {model.age_seconds / 86400:.0f} days old"),
+        ("orders open", f"{found.orders_open}, {found.unknown_orders} of unknown outcome"),
+        ("frozen", "; ".join(f"{symbol}: {cause}" for symbol, cause in found.frozen.items())),
+        ("journal", f"{found.journal.seq} entries, head {found.journal.head[:16]}"),
+        ("reconciled", None if found.reconciled_at is None else found.reconciled_at.isoformat()),
+    ]
+    show.facts(rows, title=f"Account {found.account}")
+
+
+def positions(account: AccountOption = "", as_json: JsonOption = False) -> None:
+    """What is held."""
+    from live_executor.cli.desk import open_desk
+    from live_executor.queries.account import positions as view
+
+    rows = view(open_desk(account).story())
+    if as_json:
+        show.as_json(rows)
+    else:
+        columns = ("symbol", "quantity", "average_price", "last_price", "market_value", "unrealized_pnl", "weight")
+        show.table(rows, columns, empty="no position is held")
+
+
+def orders(
+    account: AccountOption = "",
+    as_json: JsonOption = False,
+    symbol: Annotated[str, typer.Option("--symbol", help="Only this symbol.")] = "",
+    status: Annotated[str, typer.Option("--status", help="Only this status, for example denied.")] = "",
+    last: Annotated[int, typer.Option("--last", min=0, help="Only the newest so many; 0 = all (table: 40).")] = 0,
+) -> None:
+    """Orders, allowed and denied, with all that happened to them."""
+    from live_executor.cli.desk import column_of, open_desk
+    from live_executor.queries.account import orders as view
+
+    story = open_desk(account).story()
+    if symbol:
+        column_of(story, symbol)
+    rows = [row for row in view(story) if symbol in {"", row.symbol} and status in {"", row.status}]
+    rows = rows[-(last or (len(rows) if as_json else 40)) :]
+    if as_json:
+        show.as_json(rows)
+    else:
+        columns = (
+            "client_order_id",
+            "session",
+            "symbol",
+            "side",
+            "quantity",
+            "filled_quantity",
+            "average_fill_price",
+            "status",
+            "denied_by",
+        )
+        show.table(rows, columns, empty="no order yet")
+
+
+def fills(
+    account: AccountOption = "",
+    as_json: JsonOption = False,
+    symbol: Annotated[str, typer.Option("--symbol", help="Only this symbol.")] = "",
+    last: Annotated[int, typer.Option("--last", min=0, help="Only the newest so many; 0 = all (table: 40).")] = 0,
+) -> None:
+    """Fills."""
+    from live_executor.cli.desk import column_of, open_desk
+    from live_executor.queries.account import fills as view
+
+    story = open_desk(account).story()
+    if symbol:
+        column_of(story, symbol)
+    rows = [row for row in view(story) if symbol in {"", row.symbol}]
+    rows = rows[-(last or (len(rows) if as_json else 40)) :]
+    if as_json:
+        show.as_json(rows)
+    else:
+        show.table(rows, ("session", "symbol", "side", "quantity", "price", "commission", "client_order_id"), empty="no fill yet")
+
+
+def pnl(account: AccountOption = "", as_json: JsonOption = False) -> None:
+    """Profit of the day, the month and in total, and by instrument."""
+    from live_executor.cli.desk import open_desk
+    from live_executor.queries.account import pnl as view
+
+    found = view(open_desk(account).story())
+    if as_json:
+        show.as_json(found)
+        return
+    names = ("day", "month", "total", "gross_of_costs", "commission", "borrow", "dividends")
+    rows: list[tuple[str, object]] = [(name.replace("_", " "), getattr(found, name)) for name in names]
+    show.facts([*rows, ("time-weighted return", f"{found.time_weighted_return:.2%}")], title=f"Profit and loss at {found.session}")
+    show.table(found.by_instrument, ("symbol", "realized", "unrealized", "commission", "total"), empty="nothing was traded")
+
+
+def statement(
+    month: Annotated[str, typer.Option("--month", help="YYYY-MM; default: since the beginning.")] = "",
+    account: AccountOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Cash ledger and flow-adjusted performance; every line adds up and is reconciled."""
+    from live_executor.cli.desk import open_desk, require_session
+    from live_executor.queries.account import statement as view
+
+    if month:
+        require_session(f"{month}-01")
+    found = view(open_desk(account).story(), month)
+    if as_json:
+        show.as_json(found)
+        return
+    show.table(found.lines, ("kind", "lines", "amount"), title=f"Cash of account {found.account}, {found.period}", empty="no cash line")
+    names = ("opening_cash", "closing_cash", "opening_equity", "closing_equity", "external_flow", "cash_ties_out", "reconciled")
+    rows: list[tuple[str, object]] = [(name.replace("_", " "), getattr(found, name)) for name in names]
+    show.facts([*rows, ("time-weighted return", f"{found.time_weighted_return:.2%}")])
+
+
+def risk(account: AccountOption = "", as_json: JsonOption = False) -> None:
+    """Each limit: measured, warn, limit; and the rules that cannot be judged."""
+    from live_executor.cli.desk import open_desk
+    from live_executor.queries.risk import risk as view
+
+    rows = view(open_desk(account).story())
+    if as_json:
+        show.as_json(rows)
+    else:
+        show.table(rows, ("rule", "measured", "warn", "limit", "unit", "status", "reason"), empty="the journal holds no limits yet")
+
+
+def signals(account: AccountOption = "", as_json: JsonOption = False) -> None:
+    """Scores, ranks and weights of the newest decision."""
+    from live_executor.cli.desk import open_desk
+    from live_executor.queries.models import signals as view
+
+    rows = view(open_desk(account).story())
+    if as_json:
+        show.as_json(rows)
+    else:
+        show.table(rows, ("rank", "symbol", "score", "target_weight", "weight"), empty="no decision was made yet")
+
+
+def models(account: AccountOption = "", as_json: JsonOption = False) -> None:
+    """Models the account used: age, expiry, gate verdict."""
+    from live_executor.cli.desk import open_desk
+    from live_executor.queries.models import models as view
+
+    desk = open_desk(account)
+    rows = view(desk.story(), desk.bundles)
+    if as_json:
+        show.as_json(rows)
+    else:
+        columns = ("name", "version", "alias", "trained_through", "expires_on", "age_days", "expired", "gate", "in_use", "note")
+        show.table(rows, columns, empty="no model was loaded yet")

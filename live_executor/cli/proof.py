@@ -1,0 +1,136 @@
+"""Proofs: reconcile with the broker, replay the journal, audit its chain."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from live_executor.cli import show
+from live_executor.cli.show import AccountOption, JsonOption
+
+if TYPE_CHECKING:
+    from hedgefund_core.bundle import Bundle
+    from hedgefund_core.trading.events import Frame
+    from live_executor.cli.desk import Desk
+    from live_executor.queries.verify import Replay, SuspectReader
+
+RISK, FAILURE = 5, 1
+
+
+def register(app: typer.Typer) -> None:
+    """Add this group's commands."""
+    for command in (reconcile, replay):
+        app.command()(command)
+    audit = typer.Typer(help="The journal's hash chain and its signed heads.", no_args_is_help=True, rich_markup_mode=None)
+    audit.command("verify")(audit_verify)
+    app.add_typer(audit, name="audit")
+
+
+def reconcile(account: AccountOption = "", as_json: JsonOption = False) -> None:
+    """The ledger against the broker's own book; exit 5 on an unexplained difference."""
+    from live_executor.cli.desk import open_desk
+    from live_executor.queries.books import reconcile as view
+
+    desk = open_desk(account)
+    found = view(desk.story(), desk.settings.data)
+    if as_json:
+        show.as_json(found)
+    else:
+        show.table(found.differences, ("kind", "symbol", "ours", "broker"), empty="journal and broker agree")
+        for words in found.explained:
+            show.line(f"explained: {words}")
+        if not found.ok:
+            show.line("mend: executor explain ORDER_ID shows ours; resume only once the difference is explained")
+    raise typer.Exit(0 if found.ok else RISK)
+
+
+def replay(
+    verify: Annotated[bool, typer.Option("--verify", help="Compare every output byte for byte.")] = False,
+    session: Annotated[str, typer.Option("--session", metavar="DATE", help="Compare this session only.")] = "",
+    output: Annotated[Path | None, typer.Option("--output", help="Write the regenerated journal here, a frame a line.")] = None,
+    account: AccountOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Decide everything again from the journaled inputs; exit 0 only if every decision and order is identical."""
+    from live_executor.cli.desk import open_desk, require_session
+
+    if not verify and output is None:
+        raise typer.BadParameter("say what for: --verify compares, --output FILE writes what comes out", param_hint="--verify")
+    found = _replayed(open_desk(account), require_session(session), output)
+    if as_json:
+        show.as_json(found)
+    else:
+        _print_replay(found)
+    raise typer.Exit(0 if found.ok or not verify else FAILURE)
+
+
+def _replayed(desk: Desk, session: str, output: Path | None) -> Replay:
+    from hedgefund_core.trading.events import encode
+    from live_executor.queries.verify import verify_replay
+
+    bundles = suspects(desk)
+    if output is None:
+        return verify_replay(desk.reader.read(), bundles, session=session)
+    with output.open("wb") as file:
+
+        def keep(frame: Frame) -> None:
+            file.write(encode(frame) + b"\n")
+
+        return verify_replay(desk.reader.read(), bundles, session=session, keep=keep)
+
+
+def suspects(desk: Desk) -> SuspectReader:
+    """Reads a bundle of the account's folder and says what is wrong with it, without refusing what can still be compared."""
+    from hedgefund_core.bundle import MANIFEST, read_bundle, read_manifest, sha256, signed_payload
+    from hedgefund_core.errors import ModelUnavailable
+    from hedgefund_core.layout import bundle_folder
+    from live_executor.models.trust import trusted_verifier
+
+    verify = trusted_verifier(desk.settings.keys)
+
+    def read(digest: str) -> tuple[Bundle, str]:
+        folder = desk.settings.data / bundle_folder(desk.account, digest)
+        if not folder.is_dir():
+            raise ModelUnavailable(f"bundle {digest[:12]} is not under {folder.parent}")
+        files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+        bundle = read_bundle(files, lambda _key, _payload, _signature: True)
+        manifest = read_manifest(files[MANIFEST])
+        fault = ""
+        if sha256(files[MANIFEST]) != digest:
+            fault = f"bundle {digest[:12]} was changed after it was used"
+        if not verify(manifest.key_id, signed_payload(manifest), manifest.signature):
+            fault = f"{fault or f'bundle {digest[:12]}'}: no trusted key signed it"
+        return dataclasses.replace(bundle, digest=digest), fault
+
+    return read
+
+
+def _print_replay(found: Replay) -> None:
+    words = "identical" if found.ok else "NOT identical"
+    show.line(f"{words}: {found.decisions} decisions, {found.orders} orders, {found.frames} outputs from {found.entries} entries")
+    if found.regenerated:
+        show.line(f"{found.regenerated} outputs that the journal lacks were made again")
+    if found.first_difference is not None:
+        first = found.first_difference
+        names = ("decision_id", "session", "seq", "kind", "what")
+        show.facts([(name, getattr(first, name)) for name in names], title=f"first of {found.differing} differences")
+        show.line("mend: executor audit verify says whether the journal was changed; compare it and live/<account>/bundles with a backup")
+
+
+def audit_verify(account: AccountOption = "", as_json: JsonOption = False) -> None:
+    """Walk the hash chain and check the signed heads; name the first broken entry."""
+    from live_executor.cli.desk import open_desk
+
+    desk = open_desk(account)
+    found = desk.reader.verify(desk.settings.keys)
+    if as_json:
+        show.as_json(found)
+    elif found.ok:
+        show.line(f"unbroken: {found.entries} entries, signed through {found.signed_through}")
+    else:
+        show.line(f"BROKEN at entry {found.first_broken}: {found.reason}")
+        show.line("mend: stop trading this account and restore the journal from a backup; executor reconcile shows what the broker has")
+    raise typer.Exit(0 if found.ok else FAILURE)

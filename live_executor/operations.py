@@ -1,0 +1,109 @@
+"""A person's halt and resume: through the running executor, or straight into the journal where none runs.
+
+The HALT file is made first: it needs no journal, no lock and no answer. Then the request itself is left where the executor
+finds it (now, or at its next start), so that nothing is lost if it hangs.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import msgspec
+
+from hedgefund_core.errors import DataUnavailable, Halted
+from hedgefund_core.layout import account_folder, journal_file
+from hedgefund_core.machine import MirrorHalt, Record, step
+from hedgefund_core.trading import events as e
+from live_executor.app import bundles_of
+from live_executor.clock import SystemClock
+from live_executor.commands import Halt, Mailbox, OperatorCommand, send
+from live_executor.journals import JOURNALS
+from live_executor.journals.lock import holder_of
+from live_executor.journals.sqlite import JournalReader
+from live_executor.recovery import Recovered, recover
+from live_executor.settings import Settings
+
+_POLL_SECONDS = 0.05
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a request. ``by``: ``executor`` (it journaled it) or ``command`` (none ran, so the command did)."""
+
+    account: str
+    state: str
+    cause: str
+    person: str
+    by: str
+    journal_seq: int
+
+
+def ask(settings: Settings, account: str, command: OperatorCommand, *, patience_seconds: float) -> Done:
+    """Halt or resume an account.
+
+    Raises
+    ------
+    DataUnavailable : an executor runs and has not journaled the request in time; the request stays where it will find it.
+    """
+    data, folder = settings.data, settings.data / account_folder(account)
+    if isinstance(command, Halt):
+        Mailbox(data, account).mirror(on=True)
+    if holder_of(folder) is None:
+        try:
+            return _journal_directly(settings, account, command)
+        except Halted:  # an executor started just now: it takes requests like any other
+            pass
+    path = send(data, account, command)
+    _wait(path, folder, patience_seconds)
+    return _journaled(settings, account)
+
+
+def _journal_directly(settings: Settings, account: str, command: OperatorCommand) -> Done:
+    """One step of the machine, committed as the executor would; its cancels go out when an executor starts."""
+    journal = JOURNALS["sqlite"](settings.data, settings.keys, account)
+    try:
+        recovered = recover(journal.read(), bundles_of(settings, account))
+        event = _event(command, recovered)
+        state, commands = step(recovered.state, event)
+        head = journal.append([event, *(found.frame for found in commands if isinstance(found, Record))])
+        for found in commands:
+            if isinstance(found, MirrorHalt):
+                Mailbox(settings.data, account).mirror(on=found.on)
+        journal.sign_head(SystemClock().now())
+    finally:
+        journal.close()
+    ladder = state.ladder
+    return Done(account=account, state=ladder.name, cause=ladder.cause, person=ladder.person, by="command", journal_seq=head.seq)
+
+
+def _event(command: OperatorCommand, recovered: Recovered) -> e.HaltRequested | e.ResumeRequested:
+    ts, session = recovered.ts, recovered.state.session
+    if isinstance(command, Halt):
+        return e.HaltRequested(ts=ts, level=command.level, reason=command.reason, person=command.person, session=session)
+    return e.ResumeRequested(ts=ts, reason=command.reason, person=command.person, session=session)
+
+
+def _wait(path: Path, folder: Path, patience_seconds: float) -> None:
+    """Until the executor has taken the file: it removes it once the request is durable."""
+    deadline = time.monotonic() + patience_seconds
+    while path.exists():
+        if time.monotonic() > deadline:
+            holder = holder_of(folder)
+            who = "no executor runs any more" if holder is None else f"the executor (process {holder}) has not journaled it"
+            raise DataUnavailable(
+                f"the request is left in {path}, but in {patience_seconds:g} s {who}",
+                mend="it counts from the next session or start on"
+                if holder is None
+                else f"if process {holder} hangs: kill -9 {holder}, then give the command again; what was journaled is safe",
+            )
+        time.sleep(_POLL_SECONDS)
+
+
+def _journaled(settings: Settings, account: str) -> Done:
+    """Where the ladder stands by the journal's newest word about it."""
+    reader = JournalReader(settings.data / journal_file(account))
+    newest = None
+    for entry in reader.read(kinds=("ladder_moved",)):
+        newest = entry.frame
+    state, cause, person = ("active", "", "") if not isinstance(newest, e.LadderMoved) else (newest.after, newest.cause, newest.person)
+    return Done(account=account, state=state, cause=cause, person=person, by="executor", journal_seq=reader.head.seq)

@@ -1,0 +1,1 @@
+"""Read-only views of an account: what the commands show is folded from its journal and nothing else."""

@@ -1,0 +1,158 @@
+"""The account as its journal tells it: the machine itself folds the inputs, and what happened on the way is kept.
+
+A recorded decision stands for deciding again, so that a view costs little; ``replay --verify`` is what decides again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import cast
+
+from msgspec.structs import replace
+
+from hedgefund_core.account import State
+from hedgefund_core.bundle import Bundle
+from hedgefund_core.errors import ModelMismatch, ModelUnavailable
+from hedgefund_core.machine import attach_bundle, step
+from hedgefund_core.trading import events as e
+from hedgefund_core.trading.instrument import ZERO
+from hedgefund_core.trading.order import Order
+from live_executor.ports import Head, JournalEntry
+
+BundleReader = Callable[[str], Bundle]
+"""Digest -> the verified bundle of the account's folder; raises ModelMismatch or ModelUnavailable."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CashLine:
+    """One line of the cash ledger."""
+
+    ts: datetime
+    session: str
+    kind: str
+    amount: Decimal
+    reference: str
+    """Fill or activity of the broker that it comes from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """A journaled decision and the entry that asked for it."""
+
+    due_seq: int
+    due: e.DecisionDue
+    made: e.DecisionMade
+
+
+@dataclass(slots=True, kw_only=True)
+class Story:
+    """Everything the views need; ``state`` is the machine's own."""
+
+    state: State = field(default_factory=State)
+    opened: e.AccountOpened | None = None
+    models: list[e.ModelLoaded] = field(default_factory=list)
+    orders: dict[str, Order] = field(default_factory=dict)
+    """Every order that ever was, as it stands now."""
+    fills: list[tuple[Order, e.OrderFilled]] = field(default_factory=list)
+    cash: list[CashLine] = field(default_factory=list)
+    marks: list[e.AccountMarked] = field(default_factory=list)
+    decisions: list[Recorded] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
+    """Session -> data version of its bars."""
+    reconciled: e.Reconciled | None = None
+    alerts: list[e.AlertRaised] = field(default_factory=list)
+    unusable: dict[str, str] = field(default_factory=dict)
+    """Digest of a bundle that cannot be read any more -> why."""
+    head: Head = field(default_factory=lambda: Head(seq=0, hash=b""))
+    ts: datetime = EPOCH
+    due: tuple[int, e.DecisionDue] | None = None
+
+    def symbol(self, instrument_id: str) -> str:
+        """Name of an instrument today."""
+        found = [i.symbol for i in self.state.instruments if i.instrument_id == instrument_id]
+        return found[0] if found else instrument_id
+
+
+def tell(entries: Iterable[JournalEntry], bundles: BundleReader, *, until_seq: int | None = None) -> Story:
+    """Fold a journal, up to but not with entry ``until_seq``."""
+    story = Story()
+    for entry in entries:
+        if until_seq is not None and entry.seq >= until_seq:
+            break
+        frame = entry.frame
+        if entry.kind in e.INPUT_KINDS:
+            _take_input(story, cast("e.Input", frame), entry.seq, bundles)
+        else:
+            _take_output(story, frame)
+        story.head = Head(seq=entry.seq, hash=entry.hash)
+        story.ts = frame.ts
+    return story
+
+
+def _take_input(story: Story, event: e.Input, seq: int, bundles: BundleReader) -> None:
+    if isinstance(event, e.DecisionDue):
+        story.due = (seq, event)
+        return
+    before = story.state
+    if isinstance(event, e.ModelLoaded):
+        _take_model(story, event, bundles)
+    else:
+        story.state, _ = step(before, event)
+    _remember(story, before, event)
+    _remember_versions(story, event)
+
+
+def _take_model(story: Story, event: e.ModelLoaded, bundles: BundleReader) -> None:
+    """A bundle that cannot be read any more is said, and does not keep anyone from reading the rest."""
+    story.models.append(event)
+    try:
+        story.state, _ = step(attach_bundle(story.state, bundles(event.digest)), event)
+    except (ModelMismatch, ModelUnavailable) as error:
+        story.unusable[event.digest] = error.message
+        story.state = replace(story.state, model_digest=event.digest)
+
+
+def _remember(story: Story, before: State, event: e.Input) -> None:
+    after = story.state
+    if isinstance(event, e.AccountOpened):
+        story.opened = event
+    if after.orders is not before.orders:
+        story.orders.update(after.orders)
+    if isinstance(event, e.OrderFilled) and after.ledger is not before.ledger:
+        story.fills.append((after.orders[event.client_order_id], event))
+    if after.ledger is not before.ledger:
+        reference = getattr(event, "fill_id", "") or getattr(event, "activity_id", "")
+        session = getattr(event, "session", "") or after.session
+        for kind, total in after.ledger.totals.items():
+            amount = total - before.ledger.totals.get(kind, ZERO)
+            if amount != ZERO:
+                story.cash.append(CashLine(ts=event.ts, session=session, kind=kind, amount=amount, reference=reference))
+
+
+def _remember_versions(story: Story, event: e.Input) -> None:
+    if isinstance(event, e.BarsClosed):
+        story.versions[event.session] = event.data_version
+    elif isinstance(event, e.HistoryLoaded):
+        story.versions.update(dict.fromkeys(event.sessions, event.data_version))
+
+
+def _take_output(story: Story, frame: e.Frame) -> None:
+    if isinstance(frame, e.OrderIntended):
+        story.state = replace(story.state, orders={**story.state.orders, frame.order.client_order_id: frame.order})
+        story.orders[frame.order.client_order_id] = frame.order
+    elif isinstance(frame, e.OrderDenied):
+        story.orders[frame.order.client_order_id] = frame.order
+    elif isinstance(frame, e.DecisionMade) and story.due is not None:
+        story.decisions.append(Recorded(due_seq=story.due[0], due=story.due[1], made=frame))
+        story.state = replace(story.state, decisions=story.state.decisions + 1)
+    elif isinstance(frame, e.AccountMarked):
+        story.marks.append(frame)
+    elif isinstance(frame, e.Reconciled):
+        story.reconciled = frame
+    elif isinstance(frame, e.AlertRaised):
+        story.alerts.append(frame)
