@@ -286,7 +286,7 @@ h2{font-size:19px;margin:0 0 8px;display:flex;align-items:center;gap:10px}
 .n{background:var(--blue);color:#fff;border-radius:50%;width:26px;height:26px;font-size:14px;display:inline-grid;place-items:center}
 ul{margin:0 0 14px;padding-left:20px}li{margin:3px 0;max-width:92ch}
 .plot{margin:14px 0 0;min-width:0}.pair{display:grid;gap:8px}
-.table{overflow-x:auto;margin:10px 0}table{border-collapse:collapse;width:100%;font-size:13.5px}
+.table{overflow-x:auto;margin:10px 0}table{border-collapse:collapse;width:100%;min-width:700px;font-size:13.5px}
 caption{text-align:left;font-weight:600;padding:6px 0}
 th,td{text-align:left;padding:6px 10px 6px 0;border-bottom:1px solid var(--line);vertical-align:top}
 th{color:var(--soft);font-weight:500;white-space:nowrap}td:nth-child(2),td:nth-child(3){font-variant-numeric:tabular-nums;white-space:nowrap}
