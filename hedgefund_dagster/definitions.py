@@ -7,6 +7,7 @@ import dagster as dg
 from hedgefund_dagster.defs.backtest import definitions as backtest
 from hedgefund_dagster.defs.features import definitions as features
 from hedgefund_dagster.defs.ingest import definitions as ingest
+from hedgefund_dagster.defs.post_trade import definitions as post_trade
 from hedgefund_dagster.defs.promotion import definitions as promotion
 from hedgefund_dagster.defs.training import definitions as training
 from hedgefund_dagster.defs.validation import definitions as validation
@@ -19,6 +20,7 @@ SLICES = (
     training.slice_definitions,
     backtest.slice_definitions,
     promotion.slice_definitions,
+    post_trade.slice_definitions,
 )
 
 defs = dg.Definitions.merge(

@@ -1,13 +1,19 @@
 """Backtest of a book as of a cut: net of costs, limits on, with baselines and placebos."""
 
 # No `from __future__ import annotations`: Dagster looks at the context's annotation itself, not at its text.
+from pathlib import Path
+
 import dagster as dg
 import numpy as np
 
+from hedgefund_core import layout
 from hedgefund_core.backtest.models_settings import PriorTrials
+from hedgefund_core.risk.limits import Mandate
 from hedgefund_dagster.books import BOOKS, Book
+from hedgefund_dagster.defs.backtest.evaluate import INITIAL_CASH
 from hedgefund_dagster.defs.backtest.records import BacktestRecord
-from hedgefund_dagster.defs.backtest.run import run_backtest
+from hedgefund_dagster.defs.backtest.run import Finished, run_backtest
+from hedgefund_dagster.defs.backtest.sheet import SheetFacts, write_sheet
 from hedgefund_dagster.defs.training.inputs import ResearchConfig, open_study, place_of
 from hedgefund_dagster.defs.training.records import Figure, WalkRecord, read_record, read_scores, write_record
 from hedgefund_dagster.metadata import OWNERS, sparkline
@@ -17,6 +23,13 @@ from hedgefund_dagster.settings import SettingsResource
 
 GROUP = "backtest"
 SHOWN = ("annual_return", "volatility", "sharpe_ratio", "max_drawdown", "beta", "turnover")
+
+
+class BacktestConfig(ResearchConfig):
+    """A research run that also draws."""
+
+    tear_sheet: bool = True
+    """Write reports/tear_sheet_<book>.html for the champion's book on the judged sessions."""
 
 
 def backtest_assets() -> list[dg.AssetsDefinition]:
@@ -37,7 +50,7 @@ def _backtest(book: Book) -> dg.AssetsDefinition:
     )
     def backtest(
         context: dg.AssetExecutionContext,
-        config: ResearchConfig,
+        config: BacktestConfig,
         lake: LakeResource,
         settings: SettingsResource,
         models: ModelRegistryResource,
@@ -47,14 +60,35 @@ def _backtest(book: Book) -> dg.AssetsDefinition:
         place = place_of(book, config, study.cut)
         walk = read_record(store, f"{place}/walk.json", WalkRecord)
         prior = opened.load("prior_trials", PriorTrials)
-        record = run_backtest(study, walk, read_scores(store, place), store, prior, dagster_run_id=context.run_id)
+        done = run_backtest(study, walk, read_scores(store, place), store, prior, dagster_run_id=context.run_id)
+        record, page = done.record, _page(store, book, study.mandate, done) if config.tear_sheet else "not drawn"
         write_record(store, f"{place}/backtest.json", record)
         registry = models.open()
         for name in record.books:
             registry.log_metrics(walk.of(name).run_id, _metrics(record, name))
-        return dg.MaterializeResult(metadata={"place": place, **_metadata(record), **_plots(store, place, record)})
+        return dg.MaterializeResult(metadata={"place": place, "tear_sheet": page, **_metadata(record), **_plots(store, place, record)})
 
     return backtest
+
+
+def _page(store: Lake, book: Book, mandate: Mandate, done: Finished) -> str:
+    record, ground, manifest = done.record, done.ground, store.panel_manifest(book.source)
+    name = f"{layout.REPORTS}/tear_sheet_{book.name}.html"
+    facts = SheetFacts(
+        title=f"{record.champion}: {book.title}",
+        subtitle=f"backtest after costs, {record.judged_from} to {record.cut}, mandate {mandate.name}, fills at {record.fill}",
+        facts={
+            "Source": f"{book.source} ({manifest.price_kind}, {manifest.currency})",
+            "Sessions judged": f"{record.years_judged:.1f} years",
+            "Trials": f"{record.trials.trials}, {record.trials.effective:.0f} effective",
+            "Data": ground.panel.data_version[:12],
+        },
+        trials=record.trials.trials,
+        initial_cash=INITIAL_CASH,
+    )
+    result = done.champion.result.since(ground.first_judged)
+    write_sheet(Path(str(store.root / name)), result, ground.panel, mandate, manifest, facts, done.band)
+    return name
 
 
 def _metrics(record: BacktestRecord, name: str) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from hedgefund_core.backtest.baselines import equal_weight_targets
 from hedgefund_core.backtest.models_settings import PriorTrials
 from hedgefund_core.backtest.fills import choose_fill
+from hedgefund_core.backtest.placebo import PlaceboResult
 from hedgefund_core.backtest.trials import TrialRecord, summarise_trials
 from hedgefund_core.backtest.vectorized import run_target_weights
 from hedgefund_core.quant.bars import Floats
@@ -24,22 +26,37 @@ from hedgefund_dagster.resources.lake import Lake
 Arrays = dict[str, NDArray[np.generic]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """A finished backtest: the record that is stored, and the champion's book for its tear sheet."""
+
+    record: BacktestRecord
+    ground: Arena
+    champion: Evaluated
+    band: PlaceboResult | None
+
+
 def run_backtest(
     study: Study, walk: WalkRecord, scores: Sequence[Floats], lake: Lake, prior: PriorTrials, *, dagster_run_id: str = ""
-) -> BacktestRecord:
+) -> Finished:
     """Trade every candidate's scores, record trials, and leave the arrays in the lake."""
     ground = arena(study)
     trials = _count(study, walk, ground, scores, lake, prior, dagster_run_id)
     traded = [candidate for candidate in walk.candidates if candidate.chosen and (candidate.challenger or candidate.name == study.settings.rule)]
     arrays: Arrays = {"sessions": ground.panel.sessions}
+    books: dict[str, Evaluated] = {}
+    bands: dict[str, PlaceboResult | None] = {}
     records: dict[str, BookRecord] = {}
     for done, candidate in enumerate(traded):
         report(f"backtest {candidate.name}", done, len(traded))
-        book = evaluate(ground, scores[candidate.number])
-        records[candidate.name] = _full(study, ground, candidate, book, arrays)
+        books[candidate.name] = book = evaluate(ground, scores[candidate.number])
+        bands[candidate.name] = band = placebos(
+            ground, book, seed=study.settings.seed, draws=study.settings.placebo_draws, start=ground.first_judged
+        )
+        records[candidate.name] = _full(ground, candidate, book, band, arrays)
     report("backtest", len(traded), len(traded))
     lake.write_arrays(f"{folder(walk.book, walk.mandate, walk.cut)}/backtest.npz", arrays)
-    return BacktestRecord(
+    record = BacktestRecord(
         book=walk.book,
         mandate=walk.mandate,
         cut=walk.cut,
@@ -54,12 +71,13 @@ def run_backtest(
         baselines=_baselines(ground),
         trials=trials,
     )
+    rule = study.settings.rule
+    return Finished(record=record, ground=ground, champion=books[rule], band=bands[rule])
 
 
-def _full(study: Study, ground: Arena, candidate: Candidate, book: Evaluated, arrays: Arrays) -> BookRecord:
+def _full(ground: Arena, candidate: Candidate, book: Evaluated, band: PlaceboResult | None, arrays: Arrays) -> BookRecord:
     """Doubled costs and the placebo band beside the book itself."""
     name, double = candidate.name, double_cost_returns(book)
-    band = placebos(ground, book, seed=study.settings.seed, draws=study.settings.placebo_draws, start=ground.first_judged)
     arrays[f"returns_{name}"] = book.result.returns
     arrays[f"double_{name}"] = double
     arrays[f"weights_{name}"] = book.result.weights
