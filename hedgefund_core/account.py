@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -16,13 +17,14 @@ from numpy.typing import NDArray
 
 from hedgefund_core.bundle import Bundle
 from hedgefund_core.decision import DecisionInputs
+from hedgefund_core.errors import DataInvalid
 from hedgefund_core.quant.bars import FIELDS, Panel, PriceKind
 from hedgefund_core.quant.features import latest_features
 from hedgefund_core.quant.features.kernels import returns_of
 from hedgefund_core.quant.portfolio.scaling import betas, book_beta, book_volatility, historical_var, market_returns
 from hedgefund_core.risk.limits import Mandate
 from hedgefund_core.trading.events import AccountMarked, BarsClosed, DecisionDue, HistoryLoaded, Row
-from hedgefund_core.trading.instrument import SIX_PLACES, ZERO, Instrument, to_price
+from hedgefund_core.trading.instrument import SIX_PLACES, ZERO, Instrument, to_money, to_price
 from hedgefund_core.trading.ledger import Ledger, equity
 from hedgefund_core.trading.order import Order, Purpose, TimeInForce
 from hedgefund_core.trading.state import Ladder, Level
@@ -55,6 +57,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     ladder: Ladder = Ladder()
     frozen: dict[str, str] = {}
     session: str = ""
+    restated: frozenset[str] = frozenset()
+    """Instruments whose last price was restated for a split since the last bars."""
     broker_seq: int = 0
     equity: Decimal = ZERO
     external_flow: Decimal = ZERO
@@ -133,6 +137,9 @@ def _panel(state: State, sessions: tuple[str, ...], fields: Mapping[str, Floats 
 
 def with_history(state: State, event: HistoryLoaded) -> State:
     """Replace the ring by the given history; prices of held instruments keep their marks."""
+    for name in _GRIDS:
+        for cells in getattr(event, name) or ():
+            _check_row(name, cells, len(state.instruments), event.sessions[-1] if event.sessions else "")
     fields = {name: _grid(getattr(event, name)) for name in _GRIDS}
     benchmark = None if event.benchmark is None else np.array(event.benchmark, dtype=np.float64)
     ring = _panel(state, event.sessions, fields, benchmark)
@@ -153,13 +160,43 @@ def _with_marks(state: State, last: list[tuple[float | None, int]]) -> State:
 
 def with_bars(state: State, event: BarsClosed, keep: int) -> State:
     """Append a session to the ring and mark every instrument that has a bar; the others keep their last good price."""
-    fields = {name: None if getattr(event, name) is None else _grid((getattr(event, name),)) for name in _GRIDS}
+    rows: dict[str, Row | None] = {name: getattr(event, name) for name in _GRIDS}
+    for name, cells in rows.items():
+        if cells is not None:
+            _check_row(name, cells, len(state.instruments), event.session)
+    fields = {name: None if cells is None else _grid((cells,)) for name, cells in rows.items()}
     benchmark = _benchmark_row(state.ring, event.benchmark)
     row = _panel(state, (event.session,), fields, benchmark)
     ring = row if state.ring is None else state.ring.extend(row, keep=keep)
-    closes = zip(event.close, state.marks, state.mark_ages, strict=True)
+    closes = zip(event.close, _restated_marks(state, event), state.mark_ages, strict=True)
     fresh = [(mark, age + 1) if close is None else (to_price(close), 0) for close, mark, age in closes]
-    return replace(state, ring=ring, marks=tuple(mark for mark, _ in fresh), mark_ages=tuple(age for _, age in fresh))
+    marks, ages = tuple(mark for mark, _ in fresh), tuple(age for _, age in fresh)
+    return replace(state, ring=ring, marks=marks, mark_ages=ages, restated=frozenset())
+
+
+def _check_row(name: str, cells: Row, n: int, session: str) -> None:
+    """A value that is no number would be journaled as absent, so that a replay saw other bars than we did: it is refused here."""
+    above_zero = name not in {"volume", "dividends"}
+    good = all(cell is None or (isfinite(cell) and (cell > 0.0 or not above_zero)) for cell in cells)
+    if len(cells) != n or not good:
+        message = f"{name} of session {session} has {len(cells)} values for {n} instruments, or one that is no number above zero"
+        raise DataInvalid(message, mend="ingest and validate the source again")
+
+
+def _restated_marks(state: State, event: BarsClosed) -> tuple[Decimal | None, ...]:
+    """Last prices in new shares: the broker tells of splits of what is held, the bars tell of the others."""
+    if event.split_ratios is None:
+        return state.marks
+    rows = zip(state.instruments, state.marks, event.split_ratios, strict=True)
+    return tuple(
+        price if price is None or ratio is None or instrument.instrument_id in state.restated else to_price(float(price) / ratio)
+        for instrument, price, ratio in rows
+    )
+
+
+def session_closed(state: State) -> bool:
+    """Whether the bars of the session that began last are known."""
+    return state.ring is not None and len(state.ring.sessions) > 0 and str(state.ring.sessions[-1]) == state.session
 
 
 def _benchmark_row(ring: Panel | None, level: float | None) -> Floats | None:
@@ -199,8 +236,8 @@ def mark(state: State, event: BarsClosed) -> tuple[State, AccountMarked, float]:
     flow = state.ledger.external_flow - state.external_flow
     basis = state.equity + flow
     day_pnl = value - basis
-    high = max(state.high_water_mark + flow, value)
-    resume = max(state.resume_mark + flow, value)
+    high = max(_after_flow(state.high_water_mark, state.equity, flow), value)
+    resume = max(_after_flow(state.resume_mark, state.equity, flow), value)
     marked = replace(
         state, equity=value, external_flow=state.ledger.external_flow, high_water_mark=high, resume_mark=resume, session=event.session
     )
@@ -208,6 +245,13 @@ def mark(state: State, event: BarsClosed) -> tuple[State, AccountMarked, float]:
     flat = marked.sessions_flat + 1 if marked.is_flat and marked.ladder.level is Level.FLATTENING else -1
     day_return = float(day_pnl / basis) if basis > ZERO else 0.0
     return replace(marked, expected_volatility=volatility, sessions_flat=flat), record, day_return
+
+
+def _after_flow(mark: Decimal, equity: Decimal, flow: Decimal) -> Decimal:
+    """A high-water mark after money came or went: in proportion, so that a drawdown is neither hidden nor made by it."""
+    if flow == ZERO or equity <= ZERO:
+        return mark + flow
+    return to_money(mark * (equity + flow) / equity)
 
 
 def _record(state: State, event: BarsClosed, day_pnl: Decimal) -> tuple[AccountMarked, float]:
@@ -303,6 +347,17 @@ def _average_volume(state: State) -> Floats:
     return np.where(count == ADV_SESSIONS, total / ADV_SESSIONS, np.nan)
 
 
+def check_weights(state: State, event: DecisionDue) -> None:
+    """Refuse weights from outside that are no numbers (the journal would hold them as absent) or name a stranger."""
+    given = event.target_weights or {}
+    wrong = sorted(key for key, weight in given.items() if not isfinite(weight))
+    strangers = sorted(set(given) - {instrument.instrument_id for instrument in state.instruments})
+    if wrong or strangers:
+        what = "no number" if wrong else "not an instrument of the account"
+        message = f"target weights of {', '.join((wrong or strangers)[:5])}: {what}"
+        raise DataInvalid(message, mend="correct the target weights")
+
+
 def _given_weights(state: State, event: DecisionDue) -> Floats:
     given = event.target_weights or {}
     return np.array([given.get(instrument.instrument_id, np.nan) for instrument in state.instruments], dtype=np.float64)
@@ -314,4 +369,4 @@ def split_marks(state: State, instrument_id: str, ratio: Decimal) -> State:
         (price / ratio).quantize(SIX_PLACES) if price is not None and instrument.instrument_id == instrument_id else price
         for instrument, price in zip(state.instruments, state.marks, strict=True)
     )
-    return replace(state, marks=marks)
+    return replace(state, marks=marks, restated=state.restated | {instrument_id})

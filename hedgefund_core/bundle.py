@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from hedgefund_core.errors import DataInvalid, ModelMismatch
+from hedgefund_core.errors import DataInvalid, HedgefundError, ModelMismatch
 from hedgefund_core.quant.features import FeatureSpec, code_digest, max_warm_up
 from hedgefund_core.quant.models.model import ScoreModel, load_model
 from hedgefund_core.quant.panel_codec import pack_arrays, unpack_arrays
@@ -98,8 +98,15 @@ class Manifest(_Strict, frozen=True, kw_only=True):
         return (on - date.fromisoformat(self.trained_through)).days
 
     def expires_on(self) -> date:
-        """Last day on which the model may take new exposure."""
-        return date.fromisoformat(self.trained_through) + timedelta(days=self.expires_after_days)
+        """Last day on which the model may take new exposure: its own, or that of the override that admitted it if it is sooner."""
+        own = date.fromisoformat(self.trained_through) + timedelta(days=self.expires_after_days)
+        override = self.gate.kind == "override" and bool(self.gate.expires)
+        return min(own, date.fromisoformat(self.gate.expires)) if override else own
+
+    @property
+    def admitted_days(self) -> int:
+        """Age in days up to which the model may take new exposure."""
+        return self.age_days(self.expires_on())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +157,11 @@ def read_manifest(content: bytes) -> Manifest:
     if manifest.schema != SCHEMA:
         message = f"bundle schema {manifest.schema} is not {SCHEMA}"
         raise ModelMismatch(message, mend=_MEND)
+    try:
+        manifest.expires_on()
+    except (ValueError, OverflowError) as error:
+        message = f"bundle {manifest.name}: a date is none: {error}"
+        raise ModelMismatch(message, mend=_MEND) from error
     return manifest
 
 
@@ -164,11 +176,20 @@ def read_bundle(files: Mapping[str, bytes], verify: Verify) -> Bundle:
     if not manifest.key_id or not verify(manifest.key_id, signed_payload(manifest), manifest.signature):
         message = f"bundle {manifest.name} is not signed by a trusted key (key {manifest.key_id or 'none'})"
         raise ModelMismatch(message, mend=_MEND)
+    if files[MANIFEST] != manifest_bytes(manifest):  # the digest names these bytes: one content, one digest
+        message = f"bundle {manifest.name}: {MANIFEST} is not written as it was signed"
+        raise ModelMismatch(message, mend=_MEND)
+    if set(manifest.files) != {MODEL, GOLDEN} or set(files) != {MANIFEST, MODEL, GOLDEN}:
+        message = f"bundle {manifest.name} has other files than {MANIFEST}, {MODEL} and {GOLDEN}"
+        raise ModelMismatch(message, mend=_MEND)
     for name in (MODEL, GOLDEN):
         if manifest.files.get(name) != sha256(files.get(name, b"")):
             message = f"bundle {manifest.name}: {name} is not the file that was signed"
             raise ModelMismatch(message, mend=_MEND)
-    if manifest.code_digest != code_digest(manifest.features):
+    if manifest.columns != tuple(spec.name for spec in manifest.features):
+        message = f"bundle {manifest.name}: columns are not its features in their order"
+        raise ModelMismatch(message, mend=_MEND)
+    if manifest.code_digest != _own_code_digest(manifest):
         message = f"bundle {manifest.name} was trained with other feature code than this program has"
         raise ModelMismatch(message, mend="train and promote the model again with this code")
     try:
@@ -180,13 +201,28 @@ def read_bundle(files: Mapping[str, bytes], verify: Verify) -> Bundle:
     return Bundle(manifest=manifest, digest=sha256(files[MANIFEST]), model=model)
 
 
+def _own_code_digest(manifest: Manifest) -> str:
+    """Digest of this program's code for the features; a feature it does not have has none."""
+    try:
+        return code_digest(manifest.features)
+    except HedgefundError as error:
+        raise ModelMismatch(error.message, mend="train and promote the model again with this code") from error
+
+
 def _check_golden(manifest: Manifest, model: ScoreModel, golden: Mapping[str, NDArray[np.generic]]) -> None:
     if set(golden) != {"features", "scores"} or golden["features"].shape[1:] != (len(manifest.columns),):
         message = f"bundle {manifest.name}: golden vectors do not fit the columns"
         raise ModelMismatch(message, mend=_MEND)
-    features = np.asarray(golden["features"], dtype=np.float64)
+    try:
+        features, expected = (np.asarray(golden[name], dtype=np.float64) for name in ("features", "scores"))
+    except ValueError as error:
+        message = f"bundle {manifest.name}: golden vectors are no numbers"
+        raise ModelMismatch(message, mend=_MEND) from error
     scores = model.score(features, np.ones(len(features), dtype=np.bool_))
-    if not np.array_equal(scores, golden["scores"], equal_nan=True):
+    if not np.isfinite(expected).any():
+        message = f"bundle {manifest.name}: its golden vectors prove nothing, no score is given"
+        raise ModelMismatch(message, mend=_MEND)
+    if not np.array_equal(scores, expected, equal_nan=True):
         message = f"bundle {manifest.name}: the model does not give its golden scores on this machine"
         raise ModelMismatch(message, mend=_MEND)
 

@@ -20,14 +20,15 @@ from numpy.typing import NDArray
 from hedgefund_core.bundle import Bundle
 from hedgefund_core.identifiers import client_order_id, decision_id
 from hedgefund_core.quant.portfolio import OPTIMIZERS
-from hedgefund_core.quant.portfolio.scaling import Scaling, betas, scale_weights
+from hedgefund_core.quant.portfolio.scaling import Scaling, betas, known_betas, scale_weights
 from hedgefund_core.quant.signals import quantize_scores, signal_statistics
 from hedgefund_core.risk.engine import Judged, judge
-from hedgefund_core.risk.limits import Limits, Mandate, collar_width, drawdown_multiplier
+from hedgefund_core.risk.limits import Limits, Mandate, collar_width, drawdown_multiplier, reduction_widening
+from hedgefund_core.risk.reducing import reducing_trades
 from hedgefund_core.risk.rule import OrderBatch, RiskContext
 from hedgefund_core.trading.events import DecisionMade, Judgement, RuleVerdict, Scaler
-from hedgefund_core.trading.instrument import SIX_PLACES, ZERO, Instrument, to_price
-from hedgefund_core.trading.order import Leg, Order, OrderStatus, OrderType, Purpose, TimeInForce
+from hedgefund_core.trading.instrument import SIX_PLACES, ZERO, Instrument, to_lots, to_price
+from hedgefund_core.trading.order import Leg, Order, OrderStatus, OrderType, Purpose, Side, TimeInForce
 from hedgefund_core.trading.rebalance import Intent, NoTradeBand, intents_toward, rebalance
 from hedgefund_core.trading.state import Ladder
 
@@ -138,7 +139,10 @@ def _scores(inputs: DecisionInputs, bundle: Bundle | None) -> Floats:
     if bundle is None or inputs.purpose is not Purpose.MODEL:
         return np.full(len(inputs.instruments), np.nan)
     scores: Floats = quantize_scores(bundle.model.score(inputs.features, inputs.mask))
-    return scores
+    contract = bundle.manifest.signal_contract
+    sane: Floats = np.where(np.abs(scores) <= contract.max_abs_score, scores, np.nan)
+    # scores outside what the model promised are no ground for a trade: nothing is scored, so everything is left as it is
+    return sane if signal_statistics(sane, inputs.mask).coverage >= contract.min_coverage else np.full_like(scores, np.nan)
 
 
 def _raw_weights(inputs: DecisionInputs, scores: Floats, mandate: Mandate) -> Floats:
@@ -212,14 +216,38 @@ def _intents(inputs: DecisionInputs, targets: Mapping[str, Decimal], mandate: Ma
         return sorted(found, key=lambda intent: intent.instrument.instrument_id)
     rules = mandate.rebalancing
     band = NoTradeBand(minimum_change=rules.minimum_change, relative_change=rules.relative_change)
-    return rebalance(inputs.instruments, targets, inputs.positions, prices, inputs.equity, band)
+    intents = rebalance(inputs.instruments, targets, inputs.positions, prices, inputs.equity, band)
+    return intents if inputs.ladder.admits_entries else _reducing(inputs, intents, mandate)
+
+
+def _reducing(inputs: DecisionInputs, intents: Sequence[Intent], mandate: Mandate) -> list[Intent]:
+    """Closing legs as an account may trade them that may only reduce; opening ones stay, to be denied on record."""
+    wanted = {intent.instrument.instrument_id: intent.quantity for intent in intents if intent.leg is Leg.CLOSE}
+    keys = [instrument.instrument_id for instrument in inputs.instruments]
+    held = np.array([float(inputs.positions.get(key, ZERO)) for key in keys])
+    price = np.array([np.nan if value is None else float(value) for value in inputs.prices])
+    instrument_betas = known_betas(betas(inputs.returns[-mandate.beta_window :], inputs.market[-mandate.beta_window :]))
+    closing = np.array([float(wanted.get(key, ZERO)) for key in keys])
+    shares = reducing_trades(held, price, instrument_betas, closing)
+    closes: list[Intent] = []
+    for instrument, quantity, amount, at in zip(inputs.instruments, held.tolist(), shares.tolist(), inputs.prices, strict=True):
+        size = to_lots(Decimal(amount), instrument.lot)
+        if size > ZERO and at is not None:
+            side = Side.SELL if quantity > 0.0 else Side.BUY
+            closes.append(Intent(instrument=instrument, side=side, quantity=size, leg=Leg.CLOSE, price=at))
+    closes.sort(key=lambda intent: intent.instrument.instrument_id)
+    return [*closes, *(intent for intent in intents if intent.leg is Leg.OPEN)]
 
 
 def _orders(inputs: DecisionInputs, intents: Sequence[Intent], mandate: Mandate) -> list[Order]:
-    """Intents with identity and price. Auction orders carry the collar's edge as their limit: no fill beyond what was judged."""
+    """Intents with identity and price. Auction orders carry the collar's edge as their limit: no fill beyond what was judged.
+
+    Without a fresh price the edge of a reduction widens, as the rule does that judges it.
+    """
     decision = _decision_id(inputs)
     keys = [instrument.instrument_id for instrument in inputs.instruments]
     sigmas = dict(zip(keys, daily_sigmas(inputs.returns, mandate).tolist(), strict=True))
+    ages = dict(zip(keys, inputs.bar_ages.tolist(), strict=True))
     orders = []
     for intent in intents:
         key = intent.instrument.instrument_id
@@ -227,6 +255,8 @@ def _orders(inputs: DecisionInputs, intents: Sequence[Intent], mandate: Mandate)
             account=inputs.account, book=inputs.book, session=inputs.for_session, decision=decision, instrument_id=key, leg=intent.leg
         )
         width = auction_collar(float(intent.price), sigmas[key], mandate.limits)
+        if intent.leg is Leg.CLOSE:
+            width += reduction_widening(ages[key], mandate.limits)
         orders.append(
             Order(
                 client_order_id=order_id,
@@ -297,7 +327,7 @@ def _context(inputs: DecisionInputs, orders: Sequence[Order], scores: Floats, bu
         frozen=np.array([key in inputs.frozen_instruments for key in keys], dtype=np.bool_),
         admits_entries=inputs.ladder.admits_entries,
         model_age_days=float(bundle.manifest.age_days(inputs.decided_at.date())) if scored and bundle else np.nan,
-        model_expires_days=float(bundle.manifest.expires_after_days) if scored and bundle else np.nan,
+        model_expires_days=float(bundle.manifest.admitted_days) if scored and bundle else np.nan,
         signal_coverage=np.nan if signal is None else signal.coverage,
         signal_dispersion=np.nan if signal is None else signal.dispersion,
         signal_same_sign=np.nan if signal is None else signal.same_sign,
@@ -371,11 +401,13 @@ def inputs_digest(inputs: DecisionInputs) -> str:
     digest = hashlib.sha256()
     for name in ("features", "mask", "returns", "market", "bar_ages", "adv", "target_weights"):
         values = getattr(inputs, name)
-        digest.update(name.encode() + b"=" + (b"none" if values is None else np.ascontiguousarray(values).tobytes()) + b"\n")
+        content = b"none" if values is None else repr(values.shape).encode() + np.ascontiguousarray(values).tobytes()
+        digest.update(name.encode() + b"=" + content + b"\n")
     facts = (
         inputs.account, inputs.book, inputs.session, inputs.for_session, inputs.decided_at, inputs.time_in_force, inputs.purpose,
         inputs.instruments, inputs.prices, inputs.equity, inputs.cash, sorted(inputs.positions.items()), inputs.working,
         sorted(inputs.sent), sorted(inputs.frozen_instruments), inputs.ladder, inputs.drawdown, sorted(inputs.waived),
+        inputs.sessions_per_year,
     )  # fmt: skip
     digest.update(msgspec.json.encode(facts))
     return digest.hexdigest()

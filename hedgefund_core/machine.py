@@ -13,14 +13,24 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from hedgefund_core.account import State, decision_inputs, mark, rows_kept, split_marks, with_bars, with_history
+from hedgefund_core.account import (
+    State,
+    check_weights,
+    decision_inputs,
+    mark,
+    rows_kept,
+    session_closed,
+    split_marks,
+    with_bars,
+    with_history,
+)
 from hedgefund_core.bundle import Bundle
 from hedgefund_core.decision import decide
 from hedgefund_core.errors import ConfigError, InvariantViolation, ModelMismatch, ModelUnavailable
 from hedgefund_core.risk.limits import Mandate
 from hedgefund_core.risk.triggers import triggers
 from hedgefund_core.trading import events as e
-from hedgefund_core.trading.instrument import to_lots
+from hedgefund_core.trading.instrument import ZERO, split_quantity
 from hedgefund_core.trading.ledger import CashKind, apply_fill, apply_split, post_cash
 from hedgefund_core.trading.order import Leg, Order, OrderMove, OrderStatus, Purpose, move
 from hedgefund_core.trading.reconcile import differences
@@ -63,6 +73,9 @@ Step = tuple[State, list[Command]]
 FROZEN_BY_DIFFERENCE = "position differs from the broker's"
 FROZEN_BY_UNKNOWN = "outcome of an order is unknown"
 FROZEN_BY_OVERFILL = "more was filled than ordered"
+FROZEN_BY_CONTRADICTION = "an order that was over was filled"
+_AND = "; "
+_FROZEN_FOR_A_PERSON = (FROZEN_BY_OVERFILL, FROZEN_BY_CONTRADICTION)
 _REPLAYED_MODES = frozenset({"replay", "backtest"})
 
 
@@ -77,7 +90,8 @@ def step(state: State, event: e.Input) -> Step:
     Parameters
     ----------
     state : the state before; it is not changed.
-    event : an input. Broker news that is already booked (by ``broker_seq``) changes nothing.
+    event : an input. Broker news that is already booked (by ``broker_seq``) changes nothing; news after a gap is refused, because
+        what came between would be taken as booked for ever.
 
     Returns
     -------
@@ -85,11 +99,15 @@ def step(state: State, event: e.Input) -> Step:
 
     Raises
     ------
-    InvariantViolation : the event contradicts the books; ModelMismatch, ModelUnavailable, ConfigError : see the events.
+    InvariantViolation : the event contradicts the books; DataInvalid : bars or weights that are no numbers, or bars out of order;
+    ModelMismatch, ModelUnavailable, ConfigError : see the events.
     """
     if isinstance(event, e.BrokerEvent):
         if event.broker_seq <= state.broker_seq:
             return state, []
+        if event.broker_seq != state.broker_seq + 1:
+            message = f"news {event.broker_seq} of the broker came after {state.broker_seq}: what is between them is missing"
+            raise InvariantViolation(message, mend="run again: news is asked for from the last one booked")
         state = replace(state, broker_seq=event.broker_seq)
     handler: Callable[[State, Any], Step] = _HANDLERS[type(event)]  # each handler takes its own event type
     return handler(state, event)
@@ -151,6 +169,9 @@ def _on_model_loaded(state: State, event: e.ModelLoaded) -> Step:
     if (manifest.price_kind, manifest.source) != (state.price_kind, state.source):
         message = f"model {manifest.name} was trained on {manifest.source} ({manifest.price_kind}), the account trades {state.source}"
         raise ModelMismatch(message, mend="train and promote a model on the source the account trades")
+    if state.mandate is not None and manifest.mandate != state.mandate.name:
+        message = f"model {manifest.name} was approved for mandate {manifest.mandate}, the account trades {state.mandate.name}"
+        raise ModelMismatch(message, mend="promote a model of this mandate")
     return replace(state, model_digest=event.digest), []
 
 
@@ -159,6 +180,9 @@ def _on_model_loaded(state: State, event: e.ModelLoaded) -> Step:
 
 def _on_session_began(state: State, event: e.SessionBegan) -> Step:
     """Session-scoped states expire; orders of sessions before the last one leave the state (the journal keeps them)."""
+    if event.session < state.session:
+        message = f"session {event.session} cannot begin after {state.session}"
+        raise InvariantViolation(message, mend="replay later sessions, or open a new account")
     ladder = begin_session(state.ladder, event.session)
     kept = {key: order for key, order in state.orders.items() if order.is_working or order.session >= state.session}
     begun = replace(state, session=event.session, orders=kept)
@@ -222,6 +246,10 @@ def _cancel_working(state: State, event: e.Event, *, entries_only: bool) -> Step
 
 
 def _on_decision_due(state: State, event: e.DecisionDue) -> Step:
+    check_weights(state, event)
+    if not _is_due(state, event):
+        message = f"no decision at {event.session} for {event.for_session}: the account has the bars of {state.session or 'no session'}"
+        return state, [Record(e.AlertRaised(ts=event.ts, severity="warning", message=message))]
     purpose = _purpose(state, event)
     if purpose is None or state.mandate is None:
         return state, []
@@ -233,6 +261,11 @@ def _on_decision_due(state: State, event: e.DecisionDue) -> Step:
     commands += [SubmitOrder(order) for order in decision.allowed]
     orders = {**state.orders, **{order.client_order_id: order for order in decision.allowed}}
     return replace(state, orders=orders, decisions=state.decisions + 1), commands
+
+
+def _is_due(state: State, event: e.DecisionDue) -> bool:
+    """A decision stands on the bars of its own session and trades in a later one: a late run decides nothing."""
+    return event.session == state.session and session_closed(state) and event.for_session > event.session
 
 
 def _purpose(state: State, event: e.DecisionDue) -> Purpose | None:
@@ -287,7 +320,8 @@ def _on_order_filled(state: State, event: e.OrderFilled) -> Step:
     if event.fill_id in order.fill_ids:
         return state, []
     filled = order.filled_quantity + event.quantity
-    state, commands = _moved(state, event.client_order_id, OrderMove.FILL_REST if filled >= order.quantity else OrderMove.FILL_PART, event)
+    how = OrderMove.FILL_REST if filled >= order.quantity else OrderMove.FILL_PART
+    state, commands = _moved(state, event.client_order_id, how, event)
     updated = replace(
         state.orders[event.client_order_id],
         filled_quantity=filled,
@@ -304,8 +338,9 @@ def _on_order_filled(state: State, event: e.OrderFilled) -> Step:
         commission=event.commission,
     )
     state = replace(state, orders={**state.orders, event.client_order_id: updated}, ledger=ledger)
-    if filled > order.quantity:
-        state, frozen = _frozen(state, order.instrument_id, FROZEN_BY_OVERFILL, event)
+    cause = FROZEN_BY_OVERFILL if filled > order.quantity else FROZEN_BY_CONTRADICTION
+    if filled > order.quantity or move(order, how, at=event.ts) is None:
+        state, frozen = _frozen(state, order.instrument_id, cause, event)
         commands += frozen
     return state, commands
 
@@ -340,9 +375,12 @@ def _on_cash_posted(state: State, event: e.CashPosted) -> Step:
 
 def _on_split_processed(state: State, event: e.SplitProcessed) -> Step:
     """Adjust position, cost and mark once. The quantity is our own arithmetic: reconciliation compares it with the broker's."""
+    if not event.ratio.is_finite() or event.ratio <= ZERO:
+        message = f"impossible split of {event.instrument_id}: {event.ratio}"
+        raise InvariantViolation(message)
     lots = {instrument.instrument_id: instrument.lot for instrument in state.instruments}
     held = state.ledger.quantity(event.instrument_id)
-    after = to_lots(held * event.ratio, lots.get(event.instrument_id, Decimal(1)))
+    after, _ = split_quantity(held, event.ratio, lots.get(event.instrument_id, Decimal(1)))
     ledger = apply_split(state.ledger, instrument_id=event.instrument_id, quantity_after=after, cash_in_lieu=event.cash_in_lieu)
     return split_marks(replace(state, ledger=ledger), event.instrument_id, event.ratio), []
 
@@ -350,38 +388,67 @@ def _on_split_processed(state: State, event: e.SplitProcessed) -> Step:
 def _on_order_outcome_unknown(state: State, event: e.OrderOutcomeUnknown) -> Step:
     state, commands = _moved(state, event.client_order_id, OrderMove.LOSE, event)
     order = state.orders.get(event.client_order_id)
-    if order is not None:
+    if order is not None and order.status is OrderStatus.UNKNOWN:  # not where the news has overtaken the lost answer
         state, frozen = _frozen(state, order.instrument_id, FROZEN_BY_UNKNOWN, event)
         commands += frozen
     return state, [*commands, LookUpOrder(event.client_order_id)]
 
 
 def _on_order_absent(state: State, event: e.OrderAbsent) -> Step:
-    """The broker surely has no such order: send it again under the same id, which is the only id this intent ever has."""
-    state, commands = _moved(state, event.client_order_id, OrderMove.ABSENT, event)
+    """The broker surely has no such order: send it again under the same id, which is the only id this intent ever has.
+
+    Not if its session is over (it would trade at another auction than the one it was judged for), nor if the ladder has moved
+    since: what may not be sent now may not be sent again either.
+    """
+    before = state.orders.get(event.client_order_id)
+    how = OrderMove.ABSENT if before is None else _fate_of_absent(state, before)
+    state, commands = _moved(state, event.client_order_id, how, event)
     order = state.orders.get(event.client_order_id)
-    if order is None or order.status is not OrderStatus.PENDING_NEW:
+    if before is None or order is None or not (how is OrderMove.ABSENT and order.status is OrderStatus.PENDING_NEW):
         return state, commands
     return state, [*commands, SubmitOrder(order)]
 
 
+def _fate_of_absent(state: State, order: Order) -> OrderMove:
+    if not order.is_working:
+        return OrderMove.ABSENT
+    if order.session < state.session or (order.session == state.session and session_closed(state)):
+        return OrderMove.EXPIRE
+    level = state.ladder.level
+    exits = (level is Level.REDUCING and order.leg is Leg.CLOSE) or (level is Level.FLATTENING and order.purpose is Purpose.FLATTEN)
+    return OrderMove.ABSENT if level is Level.ACTIVE or exits else OrderMove.CANCEL
+
+
 def _frozen(state: State, instrument_id: str, cause: str, event: e.Event) -> Step:
-    if instrument_id in state.frozen:
+    """Add a cause: a freeze ends when its last cause has."""
+    causes = _causes(state, instrument_id)
+    if cause in causes:
         return state, []
     record = e.InstrumentFrozen(ts=event.ts, instrument_id=instrument_id, cause=cause)
-    return replace(state, frozen={**state.frozen, instrument_id: cause}), [Record(record)]
+    return replace(state, frozen={**state.frozen, instrument_id: _AND.join((*causes, cause))}), [Record(record)]
+
+
+def _causes(state: State, instrument_id: str) -> tuple[str, ...]:
+    return tuple(cause for cause in state.frozen.get(instrument_id, "").split(_AND) if cause)
 
 
 def _thawed(state: State, instrument_id: str, cause: str, event: e.Event) -> Step:
     others = any(order.instrument_id == instrument_id and order.status is OrderStatus.UNKNOWN for order in state.orders.values())
-    if state.frozen.get(instrument_id) != cause or (cause == FROZEN_BY_UNKNOWN and others):
+    causes = _causes(state, instrument_id)
+    if cause not in causes or (cause == FROZEN_BY_UNKNOWN and others):
         return state, []
+    left = _AND.join(other for other in causes if other != cause)
+    if left:
+        return replace(state, frozen={**state.frozen, instrument_id: left}), []
     kept = {key: why for key, why in state.frozen.items() if key != instrument_id}
     return replace(state, frozen=kept), [Record(e.InstrumentThawed(ts=event.ts, instrument_id=instrument_id))]
 
 
 def _on_broker_reported(state: State, event: e.BrokerReported) -> Step:
     """Reconcile. A position difference freezes its instrument; a cash difference stops entries until a person explains it."""
+    if event.last_broker_seq != state.broker_seq:
+        message = f"the broker's books at news {event.last_broker_seq} cannot be compared with ours at {state.broker_seq}"
+        return state, [Record(e.AlertRaised(ts=event.ts, severity="warning", message=message))]
     symbols = {instrument.instrument_id: instrument.symbol for instrument in state.instruments}
     found = differences(state.ledger, state.orders, event, symbols)
     commands: list[Command] = [Record(e.Reconciled(ts=event.ts, session=event.session, ok=not found, differences=found))]
@@ -398,17 +465,29 @@ def _on_broker_reported(state: State, event: e.BrokerReported) -> Step:
         if ladder != state.ladder:
             state, moved = _with_ladder(state, ladder, event)
             commands += moved
-    return state, commands
+    return state, [*commands, *_asked_again(state, event)]
+
+
+def _asked_again(state: State, event: e.BrokerReported) -> list[Command]:
+    """Orders that the broker does not show are looked up; a cancel is repeated until the broker shows that it worked."""
+    lost: list[Command] = [LookUpOrder(order.client_order_id) for order in state.working if order.client_order_id not in event.open_orders]
+    open_here = {order.client_order_id for order in state.working if order.status is not OrderStatus.PENDING_CANCEL}
+    level = state.ladder.level
+    strangers_too = level in {Level.CANCELLING, Level.FLATTENING}
+    again: list[Command] = [
+        CancelOrder(key)
+        for key in event.open_orders
+        if level is not Level.HALTED and key not in open_here and (strangers_too or (key in state.orders and state.orders[key].is_working))
+    ]
+    return [*lost, *again]
 
 
 # ---- people -----------------------------------------------------------------------------------------------------------------
 
 
 def _on_halt_requested(state: State, event: e.HaltRequested) -> Step:
-    try:
-        level = Level(event.level)
-    except ValueError:
-        level = Level.HALTED  # an unreadable level is taken as the strictest
+    readable = Level.REDUCING <= event.level <= Level.HALTED
+    level = Level(event.level) if readable else Level.HALTED  # a level that is none is taken as the strictest
     ladder = escalate(state.ladder, level, Scope.ACCOUNT, cause=event.reason, session=event.session, person=event.person)
     if ladder == state.ladder:
         return state, [MirrorHalt(on=True)]
@@ -416,14 +495,28 @@ def _on_halt_requested(state: State, event: e.HaltRequested) -> Step:
 
 
 def _on_resume_requested(state: State, event: e.ResumeRequested) -> Step:
-    """A person resumes: drawdown is measured anew from here."""
+    """A person resumes with a reason: drawdown is measured anew from here, and what only a person may thaw is thawed."""
+    if not event.person.strip() or not event.reason.strip():
+        alert = e.AlertRaised(ts=event.ts, severity="warning", message="a resume needs a person and a reason: nothing is resumed")
+        return state, [Record(alert)]
+    commands: list[Command] = []
+    for instrument_id in tuple(state.frozen):
+        for cause in _FROZEN_FOR_A_PERSON:
+            state, thawed = _thawed(state, instrument_id, cause, event)
+            commands += thawed
+    if state.ladder.level is Level.ACTIVE:  # nothing is halted: the high-water mark stays
+        return state, [*commands, MirrorHalt(on=False)]
     ladder = resume(event.session, person=event.person, reason=event.reason)
-    return _with_ladder(replace(state, resume_mark=state.equity), ladder, event, (MirrorHalt(on=False),))
+    state, moved = _with_ladder(replace(state, resume_mark=state.equity), ladder, event, (MirrorHalt(on=False),))
+    return state, [*commands, *moved]
 
 
 def _on_stand_in_resumed(state: State, event: e.StandInResumed) -> Step:
     if state.mode not in _REPLAYED_MODES:
         message = f"a stand-in may not resume in mode {state.mode}"
+        raise InvariantViolation(message, mend="a person resumes: executor resume --reason …")
+    if state.ladder.level is not Level.ACTIVE and state.ladder.person:
+        message = f"a stand-in may not end what {state.ladder.person} began: {state.ladder.cause}"
         raise InvariantViolation(message, mend="a person resumes: executor resume --reason …")
     resumed = replace(state, resume_mark=state.equity, stand_ins=state.stand_ins + 1)
     return _with_ladder(resumed, resume(event.session, person="", reason="stand-in"), event)

@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from hedgefund_core.quant.bars import Floats, Panel
 from hedgefund_core.risk.limits import Costs
 from hedgefund_core.trading import events as e
-from hedgefund_core.trading.instrument import ZERO, Instrument, to_lots, to_money, to_price
+from hedgefund_core.trading.instrument import ZERO, Instrument, split_quantity, to_money, to_price
 from hedgefund_core.trading.ledger import CashKind
 from hedgefund_core.trading.order import Order, OrderStatus, OrderType, TimeInForce
 
@@ -129,8 +129,10 @@ def close_session(book: Book, market: Market, session: str, *, at: datetime) -> 
     """The closing auction; day and closing orders that are left expire. A session already closed changes nothing."""
     if session < book.session or (session == book.session and book.closed):
         return book, []
+    book, news = open_session(book, market, session, at=at)  # a session that nobody opened has splits and borrow all the same
     row = market.row(session)
     desk = _Desk(book, market, session, at)
+    desk.news += news
     desk.auction(market.panel.close, row, TimeInForce.CLS)
     desk.expire({TimeInForce.OPG, TimeInForce.CLS, TimeInForce.DAY})
     closes = dict(book.last_close)
@@ -195,12 +197,13 @@ class _Desk:
                 continue
             ratio = Decimal(str(value))
             self._restate_close(instrument_id, ratio)
+            self._cancel_orders(instrument_id)
             held = self.book.positions.get(instrument_id, ZERO)
             if held == ZERO:
                 continue
             lot = self._market.instruments[column].lot
-            after = to_lots(held * ratio, lot)
-            in_lieu = to_money((held * ratio - after) * self.book.last_close.get(instrument_id, ZERO))
+            after, fraction = split_quantity(held, ratio, lot)
+            in_lieu = to_money(fraction * self.book.last_close.get(instrument_id, ZERO))
             self.book = replace(self.book, positions={**self.book.positions, instrument_id: after}, cash=self.book.cash + in_lieu)
             processed = e.SplitProcessed(
                 ts=self._at,
@@ -213,6 +216,13 @@ class _Desk:
                 session=self._session,
             )
             self.news.append(processed)
+
+    def _cancel_orders(self, instrument_id: str) -> None:
+        """An order in old shares has no meaning in new ones: after 1 for 10, a sale of all would be a sale of ten times all."""
+        for key, order in list(self.book.orders.items()):
+            if order.instrument_id == instrument_id and order.is_working:
+                self.book, news = cancel(self.book, key, at=self._at)
+                self.news += news
 
     def _restate_close(self, instrument_id: str, ratio: Decimal) -> None:
         price = self.book.last_close.get(instrument_id)

@@ -18,10 +18,10 @@ from hedgefund_core.backtest.episode import Account, History
 from hedgefund_core.backtest.fills import FillConvention, Market, fill_legs, given_rows
 from hedgefund_core.backtest.result import FILL_FIELDS, ORDER_FIELDS, BacktestResult
 from hedgefund_core.backtest.rulebook import Rulebook
-from hedgefund_core.backtest.sizing import Tickets, flatten_tickets, rebalance_tickets
+from hedgefund_core.backtest.sizing import Tickets, flatten_tickets, rebalance_tickets, reducing_tickets
 from hedgefund_core.quant.bars import Panel
 from hedgefund_core.quant.features.kernels import returns_of
-from hedgefund_core.quant.portfolio.scaling import betas, book_volatility, market_returns, scale_weights
+from hedgefund_core.quant.portfolio.scaling import betas, book_volatility, known_betas, market_returns, scale_weights
 from hedgefund_core.risk.limits import Costs, Mandate, drawdown_multiplier
 from hedgefund_core.risk.triggers import triggers
 from hedgefund_core.trading.state import Level, Scope
@@ -111,7 +111,13 @@ class _Run:
         """Session-scoped states expire; splits, dividends and borrow are booked; the last decision's orders trade."""
         self.account.begin_session(t)
         self.books.begin(t)
+        self._cancel_over_split(t)
         self.trade(t)
+
+    def _cancel_over_split(self, t: int) -> None:
+        """An order in old shares has no meaning in new ones: the exchange cancels it."""
+        if self.pending is not None and self.market.splits is not None:
+            self.pending = self.pending.take(self.market.splits[t][self.pending.symbol] == 1.0)
 
     def trade(self, t: int) -> None:
         """Fill what is pending at session ``t``'s auction; what does not fill there expires."""
@@ -166,6 +172,8 @@ class _Run:
             history.decided[t] = True
             target = self._scaled(t)
             tickets = rebalance_tickets(target, held, mark, account.equity, self.mandate.rebalancing, self.rulebook.rank)
+            if account.level is not Level.ACTIVE:
+                tickets = reducing_tickets(tickets, held, mark, known_betas(self._betas(t)), self.rulebook.rank)
         else:
             return
         if len(tickets.symbol) == 0:
@@ -177,14 +185,18 @@ class _Run:
         history.capped[t] |= len(judged.denied) > 0
         self.pending = judged.allowed
 
+    def _betas(self, t: int) -> Floats:
+        wide = self.window(t, self.mandate.beta_window)
+        found: Floats = betas(self.returns[wide], self.market_moves[wide])
+        return found
+
     def _scaled(self, t: int) -> Floats:
         """Target weights of session ``t`` under scalers and caps, on the grid of 1e-6."""
         mandate, limits = self.mandate, self.mandate.limits
-        wide = self.window(t, mandate.beta_window)
         scaled, scalings = scale_weights(
             self.weights[t],
             self.returns[self.window(t, mandate.volatility_window)],
-            betas(self.returns[wide], self.market_moves[wide]),
+            self._betas(t),
             target_volatility=mandate.target_volatility,
             decay=mandate.volatility_decay,
             sessions_per_year=self.books.sessions_per_year,

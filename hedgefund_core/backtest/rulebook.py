@@ -13,7 +13,7 @@ from hedgefund_core.backtest.result import ORDER_FIELDS, Denial, Records
 from hedgefund_core.backtest.sizing import Tickets, symbol_rank
 from hedgefund_core.quant.bars import Panel
 from hedgefund_core.risk.engine import judge
-from hedgefund_core.risk.limits import Mandate, collar_width
+from hedgefund_core.risk.limits import Mandate, collar_width, reduction_widening
 from hedgefund_core.risk.rule import OrderBatch, RiskContext
 
 Floats = NDArray[np.float64]
@@ -65,7 +65,7 @@ class Rulebook:
     def judge(self, t: int, tickets: Tickets, books: Books, equity: float, returns: Floats, *, admits_entries: bool) -> Ruling:
         """Judge the tickets of session ``t`` on ``returns`` (T, m) known by then."""
         sigma = daily_sigma(returns)
-        priced = replace(tickets, limit=self._limits(tickets, sigma))
+        priced = replace(tickets, limit=self._limits(t, tickets, sigma))
         batch = _batch(priced)
         turnover = float((priced.quantity * priced.price).sum()) / equity
         context = self._context(t, books, equity, sigma, turnover, admits_entries=admits_entries)
@@ -86,11 +86,16 @@ class Rulebook:
             )
         return Ruling(orders=_records(t, priced, allowed), allowed=priced.take(allowed), denied=tuple(denied))
 
-    def _limits(self, tickets: Tickets, sigma: Floats) -> Floats:
-        """Edge of the collar of each ticket: the wider of the table and so many daily sigmas, on the adverse side."""
+    def _limits(self, t: int, tickets: Tickets, sigma: Floats) -> Floats:
+        """Edge of the collar of each ticket: the wider of the table and so many daily sigmas, on the adverse side.
+
+        Without a fresh price that of a reduction widens.
+        """
         limits = self.mandate.limits
         table = np.array([collar_width(price, limits) for price in tickets.price.tolist()])
         width = np.fmax(table, limits.collar_daily_sigmas * sigma[tickets.symbol])
+        ages = self.ages[t][tickets.symbol].tolist()
+        width = width + np.where(tickets.opening, 0.0, np.array([reduction_widening(age, limits) for age in ages]))
         return round_money(tickets.price * (1.0 + tickets.sign * width))
 
     def _context(self, t: int, books: Books, equity: float, sigma: Floats, turnover: float, *, admits_entries: bool) -> RiskContext:

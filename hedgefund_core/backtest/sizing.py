@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from hedgefund_core.backtest.fills import cut_to_whole
 from hedgefund_core.risk.limits import Rebalancing
+from hedgefund_core.risk.reducing import reducing_trades
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -70,6 +71,23 @@ def rebalance_tickets(weights: Floats, held: Floats, price: Floats, equity: floa
     # an exit (target weight zero) is never too small to be worth its cost
     small = (size <= float(rules.minimum_change) * equity) & (size <= float(rules.relative_change) * np.abs(value)) & (value != 0.0)
     return _legs(held, np.where(small, held, target), price, rank, flatten=False)
+
+
+def reducing_tickets(tickets: Tickets, held: Floats, price: Floats, betas: Floats, rank: Ints) -> Tickets:
+    """Closing tickets as an account may trade them that may only reduce; opening ones stay, to be denied on record."""
+    closing = np.zeros(len(held))
+    closing[tickets.symbol[~tickets.opening]] = tickets.quantity[~tickets.opening]
+    closes = _legs(held, held - np.sign(held) * np.trunc(reducing_trades(held, price, betas, closing)), price, rank, flatten=False)
+    opens = tickets.take(tickets.opening)
+    return Tickets(
+        symbol=np.concatenate([closes.symbol, opens.symbol]),
+        sign=np.concatenate([closes.sign, opens.sign]),
+        quantity=np.concatenate([closes.quantity, opens.quantity]),
+        opening=np.concatenate([closes.opening, opens.opening]),
+        price=np.concatenate([closes.price, opens.price]),
+        limit=np.concatenate([closes.limit, opens.limit]),
+        flatten=False,
+    )
 
 
 def flatten_tickets(held: Floats, price: Floats, rank: Ints) -> Tickets:

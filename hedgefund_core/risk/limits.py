@@ -119,3 +119,9 @@ def collar_width(price: float, limits: Limits) -> float:
         if band.up_to is None or price <= band.up_to:
             return band.width
     return limits.collar_bands[-1].width
+
+
+def reduction_widening(age: float, limits: Limits) -> float:
+    """What a reduction may pay beyond the table, by completed sessions without a price: a book must stay closable."""
+    steps = (0.0, *limits.reduction_band_steps)
+    return steps[-1] if age != age else steps[min(int(age), len(steps) - 1)]  # noqa: PLR0124 - NaN: no price ever

@@ -10,6 +10,7 @@ from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
 import msgspec
 
 SIX_PLACES = Decimal("0.000001")
+NINE_PLACES = Decimal("0.000000001")
 ZERO = Decimal(0)
 ONE = Decimal(1)
 
@@ -31,6 +32,16 @@ def to_price(value: float) -> Decimal:
 def to_money(value: Decimal) -> Decimal:
     """Money with six places, half-even."""
     return value.quantize(SIX_PLACES, rounding=ROUND_HALF_EVEN)
+
+
+def split_quantity(held: Decimal, ratio: Decimal, lot: Decimal) -> tuple[Decimal, Decimal]:
+    """Quantity after a split in whole lots toward zero, and the fraction left for cash in lieu.
+
+    A ratio such as 1/3 has no end in decimals: 300 shares are 100 all the same, so the product is rounded to nine places first.
+    """
+    exact = (held * ratio).quantize(NINE_PLACES, rounding=ROUND_HALF_EVEN)
+    whole = to_lots(exact, lot)
+    return whole, exact - whole
 
 
 def to_lots(value: Decimal, lot: Decimal) -> Decimal:

@@ -62,13 +62,17 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
 
 def post_cash(ledger: Ledger, kind: CashKind, amount: Decimal) -> Ledger:
     """Add a signed cash line."""
+    if not amount.is_finite():
+        message = f"impossible {kind.value} of {amount}"
+        raise InvariantViolation(message)
     totals = {**ledger.totals, kind.value: ledger.totals.get(kind.value, ZERO) + amount}
     return replace(ledger, cash=ledger.cash + amount, totals=totals)
 
 
 def apply_fill(ledger: Ledger, *, instrument_id: str, side: Side, quantity: Decimal, price: Decimal, commission: Decimal) -> Ledger:
     """Book one fill: position by average cost, realized P&L on the part that closes, cash to six places."""
-    if quantity <= ZERO or price <= ZERO or commission < ZERO:
+    numbers = all(value.is_finite() for value in (quantity, price, commission))
+    if not numbers or quantity <= ZERO or price <= ZERO or commission < ZERO:
         message = f"impossible fill of {instrument_id}: {quantity} at {price}, commission {commission}"
         raise InvariantViolation(message)
     held = ledger.positions.get(instrument_id, Position())

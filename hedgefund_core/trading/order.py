@@ -1,7 +1,8 @@
 """Orders: their life is a transition table, not a set of methods.
 
 The table admits what the real world does (a fill may arrive after a cancel, an acknowledgement after a fill).
-A pair that is not in the table is an event we do not understand: the machine freezes the instrument and reconciles.
+A pair that is not in the table is an event we do not understand: the machine says so and leaves it to reconciliation; a fill
+that its order could not have freezes the instrument.
 """
 
 from __future__ import annotations
@@ -132,6 +133,8 @@ TRANSITIONS: dict[tuple[OrderStatus, OrderMove], OrderStatus] = {
     (_S.PENDING_CANCEL, _M.EXPIRE): _S.EXPIRED,
     (_S.PENDING_CANCEL, _M.REJECT): _S.REJECTED,
     (_S.PENDING_CANCEL, _M.CANCEL_REQUEST): _S.PENDING_CANCEL,
+    (_S.PENDING_CANCEL, _M.LOSE): _S.PENDING_CANCEL,  # still to be cancelled, wherever it is
+    (_S.PENDING_CANCEL, _M.ABSENT): _S.CANCELED,  # surely not there: never sent again
     # late news about an order that is over: the fill is real and counts, the state stays
     (_S.FILLED, _M.ACCEPT): _S.FILLED,
     (_S.FILLED, _M.CANCEL_REQUEST): _S.FILLED,

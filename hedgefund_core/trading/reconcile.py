@@ -8,9 +8,10 @@ from decimal import Decimal
 from hedgefund_core.trading.events import BrokerReported, Difference
 from hedgefund_core.trading.instrument import ZERO
 from hedgefund_core.trading.ledger import Ledger
-from hedgefund_core.trading.order import Order
+from hedgefund_core.trading.order import Order, OrderStatus
 
 CASH_TOLERANCE = Decimal("0.000001")
+_NOT_EXPECTED = frozenset({OrderStatus.PENDING_NEW, OrderStatus.UNKNOWN})
 
 
 def differences(ledger: Ledger, orders: Mapping[str, Order], report: BrokerReported, symbols: Mapping[str, str]) -> tuple[Difference, ...]:
@@ -28,6 +29,6 @@ def differences(ledger: Ledger, orders: Mapping[str, Order], report: BrokerRepor
             ours_status = orders[order_id].status.value if order_id in orders else "none"
             found.append(Difference(kind="order", symbol=order_id, ours=ours_status, broker="open"))
     for order_id, order in sorted(orders.items()):
-        if order.is_working and order_id not in at_broker:
+        if order.is_working and order.status not in _NOT_EXPECTED and order_id not in at_broker:
             found.append(Difference(kind="order", symbol=order_id, ours=order.status.value, broker="none"))
     return tuple(found)

@@ -50,11 +50,19 @@ class Ladder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def escalate(ladder: Ladder, level: Level, scope: Scope, *, cause: str, session: str, person: str = "") -> Ladder:
-    """Move up, or hold where the ladder stands at least as high; an account scope never weakens to a session's."""
+    """Move up, or hold where the ladder stands at least as high; an account scope never weakens to a session's.
+
+    A person's halt stays a person's: it takes over an automatic one on the same rung, and a later automatic one keeps the name,
+    so that no stand-in ends what a person began.
+    """
+    standing = ladder.level > Level.ACTIVE
     stronger_scope = level == ladder.level and scope is Scope.ACCOUNT and ladder.scope is not Scope.ACCOUNT
-    if level > ladder.level or stronger_scope:
-        return Ladder(level=level, scope=scope, cause=cause, person=person, since_session=session)
-    return ladder
+    takes_over = standing and level == ladder.level and bool(person) and not ladder.person
+    if not (level > ladder.level or stronger_scope or takes_over):
+        return ladder
+    lasting = Scope.ACCOUNT if ladder.scope is Scope.ACCOUNT else scope
+    named = person or (ladder.person if standing else "")
+    return Ladder(level=level, scope=lasting, cause=cause, person=named, since_session=session)
 
 
 def begin_session(ladder: Ladder, session: str) -> Ladder:
