@@ -56,7 +56,7 @@ class Root(TyperGroup):
 
 def explain(what: str, why: str, mend: str) -> None:
     """Print an error to standard error."""
-    sys.stderr.write(f"error: {what}\n  why:  {why}\n")
+    sys.stderr.write(f"error: {' '.join(what.split())}\n  why:  {why}\n")  # vendors' words come on several lines
     if mend:
         sys.stderr.write(f"  mend: {mend}\n")
     sys.stderr.write(f"  id:   {correlation_id(sys.argv[1:], what)}\n")

@@ -84,7 +84,7 @@ def _replayed(desk: Desk, session: str, output: Path | None) -> Replay:
 
 def suspects(desk: Desk) -> SuspectReader:
     """Reads a bundle of the account's folder and says what is wrong with it, without refusing what can still be compared."""
-    from hedgefund_core.bundle import MANIFEST, read_bundle, read_manifest, sha256, signed_payload
+    from hedgefund_core.bundle import GOLDEN, MANIFEST, MODEL, read_bundle, read_manifest, sha256, signed_payload
     from hedgefund_core.errors import ModelUnavailable
     from hedgefund_core.layout import bundle_folder
     from live_executor.models.trust import trusted_verifier
@@ -95,7 +95,7 @@ def suspects(desk: Desk) -> SuspectReader:
         folder = desk.settings.data / bundle_folder(desk.account, digest)
         if not folder.is_dir():
             raise ModelUnavailable(f"bundle {digest[:12]} is not under {folder.parent}")
-        files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+        files = {name: (folder / name).read_bytes() for name in (MANIFEST, MODEL, GOLDEN) if (folder / name).is_file()}
         bundle = read_bundle(files, lambda _key, _payload, _signature: True)
         manifest = read_manifest(files[MANIFEST])
         fault = ""

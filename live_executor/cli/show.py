@@ -11,9 +11,11 @@ import typer
 
 if TYPE_CHECKING:
     import msgspec
+    from rich.console import Console
 
 AccountOption = Annotated[str, typer.Option("--account", help="Account; default: the one last used.", show_default=False)]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_WIDE = 180
 _STYLES = {"breach": "bold red", "warn": "yellow", "ok": "green", "denied": "red", "rejected": "red", "filled": "green"}
 
 
@@ -27,7 +29,6 @@ def as_json(value: object) -> None:
 
 def table(rows: Sequence[msgspec.Struct], columns: Sequence[str], *, title: str = "", empty: str = "nothing to show") -> None:
     """Print some fields of rows as a table."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -40,12 +41,11 @@ def table(rows: Sequence[msgspec.Struct], columns: Sequence[str], *, title: str 
     for row in rows:
         cells = [text(getattr(row, column)) for column in columns]
         shown.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in cells))
-    Console().print(shown)
+    _console().print(shown)
 
 
 def facts(pairs: Sequence[tuple[str, object]], *, title: str = "") -> None:
     """Print names and values beside each other."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -55,7 +55,14 @@ def facts(pairs: Sequence[tuple[str, object]], *, title: str = "") -> None:
     for name, value in pairs:
         cell = text(value)
         shown.add_row(name, Text(cell, style=_STYLES.get(cell, "")))
-    Console().print(shown)
+    _console().print(shown)
+
+
+def _console() -> Console:
+    """As wide as the terminal; wide enough for a row where the output goes to a file or a pipe."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=_WIDE)
 
 
 def line(words: str) -> None:

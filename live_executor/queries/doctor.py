@@ -15,6 +15,7 @@ import numpy as np
 
 from hedgefund_core.errors import HedgefundError
 from hedgefund_core.layout import LAST_ACCOUNT, MLFLOW_DB, account_folder, halt_file, journal_file
+from hedgefund_core.trading.events import AccountOpened
 from live_executor.clock import SystemClock
 from live_executor.journals.lock import holder_of
 from live_executor.journals.sqlite import JournalReader
@@ -50,7 +51,7 @@ def examine(account: str) -> list[Finding]:
         "data folder": lambda: [_data(settings)],
         "disk": lambda: [_disk(settings)],
         "clock": lambda: [_clock(settings, name)],
-        "panel": lambda: _panel(settings),
+        "panel": lambda: _panel(settings, name),
         "champion": lambda: [_champion(settings)],
         "journal": lambda: [_journal(settings, name)],
         "lock": lambda: [_lock(settings, name)],
@@ -123,11 +124,19 @@ def _clock(settings: Settings, account: str) -> Finding:
     return Finding(check="clock", status="ok", found=now.isoformat(timespec="seconds"))
 
 
-def _panel(settings: Settings) -> list[Finding]:
-    source = settings.universe.source
+def _panel(settings: Settings, account: str) -> list[Finding]:
+    source = _source(settings, account)
     panel = read_panel(settings.data, source)
     words = f"{source}: {panel.shape[1]} symbols, {panel.shape[0]} sessions to {panel.sessions[-1]}, sha256 as in its manifest"
     return [Finding(check="panel", status="ok", found=words), _capital(settings, panel.close)]
+
+
+def _source(settings: Settings, account: str) -> str:
+    """What the account trades, by its journal; else what is configured."""
+    path = settings.data / journal_file(account)
+    opened = next(JournalReader(path).read(kinds=("account_opened",)), None) if path.exists() else None
+    frame = None if opened is None else opened.frame
+    return frame.source if isinstance(frame, AccountOpened) else settings.universe.source
 
 
 def _capital(settings: Settings, close: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Finding:
