@@ -65,6 +65,7 @@ class BacktestRecord(msgspec.Struct, frozen=True, kw_only=True):
     sessions: int
     first_session: str
     judged_from: str
+    judged_sessions: int
     years_judged: float
     champion: str
     challenger: str

@@ -64,6 +64,7 @@ def run_backtest(
         sessions=ground.panel.shape[0] - ground.first_tested,
         first_session=str(ground.panel.sessions[ground.first_tested]),
         judged_from=str(ground.panel.sessions[ground.first_judged]),
+        judged_sessions=ground.panel.shape[0] - ground.first_judged,
         years_judged=(ground.panel.shape[0] - ground.first_judged) / ground.panel.sessions_per_year,
         champion=study.settings.rule,
         challenger=walk.challenger.name if walk.has_challenger else "",

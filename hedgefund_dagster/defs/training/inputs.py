@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dagster as dg
+import msgspec
 import numpy as np
 
 from hedgefund_core.backtest.models_settings import ModelsSettings
@@ -24,6 +25,8 @@ class ResearchConfig(dg.Config):  # type: ignore[misc]
     """Session (ISO date); empty: the last one of the panel."""
     mandate: str = ""
     """Of config/risk.yaml; empty: the book's own."""
+    rule_only: bool = False
+    """Research the published rule and no challenger: for a source too small to learn from."""
 
 
 def mandate_of(settings: Settings, name: str) -> Mandate:
@@ -41,6 +44,8 @@ def open_study(lake: Lake, settings: Settings, book: Book, config: ResearchConfi
     panel = known_at_cut(whole, config.cut)
     features = read_features(lake, whole)
     models = settings.load("models", ModelsSettings)
+    if config.rule_only:
+        models = msgspec.structs.replace(models, challengers={})
     wanted = [name for name in features.names if not models.features or name in models.features]
     missing = sorted(set(models.features) - set(features.names))
     if missing:
