@@ -25,8 +25,18 @@ from hedgefund_core.account import (
     with_history,
 )
 from hedgefund_core.bundle import Bundle
+from hedgefund_core.commands import CancelOrder, Command, LookUpOrder, MirrorHalt, Record, SubmitOrder
 from hedgefund_core.decision import decide
 from hedgefund_core.errors import ConfigError, InvariantViolation, ModelMismatch, ModelUnavailable
+from hedgefund_core.freezes import (
+    FROZEN_BY_CONTRADICTION,
+    FROZEN_BY_DIFFERENCE,
+    FROZEN_BY_OVERFILL,
+    FROZEN_BY_UNKNOWN,
+    FROZEN_FOR_A_PERSON,
+    freeze,
+    thaw,
+)
 from hedgefund_core.risk.limits import Mandate
 from hedgefund_core.risk.triggers import triggers
 from hedgefund_core.trading import events as e
@@ -36,46 +46,10 @@ from hedgefund_core.trading.order import Leg, Order, OrderMove, OrderStatus, Pur
 from hedgefund_core.trading.reconcile import differences
 from hedgefund_core.trading.state import Ladder, Level, Scope, begin_session, escalate, resume
 
+__all__ = ["CancelOrder", "Command", "LookUpOrder", "MirrorHalt", "Record", "Step", "SubmitOrder", "attach_bundle", "fold", "step"]
 
-class Record(msgspec.Struct, frozen=True):
-    """Journal this frame together with the event that caused it."""
-
-    frame: e.Output
-
-
-class SubmitOrder(msgspec.Struct, frozen=True):
-    """Send an order whose intent is durable; also used to send it again under the same id once it is surely absent."""
-
-    order: Order
-
-
-class CancelOrder(msgspec.Struct, frozen=True):
-    """Ask the broker to cancel."""
-
-    client_order_id: str
-
-
-class LookUpOrder(msgspec.Struct, frozen=True):
-    """Ask the broker what became of an order."""
-
-    client_order_id: str
-
-
-class MirrorHalt(msgspec.Struct, frozen=True):
-    """Create the HALT file, or remove it after a resume."""
-
-    on: bool
-
-
-Command = Record | SubmitOrder | CancelOrder | LookUpOrder | MirrorHalt
 Step = tuple[State, list[Command]]
 
-FROZEN_BY_DIFFERENCE = "position differs from the broker's"
-FROZEN_BY_UNKNOWN = "outcome of an order is unknown"
-FROZEN_BY_OVERFILL = "more was filled than ordered"
-FROZEN_BY_CONTRADICTION = "an order that was over was filled"
-_AND = "; "
-_FROZEN_FOR_A_PERSON = (FROZEN_BY_OVERFILL, FROZEN_BY_CONTRADICTION)
 _REPLAYED_MODES = frozenset({"replay", "backtest"})
 
 
@@ -300,7 +274,7 @@ def _moved(state: State, client_order_id: str, how: OrderMove, event: e.Event) -
         return state, [Record(alert)]
     known = replace(state, orders={**state.orders, client_order_id: changed})
     if order.status is OrderStatus.UNKNOWN and changed.status is not OrderStatus.UNKNOWN:
-        return _thawed(known, order.instrument_id, FROZEN_BY_UNKNOWN, event)
+        return thaw(known, order.instrument_id, FROZEN_BY_UNKNOWN, event)
     return known, []
 
 
@@ -340,7 +314,7 @@ def _on_order_filled(state: State, event: e.OrderFilled) -> Step:
     state = replace(state, orders={**state.orders, event.client_order_id: updated}, ledger=ledger)
     cause = FROZEN_BY_OVERFILL if filled > order.quantity else FROZEN_BY_CONTRADICTION
     if filled > order.quantity or move(order, how, at=event.ts) is None:
-        state, frozen = _frozen(state, order.instrument_id, cause, event)
+        state, frozen = freeze(state, order.instrument_id, cause, event)
         commands += frozen
     return state, commands
 
@@ -389,7 +363,7 @@ def _on_order_outcome_unknown(state: State, event: e.OrderOutcomeUnknown) -> Ste
     state, commands = _moved(state, event.client_order_id, OrderMove.LOSE, event)
     order = state.orders.get(event.client_order_id)
     if order is not None and order.status is OrderStatus.UNKNOWN:  # not where the news has overtaken the lost answer
-        state, frozen = _frozen(state, order.instrument_id, FROZEN_BY_UNKNOWN, event)
+        state, frozen = freeze(state, order.instrument_id, FROZEN_BY_UNKNOWN, event)
         commands += frozen
     return state, [*commands, LookUpOrder(event.client_order_id)]
 
@@ -419,31 +393,6 @@ def _fate_of_absent(state: State, order: Order) -> OrderMove:
     return OrderMove.ABSENT if level is Level.ACTIVE or exits else OrderMove.CANCEL
 
 
-def _frozen(state: State, instrument_id: str, cause: str, event: e.Event) -> Step:
-    """Add a cause: a freeze ends when its last cause has."""
-    causes = _causes(state, instrument_id)
-    if cause in causes:
-        return state, []
-    record = e.InstrumentFrozen(ts=event.ts, instrument_id=instrument_id, cause=cause)
-    return replace(state, frozen={**state.frozen, instrument_id: _AND.join((*causes, cause))}), [Record(record)]
-
-
-def _causes(state: State, instrument_id: str) -> tuple[str, ...]:
-    return tuple(cause for cause in state.frozen.get(instrument_id, "").split(_AND) if cause)
-
-
-def _thawed(state: State, instrument_id: str, cause: str, event: e.Event) -> Step:
-    others = any(order.instrument_id == instrument_id and order.status is OrderStatus.UNKNOWN for order in state.orders.values())
-    causes = _causes(state, instrument_id)
-    if cause not in causes or (cause == FROZEN_BY_UNKNOWN and others):
-        return state, []
-    left = _AND.join(other for other in causes if other != cause)
-    if left:
-        return replace(state, frozen={**state.frozen, instrument_id: left}), []
-    kept = {key: why for key, why in state.frozen.items() if key != instrument_id}
-    return replace(state, frozen=kept), [Record(e.InstrumentThawed(ts=event.ts, instrument_id=instrument_id))]
-
-
 def _on_broker_reported(state: State, event: e.BrokerReported) -> Step:
     """Reconcile. A position difference freezes its instrument; a cash difference stops entries until a person explains it."""
     if event.last_broker_seq != state.broker_seq:
@@ -454,7 +403,7 @@ def _on_broker_reported(state: State, event: e.BrokerReported) -> Step:
     commands: list[Command] = [Record(e.Reconciled(ts=event.ts, session=event.session, ok=not found, differences=found))]
     differing = {difference.symbol for difference in found if difference.kind == "position"}
     for instrument_id, symbol in symbols.items():
-        change = _frozen if symbol in differing else _thawed
+        change = freeze if symbol in differing else thaw
         state, changed = change(state, instrument_id, FROZEN_BY_DIFFERENCE, event)
         commands += changed
     outside = sorted(differing - set(symbols.values()))
@@ -501,8 +450,8 @@ def _on_resume_requested(state: State, event: e.ResumeRequested) -> Step:
         return state, [Record(alert)]
     commands: list[Command] = []
     for instrument_id in tuple(state.frozen):
-        for cause in _FROZEN_FOR_A_PERSON:
-            state, thawed = _thawed(state, instrument_id, cause, event)
+        for cause in FROZEN_FOR_A_PERSON:
+            state, thawed = thaw(state, instrument_id, cause, event)
             commands += thawed
     if state.ladder.level is Level.ACTIVE:  # nothing is halted: the high-water mark stays
         return state, [*commands, MirrorHalt(on=False)]

@@ -1,0 +1,44 @@
+"""Freezes of single instruments: no new exposure until every cause is gone. Some causes end by news, some by a person."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from hedgefund_core.account import State
+from hedgefund_core.commands import Command, Record
+from hedgefund_core.trading import events as e
+from hedgefund_core.trading.order import OrderStatus
+
+FROZEN_BY_DIFFERENCE = "position differs from the broker's"
+FROZEN_BY_UNKNOWN = "outcome of an order is unknown"
+FROZEN_BY_OVERFILL = "more was filled than ordered"
+FROZEN_BY_CONTRADICTION = "an order that was over was filled"
+_AND = "; "
+FROZEN_FOR_A_PERSON = (FROZEN_BY_OVERFILL, FROZEN_BY_CONTRADICTION)
+
+
+def freeze(state: State, instrument_id: str, cause: str, event: e.Event) -> tuple[State, list[Command]]:
+    """Add a cause: a freeze ends when its last cause has."""
+    causes = causes_of(state, instrument_id)
+    if cause in causes:
+        return state, []
+    record = e.InstrumentFrozen(ts=event.ts, instrument_id=instrument_id, cause=cause)
+    return replace(state, frozen={**state.frozen, instrument_id: _AND.join((*causes, cause))}), [Record(record)]
+
+
+def causes_of(state: State, instrument_id: str) -> tuple[str, ...]:
+    """Why an instrument is frozen; empty where it is not."""
+    return tuple(cause for cause in state.frozen.get(instrument_id, "").split(_AND) if cause)
+
+
+def thaw(state: State, instrument_id: str, cause: str, event: e.Event) -> tuple[State, list[Command]]:
+    """Take a cause away; that of an unknown order stays while another order of the instrument is unknown."""
+    others = any(order.instrument_id == instrument_id and order.status is OrderStatus.UNKNOWN for order in state.orders.values())
+    causes = causes_of(state, instrument_id)
+    if cause not in causes or (cause == FROZEN_BY_UNKNOWN and others):
+        return state, []
+    left = _AND.join(other for other in causes if other != cause)
+    if left:
+        return replace(state, frozen={**state.frozen, instrument_id: left}), []
+    kept = {key: why for key, why in state.frozen.items() if key != instrument_id}
+    return replace(state, frozen=kept), [Record(e.InstrumentThawed(ts=event.ts, instrument_id=instrument_id))]
