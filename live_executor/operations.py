@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from hedgefund_core.errors import DataUnavailable, Halted
-from hedgefund_core.layout import account_folder, journal_file
+from hedgefund_core.layout import account_folder, halt_file, journal_file
 from hedgefund_core.machine import MirrorHalt, Record, step
 from hedgefund_core.trading import events as e
 from live_executor.app import bundles_of
@@ -56,6 +56,13 @@ def ask(settings: Settings, account: str, command: OperatorCommand, *, patience_
     path = send(data, account, command)
     _wait(path, folder, patience_seconds)
     return _journaled(settings, account)
+
+
+def leave_urgently(data: Path, account: str, command: Halt) -> None:
+    """Halt without settings, journal or lock: a HALT file in plain words stops everything at the executor's next step or start."""
+    (data / account_folder(account)).mkdir(parents=True, exist_ok=True)
+    (data / halt_file(account)).write_text(f"{command.person}: {command.reason}\n", encoding="utf-8")
+    send(data, account, command)
 
 
 def _journal_directly(settings: Settings, account: str, command: OperatorCommand) -> Done:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 from hedgefund_core.layout import panel_manifest
 from hedgefund_core.risk import RULES
 from live_executor.cli import app
+from tests.builders import tradable_panel, write_executor_house
 
 STATUS = {
     "state", "mode", "broker", "session", "equity", "cash", "day_pnl", "drawdown", "model", "feed", "orders_open", "unknown_orders",
@@ -250,3 +251,26 @@ def test_configuration_shows_where_each_value_comes_from(own_house: Path, monkey
     assert rows["trading.initial_cash"]["origin"] == "HEDGEFUND_TRADING__INITIAL_CASH"
     assert rows["trading.account"]["origin"] == "config/trading.yaml"
     assert "risk.mandates.market_neutral.limits.max_gross" in rows
+
+
+def test_a_rule_without_data_is_listed_with_its_reason_and_a_denied_order_with_its_rule(own_house: Path) -> None:
+    bundle = write_executor_house(own_house, tradable_panel(n_sessions=90, opens=False), trained=60)
+    arguments = ("run", "--source", "noise", "--bundle", str(bundle), "--account", "closes", "--max-sessions", "12")
+    assert executor(*arguments).exit_code == 0
+    rows = {row["rule"]: row for row in parsed("risk")}
+    assert rows["order_quantity"]["status"] == "not_evaluable"
+    assert "noise has no data for it" in rows["order_quantity"]["reason"]
+    order = parsed("orders")[0]
+    verdicts = {row["rule"]: row for row in parsed("explain", order["client_order_id"])["verdicts"]}
+    assert verdicts["order_quantity"]["verdict"] == "not_evaluable"
+    assert order["time_in_force"] == "cls"
+    assert parsed("replay", "--verify")["ok"]
+
+
+def test_a_denied_order_is_explained_by_the_rule_that_denied_it(traded: Path) -> None:
+    order = parsed("orders", "--status", "denied")[0]
+    found = parsed("explain", order["client_order_id"])
+    denials = [row for row in found["verdicts"] if row["verdict"] == "deny"]
+    assert denials[0]["rule"] == order["denied_by"]
+    assert denials[0]["measured"] > denials[0]["limit"]
+    assert found["fills"] == []

@@ -169,3 +169,17 @@ def test_a_halt_needs_a_level_and_a_reason(traded: Path, arguments: tuple[str, .
     given = arguments if "--reason" in arguments else (*arguments, "--reason", "drill")
     assert executor("halt", *given).exit_code == 2
     assert parsed("status")["state"] == "active"
+
+
+def test_a_mistake_in_the_configuration_keeps_nobody_from_halting(traded: Path) -> None:
+    path = traded / "config" / "trading.yaml"
+    text = path.read_text()
+    path.write_text(text + "misspelt: 1\n")
+    result = executor("halt", "--level", "2", "--reason", "odd prices")
+    assert result.exit_code == 3
+    assert "HALT file made" in result.stderr
+    path.write_text(text)
+    assert executor("run", "--source", "noise", "--bundle", str(traded / "bundle"), "--account", "traded").exit_code in {0, 5}
+    longer(traded)
+    assert executor("run", "--source", "noise", "--bundle", str(traded / "bundle"), "--account", "traded").exit_code == 5
+    assert parsed("status")["state"] == "halted"
