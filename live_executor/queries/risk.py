@@ -90,7 +90,7 @@ def _day_loss(story: Story, mandate: Mandate) -> float | None:
 
 def _rule(story: Story, name: str, unit: str) -> RiskRow:
     found = [verdict for verdict in _verdicts(story) if verdict.rule == name]
-    if name in story.state.waived and all(verdict.measured is None for verdict in found):
+    if name in story.state.waived and all(None in {verdict.measured, verdict.limit} for verdict in found):
         reason = f"source {story.state.source} has no data for it (config/trading.yaml, waived); a cap on order value stands in"
         return RiskRow(rule=name, measured=None, warn=None, limit=None, unit=unit, status=NOT_EVALUABLE, reason=reason)
     if not found:
