@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from hedgefund_core.errors import HedgefundError
+from hedgefund_core.errors import HedgefundError, JournalError
 from hedgefund_core.layout import broker_book_file, journal_file
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.order import Order
@@ -118,7 +118,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A house before its first run: all towns have the same keys and the same bundle."""
     house = tmp_path_factory.mktemp("template")
     shutil.copytree(Path(__file__).parents[2] / "config", house / "config", ignore=shutil.ignore_patterns("keys"))
-    write_executor_house(house, tradable_panel(n_sessions=140, n_symbols=6), trained=130)
+    write_executor_house(house, tradable_panel(n_sessions=148, n_symbols=6), trained=130)
     return house
 
 
@@ -184,24 +184,40 @@ def test_killed_at_a_named_point_and_started_again(point: str, town: Town, oracl
     assert_undisturbed(town, oracle)
 
 
-def killed_at_random(town: Town, seed: int, most: int) -> int:
-    """Start and kill until a run comes through; the number of kills."""
-    dice, kills = random.Random(seed), 0
-    while kills < most:
+def journaled(town: Town) -> int:
+    """Frames in the journal now; 0 before there is one."""
+    try:
+        reader = JournalReader(town.data / journal_file("a"))
+    except JournalError:
+        return 0
+    try:
+        return reader.head.seq
+    except JournalError:
+        return 0
+    finally:
+        reader.close()
+
+
+def killed_at_random(town: Town, seed: int, kills: int) -> list[int]:
+    """Start, let it write something new, kill at a random time; how many frames were journaled at each kill."""
+    dice, places = random.Random(seed), [0]
+    while len(places) <= kills:
         process = town.start()
-        process.join(dice.uniform(0.02, 0.6))
-        if process.exitcode is not None:
-            assert process.exitcode == 0
-            return kills
+        deadline = time.monotonic() + SETTLED
+        while process.is_alive() and journaled(town) <= places[-1] and time.monotonic() < deadline:
+            time.sleep(0.002)
+        process.join(dice.uniform(0.0, 0.12))
+        assert process.exitcode is None, "the run is too short to be killed so often"
         process.kill()
         process.join()
-        kills += 1
+        places.append(journaled(town))
     assert town.run() == 0
-    return kills
+    return places[1:]
 
 
 def test_killed_at_random_times(town: Town, oracle: Town) -> None:
-    killed_at_random(town, seed=1, most=6)
+    places = killed_at_random(town, seed=1, kills=5)
+    assert places[-1] > 50  # it was killed while it traded, not only while it started
     assert_undisturbed(town, oracle)
 
 
@@ -209,8 +225,8 @@ def test_killed_at_random_times(town: Town, oracle: Town) -> None:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", range(10))
 def test_killed_at_fifty_random_times(seed: int, town: Town, oracle: Town) -> None:
-    """Ten towns, five kills in each at least where the run is long enough."""
-    killed_at_random(town, seed=100 + seed, most=5)
+    """Ten towns, five kills in each."""
+    assert killed_at_random(town, seed=100 + seed, kills=5)[-1] > 50
     assert_undisturbed(town, oracle)
 
 
