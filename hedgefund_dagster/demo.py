@@ -166,6 +166,7 @@ class Demo:
                 proof = replay.answer(ReplayProof, may_fail=True)
                 self.proofs.append(Proofs(account=account, replay=proof, reconciled=reconciled, audited=audited))
                 self.pipeline.post_trade(account)
+        (self.data / layout.LAST_ACCOUNT).write_text(f"{self.account}\n")  # what `executor status` shows
 
     def report(self) -> None:
         """The table, demo.json and the tear sheet."""
@@ -200,7 +201,7 @@ def prepare(arguments: argparse.Namespace, screen: Screen) -> Demo:
         source = arguments.source or settings.universe.source
         settings.source(source)  # an unknown name ends here
         data = data_folder(os.environ)
-        demo = Demo(
+        return Demo(
             screen=screen,
             settings=settings,
             pipeline=Pipeline(instance=instance(), lake=Lake(data)),
@@ -210,7 +211,6 @@ def prepare(arguments: argparse.Namespace, screen: Screen) -> Demo:
             account=new_account(data),
             data=data,
         )
-    return demo
 
 
 def parsed(argv: Sequence[str]) -> argparse.Namespace:

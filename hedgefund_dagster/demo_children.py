@@ -96,7 +96,7 @@ class Executor:
     def start(self, *arguments: str, env: Mapping[str, str] | None = None) -> Child:
         """Start ``executor ARGUMENTS --json`` in its own process group."""
         command: Sequence[str] = (sys.executable, "-m", "live_executor", *arguments, "--json")
-        out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()
+        out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - closed by the child's `answer`
         process = subprocess.Popen(
             command,
             env={**os.environ, **self.env, **(env or {})},

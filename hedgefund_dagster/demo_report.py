@@ -179,7 +179,8 @@ def _gate(outcome: GateOutcome) -> GatePart:
         candidate=outcome.challenger or outcome.champion,
         passed=record.passed,
         checks={
-            name: CheckPart(value=check.value, limit=check.limit, passed=check.passed, hard=check.hard) for name, check in record.checks.items()
+            name: CheckPart(value=check.value, limit=check.limit, passed=check.passed, hard=check.hard)
+            for name, check in record.checks.items()
         },
     )
 
@@ -267,25 +268,32 @@ def _lines(report: DemoReport) -> list[tuple[str, str]]:
     sharpe = Figure(value=backtest.sharpe, low=backtest.sharpe_ci[0], high=backtest.sharpe_ci[1])
     failed = [name for name, check in report.gate.checks.items() if check.hard and not check.passed]
     proofs = ("replay", live.replay_ok), ("reconcile", live.reconcile_ok), ("audit", live.audit_ok)
+    risk = (
+        f"volatility {_percent(live.realized_volatility)} realized, {_percent(live.target_volatility)} promised; "
+        f"drawdown {_percent(live.max_drawdown_true)}, stand-in resumed {live.stand_ins} times"
+    )
+    research = (
+        f"net Sharpe {_interval(sharpe)}, volatility {_percent(backtest.volatility)}, beta {_number(backtest.beta)}, "
+        f"{backtest.sessions} sessions, {backtest.trials} trials, above {_percent(backtest.placebo_percentile)} of placebos"
+    )
     lines = [
         ("Traded", f"{report.traded.name} version {report.traded.version} ({report.traded.kind}): {report.traded.reason}"),
         ("Gate", f"{report.gate.candidate}: {'approved' if report.gate.passed else 'refused (' + ', '.join(failed) + ')'}"),
-        ("Risk kept", f"volatility {_percent(live.realized_volatility)} realized, {_percent(live.target_volatility)} promised; "
-         f"drawdown {_percent(live.max_drawdown_true)}, stand-in resumed {live.stand_ins} times"),
+        ("Risk kept", risk),
         ("Orders", f"{live.orders} orders, {live.fills} fills, {live.denied} denied {live.denied_by or ''} in {live.sessions} sessions"),
         ("Costs", f"commission {live.commission:,.0f}, borrow {live.borrow:,.0f} USD"),
         ("Equity", f"{live.equity_start} → {live.equity_end}"),
-        ("Backtest", f"net Sharpe {_interval(sharpe)}, volatility {_percent(backtest.volatility)}, beta {_number(backtest.beta)}, "
-         f"{backtest.sessions} sessions, {backtest.trials} trials, above {_percent(backtest.placebo_percentile)} of placebos"),
+        ("Backtest", research),
         ("Baselines", "; ".join(f"{label}: {_number(value)}" for label, value in report.baselines.items())),
         ("Proofs", ", ".join(f"{name} {'ok' if ok else 'FAILED'}" for name, ok in proofs)),
-    ]  # fmt: skip
-    lines += [
-        (f"Splits {part.account[-4:]}", f"{part.splits} split booked, {part.fills} fills, {part.partial_fills} in part, "
-         f"replay {'ok' if part.replay_ok else 'FAILED'}, reconcile {'ok' if part.reconcile_ok else 'FAILED'}")
-        for part in report.split_replays
-    ]  # fmt: skip
+    ]
+    lines += [(f"Splits {part.account[-4:]}", _split_words(part)) for part in report.split_replays]
     return [*lines, ("Time", f"{report.seconds['total']:.0f} s")]
+
+
+def _split_words(part: LivePart) -> str:
+    proofs = f"replay {'ok' if part.replay_ok else 'FAILED'}, reconcile {'ok' if part.reconcile_ok else 'FAILED'}"
+    return f"{part.splits} split booked, {part.fills} fills, {part.partial_fills} in part, {proofs}"
 
 
 def _percent(value: float | None) -> str:

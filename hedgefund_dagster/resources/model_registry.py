@@ -22,6 +22,7 @@ from hedgefund_dagster.settings import data_folder, mlruns_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when MLflow is imported, so set before anyone can
 
@@ -75,8 +76,10 @@ class ModelRegistry:
     def _client(self) -> MlflowClient:
         import logging
 
-        logging.getLogger("alembic").setLevel(logging.WARNING)  # the migrations of a new database are no news
         from mlflow import MlflowClient
+
+        for name in ("alembic", "mlflow.store.db.utils"):  # the making of a new database is no news
+            logging.getLogger(name).setLevel(logging.WARNING)
 
         if self.tracking_uri.startswith("sqlite:///"):
             Path(self.tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
@@ -178,13 +181,8 @@ class ModelRegistry:
             self._client.log_artifacts(run_id, temporary, folder)
 
 
-def _version(made: object) -> Version:
-    return Version(
-        version=str(made.version),  # type: ignore[attr-defined] - MLflow's entities carry no types
-        run_id=str(made.run_id or ""),  # type: ignore[attr-defined]
-        source=str(made.source),  # type: ignore[attr-defined]
-        tags=dict(made.tags),  # type: ignore[attr-defined]
-    )
+def _version(made: ModelVersion) -> Version:
+    return Version(version=str(made.version), run_id=str(made.run_id or ""), source=str(made.source), tags=dict(made.tags))
 
 
 class ModelRegistryResource(dg.ConfigurableResource):  # type: ignore[type-arg]

@@ -14,7 +14,7 @@ from hedgefund_dagster.defs.backtest.evaluate import INITIAL_CASH
 from hedgefund_dagster.defs.backtest.records import BacktestRecord
 from hedgefund_dagster.defs.backtest.run import Finished, run_backtest
 from hedgefund_dagster.defs.backtest.sheet import SheetFacts, write_sheet
-from hedgefund_dagster.defs.training.inputs import ResearchConfig, open_study, place_of
+from hedgefund_dagster.defs.training.inputs import ResearchConfig, Shown, open_study, place_of
 from hedgefund_dagster.defs.training.records import Figure, WalkRecord, read_record, read_scores, write_record
 from hedgefund_dagster.metadata import OWNERS, sparkline
 from hedgefund_dagster.resources.lake import Lake, LakeResource
@@ -100,7 +100,7 @@ def _metrics(record: BacktestRecord, name: str) -> dict[str, float]:
     return {key: value for key, value in found.items() if value is not None}
 
 
-def _metadata(record: BacktestRecord) -> dict[str, object]:
+def _metadata(record: BacktestRecord) -> Shown:
     rows = [_row(name, book.figures) for name, book in record.books.items()]
     rows += [_row(baseline.label, baseline.figures) for baseline in record.baselines.values()]
     header = f"| book | {' | '.join(SHOWN)} |\n|{'---|' * (len(SHOWN) + 1)}\n"
@@ -125,10 +125,14 @@ def _row(name: str, figures: dict[str, Figure]) -> str:
 def _cell(figure: Figure | None) -> str:
     if figure is None or figure.value is None:
         return "-"
-    return f"{figure.value:.3f}" if figure.low is None or figure.high is None else f"{figure.value:.3f} ({figure.low:.2f} to {figure.high:.2f})"
+    return (
+        f"{figure.value:.3f}"
+        if figure.low is None or figure.high is None
+        else f"{figure.value:.3f} ({figure.low:.2f} to {figure.high:.2f})"
+    )
 
 
-def _plots(store: Lake, place: str, record: BacktestRecord) -> dict[str, object]:
+def _plots(store: Lake, place: str, record: BacktestRecord) -> Shown:
     arrays = store.read_arrays(f"{place}/backtest.npz")
-    returns = {name: np.asarray(arrays[f"returns_{name}"], dtype=np.float64) for name in record.books}
-    return {f"equity_{name}": sparkline(np.cumprod(1.0 + values), f"equity of {name}, from 1") for name, values in returns.items()}
+    equity = {name: np.asarray(np.cumprod(1.0 + arrays[f"returns_{name}"].astype(np.float64)), dtype=np.float64) for name in record.books}
+    return {f"equity_{name}": sparkline(values, f"equity of {name}, from 1") for name, values in equity.items()}

@@ -27,7 +27,9 @@ def _plausible(book: Book) -> dg.AssetChecksDefinition:
         sharpes = {name: one.figures["sharpe_ratio"].value for name, one in record.books.items()}
         bad = [f"{name}: {value:.1f}" for name, value in sharpes.items() if value is not None and implausible(value)]
         words = "; ".join(bad) or "no Sharpe ratio is too good to be true"
-        return dg.AssetCheckResult(passed=not bad, severity=dg.AssetCheckSeverity.ERROR, description=words, metadata={"books": len(sharpes)})
+        return dg.AssetCheckResult(
+            passed=not bad, severity=dg.AssetCheckSeverity.ERROR, description=words, metadata={"books": len(sharpes)}
+        )
 
     return sharpe_is_plausible
 

@@ -9,14 +9,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hedgefund_core.backtest.baselines import equal_weight_targets
-from hedgefund_core.backtest.models_settings import PriorTrials
 from hedgefund_core.backtest.fills import choose_fill
+from hedgefund_core.backtest.models_settings import PriorTrials
 from hedgefund_core.backtest.placebo import PlaceboResult
 from hedgefund_core.backtest.trials import TrialRecord, summarise_trials
 from hedgefund_core.backtest.vectorized import run_target_weights
 from hedgefund_core.quant.bars import Floats
-from hedgefund_dagster.defs.backtest.evaluate import INITIAL_CASH, Arena, Evaluated, arena, double_cost_returns, evaluate, placebos, simple_returns
-from hedgefund_dagster.defs.backtest.records import BacktestRecord, BaselineRecord, BookRecord, TrialCount, book_record, figures, index_returns
+from hedgefund_dagster.defs.backtest.evaluate import (
+    INITIAL_CASH,
+    Arena,
+    Evaluated,
+    arena,
+    double_cost_returns,
+    evaluate,
+    placebos,
+    simple_returns,
+)
+from hedgefund_dagster.defs.backtest.records import (
+    BacktestRecord,
+    BaselineRecord,
+    BookRecord,
+    TrialCount,
+    book_record,
+    figures,
+    index_returns,
+)
 from hedgefund_dagster.defs.training.records import Candidate, WalkRecord, finite, folder
 from hedgefund_dagster.defs.training.study import Study
 from hedgefund_dagster.defs.training.trials import TrialLedger, TrialLine
@@ -42,7 +59,9 @@ def run_backtest(
     """Trade every candidate's scores, record trials, and leave the arrays in the lake."""
     ground = arena(study)
     trials = _count(study, walk, ground, scores, lake, prior, dagster_run_id)
-    traded = [candidate for candidate in walk.candidates if candidate.chosen and (candidate.challenger or candidate.name == study.settings.rule)]
+    traded = [
+        candidate for candidate in walk.candidates if candidate.chosen and (candidate.challenger or candidate.name == study.settings.rule)
+    ]
     arrays: Arrays = {"sessions": ground.panel.sessions}
     books: dict[str, Evaluated] = {}
     bands: dict[str, PlaceboResult | None] = {}

@@ -73,9 +73,7 @@ def write_sheet(
         stresses=_stresses(result.weights[-1], panel, mandate),
         facts=facts.facts,
     )
-    data = tear_sheet_data(
-        result, mandate, verdicts, title=facts.title, subtitle=facts.subtitle, baselines=baselines, placebo=placebo
-    )
+    data = tear_sheet_data(result, mandate, verdicts, title=facts.title, subtitle=facts.subtitle, baselines=baselines, placebo=placebo)
     write_tear_sheet(path, data)
 
 

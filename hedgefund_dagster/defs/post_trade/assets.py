@@ -22,7 +22,7 @@ SPACE = "account"
 TEAR_SHEETS = layout.REPORTS
 
 
-class AccountConfig(dg.Config):  # type: ignore[misc]
+class AccountConfig(dg.Config):
     """Which account; empty: the one last used."""
 
     account: str = ""
@@ -90,7 +90,9 @@ def marks(config: AccountConfig, lake: LakeResource, journals: JournalReaderReso
     plots = {
         "equity": sparkline(done.result.equity, "equity"),
         "drawdown": sparkline(np.array([-mark.drawdown for mark in done.fold.marks]), "drawdown"),
-        "volatility": sparkline(np.array([np.nan if m.volatility is None else m.volatility for m in done.fold.marks]), "ex-ante volatility"),
+        "volatility": sparkline(
+            np.array([np.nan if m.volatility is None else m.volatility for m in done.fold.marks]), "ex-ante volatility"
+        ),
     }
     return dg.MaterializeResult(metadata={"dagster/row_count": rows.num_rows, "account": account, "sha256": digest, **plots})
 
@@ -113,7 +115,8 @@ def post_trade_report(config: AccountConfig, lake: LakeResource, journals: Journ
     write_record(store, f"{layout.REPORTS}/post_trade_{account}.json", record)
     page = _page(store, done, record)
     lines = "\n".join(
-        f"| {name} | {_number(one.promised)} | {_number(one.kept)} | {'kept' if one.held else 'exceeded'} |" for name, one in record.promises.items()
+        f"| {name} | {_number(one.promised)} | {_number(one.kept)} | {'kept' if one.held else 'exceeded'} |"
+        for name, one in record.promises.items()
     )
     return dg.MaterializeResult(
         metadata={

@@ -184,7 +184,7 @@ def _result(fold: Fold, opened: e.AccountOpened, mandate: Mandate) -> BacktestRe
         borrow=borrow,
         income=income,
         benchmark=benchmark if np.isfinite(benchmark).any() else None,
-        denied=tuple(_denial(order, place, columns) for order in fold.denied),
+        denied=tuple(_denial(order, place) for order in fold.denied),
         trace=_trace(fold, mandate, place),
     )
 
@@ -205,11 +205,11 @@ def _fills(fold: Fold, place: dict[str, int], columns: dict[str, int]) -> Record
     return table
 
 
-def _denial(order: Order, place: dict[str, int], columns: dict[str, int]) -> Denial:
+def _denial(order: Order, place: dict[str, int]) -> Denial:
     sign = 1 if order.side is Side.BUY else -1
     return Denial(
         session=place.get(order.session, len(place) - 1),
-        symbol=columns[order.instrument_id],
+        symbol=order.symbol,
         side=sign,
         quantity=float(order.quantity),
         rule=order.denied_by,

@@ -34,7 +34,7 @@ def _gate_verdict(book: Book) -> dg.AssetsDefinition:
         kinds={"numpy"},
         tags={"book": book.name, "source": book.source},
         code_version="1",
-        description="Is the challenger a strategy, and is the incumbent's refit still the strategy that was approved? Every figure beside its limit.",
+        description="Is the challenger a strategy, is the incumbent's refit still the approved one? Every figure beside its limit.",
     )
     def gate_verdict(
         context: dg.AssetExecutionContext,
@@ -69,7 +69,7 @@ def _champion(book: Book) -> dg.AssetsDefinition:
         kinds={"mlflow"},
         tags={"book": book.name, "source": book.source},
         code_version="1",
-        description="Signed bundles in the registry, and the aliases champion, challenger and previous. An alias asks; the signed verdict allows.",
+        description="Signed bundles and the aliases champion, challenger, previous. An alias asks; the signed verdict allows.",
     )
     def champion(
         context: dg.AssetExecutionContext,
@@ -102,7 +102,8 @@ def _champion(book: Book) -> dg.AssetsDefinition:
 def table(record: GateRecord) -> str:
     """A verdict as a table."""
     lines = [
-        f"| {name} | {_number(check.value)} | {_number(check.limit)} | {'yes' if check.passed else 'no'} | {'yes' if check.hard else 'report'} | {check.note} |"
+        f"| {name} | {_number(check.value)} | {_number(check.limit)} "
+        f"| {'yes' if check.passed else 'no'} | {'yes' if check.hard else 'report'} | {check.note} |"
         for name, check in record.checks.items()
     ]
     verdict = "passed" if record.passed else "refused"

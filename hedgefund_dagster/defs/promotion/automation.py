@@ -33,14 +33,16 @@ promote = dg.define_asset_job(
 
 def _request(session: str) -> dg.RunRequest:
     book = book_of(SettingsResource().open().universe.source)
-    return dg.RunRequest(run_key=f"promote-{book.name}-{session}", asset_selection=research_keys(book.name, WHOLE), tags={"book": book.name})
+    return dg.RunRequest(
+        run_key=f"promote-{book.name}-{session}", asset_selection=research_keys(book.name, WHOLE), tags={"book": book.name}
+    )
 
 
 after_sessions = session_schedule(
     "promotion_after_each_session",
     JOB,
     _request,
-    description="After each session: research, gate, aliases. Turn it on instead of `research_after_each_session` to let refits go live by themselves.",
+    description="After each session: research, gate, aliases. On instead of `research_after_each_session`, refits go live by themselves.",
 )
 
 
@@ -72,7 +74,9 @@ def _alias_moved(
             _, words = verdict_of(models, settings, version, clock.now().date())
             context.log.info("champion of %s is now version %s; %s", name, version.version, words)
             notes.append(
-                dg.AssetObservation(asset_key=[name, "champion"], metadata={"version": version.version, "verdict": words, "alias": layout.CHAMPION})
+                dg.AssetObservation(
+                    asset_key=[name, "champion"], metadata={"version": version.version, "verdict": words, "alias": layout.CHAMPION}
+                )
             )
     return dg.SensorResult(cursor=state, asset_events=notes)
 
@@ -103,7 +107,11 @@ def _model_expires(
             continue
         if lake.open().panel_manifest(book.source).last_session > manifest.trained_through:
             requests.append(_refit(book, "" if version is None else version.version))
-    return dg.SensorResult(run_requests=requests) if requests else dg.SkipReason("no champion expires within 30 days, or no newer session is known")
+    return (
+        dg.SensorResult(run_requests=requests)
+        if requests
+        else dg.SkipReason("no champion expires within 30 days, or no newer session is known")
+    )
 
 
 def _refit(book: Book, version: str) -> dg.RunRequest:

@@ -8,12 +8,13 @@ import numpy as np
 from hedgefund_core.bundle import MANIFEST, SCHEMA, GateRecord, Manifest, SignalContract, manifest_bytes, signed_payload, with_files
 from hedgefund_core.quant.bars import Floats
 from hedgefund_core.quant.features import FeatureSpec, code_digest
-from hedgefund_core.quant.models.model import ScoreModel
+from hedgefund_core.quant.models.model import ScoreModel, score_panel
 from hedgefund_dagster.defs.training.records import Candidate
 from hedgefund_dagster.defs.training.study import Study
 from hedgefund_dagster.defs.training.walk import final_model
 from hedgefund_dagster.resources.signing import Signer
 
+RECENT_SESSIONS = 21
 PENDING = GateRecord(kind="pending", passed=False)
 """Verdict of a draft: nothing admits it."""
 
@@ -46,7 +47,7 @@ def draft(study: Study, candidate: Candidate, *, calendar: str, dagster_run_id: 
         features=specs,
         columns=model.columns,
         code_digest=code_digest(specs),
-        universe=panel.symbols,
+        universe=scored_symbols(study, model),
         calendar=calendar,
         price_kind=panel.price_kind.value,
         source=panel.source,
@@ -62,6 +63,15 @@ def draft(study: Study, candidate: Candidate, *, calendar: str, dagster_run_id: 
     )
     complete, files = with_files(manifest, model, golden_features(study, specs))
     return Draft(manifest=complete, files=files), model
+
+
+def scored_symbols(study: Study, model: ScoreModel) -> tuple[str, ...]:
+    """Names the model could score lately: a listing too young for the features is no part of the promise of coverage."""
+    columns = [study.research.columns.index(name) for name in model.columns]
+    recent = slice(max(0, study.panel.shape[0] - RECENT_SESSIONS), None)
+    scores = score_panel(model, study.research.values[recent][:, :, columns], study.research.mask[recent])
+    known = np.isfinite(scores).sum(axis=0)
+    return tuple(symbol for symbol, scored in zip(study.panel.symbols, known.tolist(), strict=True) if scored)
 
 
 def golden_features(study: Study, specs: tuple[FeatureSpec, ...]) -> Floats:

@@ -8,8 +8,8 @@ from dagster import AssetCheckKey
 from hedgefund_dagster.books import Book
 from hedgefund_dagster.defs.backtest.records import BacktestRecord
 from hedgefund_dagster.defs.features.checks import PREFIX
-from hedgefund_dagster.defs.promotion.judge import Case
 from hedgefund_dagster.defs.promotion.evidence import Leakage
+from hedgefund_dagster.defs.promotion.judge import Case
 from hedgefund_dagster.defs.training.inputs import ResearchConfig, open_study, place_of
 from hedgefund_dagster.defs.training.records import WalkRecord, read_record
 from hedgefund_dagster.resources.lake import LakeResource

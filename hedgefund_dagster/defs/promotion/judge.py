@@ -57,7 +57,9 @@ def judge(case: Case) -> GateOutcome:
     else:
         continuation = refit(case, held)
         champion, params, action = held[0].name, held[0].params, "refit" if continuation.passed else "keep"
-        reason = f"{champion} refitted" if continuation.passed else f"refit refused ({', '.join(failed(continuation))}): incumbent continues"
+        reason = (
+            f"{champion} refitted" if continuation.passed else f"refit refused ({', '.join(failed(continuation))}): incumbent continues"
+        )
     if approval is not None:
         if approval.passed and champion == rule:
             best = case.walk.challenger
@@ -88,7 +90,9 @@ def bootstrap(case: Case) -> GateRecord:
     leaks = None if case.leakage is None else float(len(case.leakage))
     checks = {
         "leakage_findings": GateCheck(value=leaks, limit=0.0, passed=leaks == 0.0, note="; ".join(case.leakage or ())),
-        "plausible": GateCheck(value=sharpe, limit=highest, passed=sharpe is not None and sharpe <= highest, note="annual net Sharpe ratio"),
+        "plausible": GateCheck(
+            value=sharpe, limit=highest, passed=sharpe is not None and sharpe <= highest, note="annual net Sharpe ratio"
+        ),
         "positive_at_double_cost": GateCheck(
             value=book.double_cost_return, limit=0.0, passed=(book.double_cost_return or 0.0) > 0.0, hard=False, note="a year, reported"
         ),
@@ -137,7 +141,9 @@ def incumbent(case: Case) -> tuple[Incumbent, Bundle] | None:
     if version is None:
         return None
     try:
-        bundle = read_bundle(case.registry.bundle_files(version), lambda key, payload, signature: verify(case.keys, key, payload, signature))
+        bundle = read_bundle(
+            case.registry.bundle_files(version), lambda key, payload, signature: verify(case.keys, key, payload, signature)
+        )
     except (ModelMismatch, ModelUnavailable):
         return None  # a bundle the executor would refuse is nobody's incumbent
     manifest = bundle.manifest
@@ -157,4 +163,3 @@ def _described(version: Version, bundle: Bundle) -> Incumbent:
         params=params,
         trained_through=bundle.manifest.trained_through,
     )
-

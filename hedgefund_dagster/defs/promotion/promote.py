@@ -93,7 +93,8 @@ def _register(case: Case, candidate: Candidate, gate: GateRecord, signer: Signer
 def _page(case: Case, candidate: Candidate, gate: GateRecord, figures: Mapping[str, Figure]) -> str:
     verdict = "passed" if gate.passed else "**refused**"
     lines = "\n".join(
-        f"| {name} | {_number(check.value)} | {_number(check.limit)} | {'yes' if check.passed else 'no'} | {'' if check.hard else 'report only'} |"
+        f"| {name} | {_number(check.value)} | {_number(check.limit)} "
+        f"| {'yes' if check.passed else 'no'} | {'' if check.hard else 'report only'} |"
         for name, check in gate.checks.items()
     )
     shown = "\n".join(f"| {name} | {_interval(figure)} |" for name, figure in figures.items())
@@ -120,4 +121,8 @@ def _number(value: float | None) -> str:
 
 
 def _interval(figure: Figure) -> str:
-    return _number(figure.value) if figure.low is None or figure.high is None else f"{_number(figure.value)} ({figure.low:.3g} to {figure.high:.3g})"
+    return (
+        _number(figure.value)
+        if figure.low is None or figure.high is None
+        else f"{_number(figure.value)} ({figure.low:.3g} to {figure.high:.3g})"
+    )

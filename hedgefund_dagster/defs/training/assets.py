@@ -5,7 +5,7 @@ import dagster as dg
 
 from hedgefund_core.quant.features import FEATURES, code_digest
 from hedgefund_dagster.books import BOOKS, Book
-from hedgefund_dagster.defs.training.inputs import ResearchConfig, open_study, place_of
+from hedgefund_dagster.defs.training.inputs import ResearchConfig, Shown, open_study, place_of
 from hedgefund_dagster.defs.training.records import WalkRecord, write_record, write_scores
 from hedgefund_dagster.defs.training.runs import log_walk
 from hedgefund_dagster.defs.training.study import Study
@@ -70,7 +70,7 @@ def _record(study: Study, book: Book, walked: list[Walked], runs: dict[int, str]
     )
 
 
-def _metadata(record: WalkRecord) -> dict[str, object]:
+def _metadata(record: WalkRecord) -> Shown:
     lines = [
         f"| {one.name} | {', '.join(f'{k}={v}' for k, v in one.params.items())} | {_number(one.chosen_by.value)} | {_number(one.ic.value)} "
         f"| {_number(one.ic.low)} to {_number(one.ic.high)} | {'challenger' if one.challenger else 'yes' if one.chosen else ''} |"

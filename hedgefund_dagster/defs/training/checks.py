@@ -39,7 +39,9 @@ def _scores(book: Book) -> dg.AssetChecksDefinition:
         words += [f"gives the same score to every name: {', '.join(sorted(set(dead)))}"] if dead else []
         # A challenger that learned nothing is not worth a halt: it cannot be approved, and the incumbent goes on.
         severity = dg.AssetCheckSeverity.ERROR if early else dg.AssetCheckSeverity.WARN
-        return dg.AssetCheckResult(passed=not words, severity=severity, description="; ".join(words) or "every model ranks names, out of sample only")
+        return dg.AssetCheckResult(
+            passed=not words, severity=severity, description="; ".join(words) or "every model ranks names, out of sample only"
+        )
 
     return scores_are_out_of_sample_and_alive
 

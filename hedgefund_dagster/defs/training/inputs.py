@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import dagster as dg
 import msgspec
 import numpy as np
@@ -17,8 +19,11 @@ from hedgefund_dagster.defs.training.study import Study, known_at_cut, study
 from hedgefund_dagster.resources.lake import Lake
 from hedgefund_dagster.settings import Settings
 
+Shown = dict[str, dg.MetadataValue[Any] | str | int | float]
+"""Metadata of a materialization."""
 
-class ResearchConfig(dg.Config):  # type: ignore[misc]
+
+class ResearchConfig(dg.Config):
     """What a research run is told. Nothing known after the cut is read."""
 
     cut: str = ""

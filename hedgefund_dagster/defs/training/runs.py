@@ -12,7 +12,11 @@ def log_walk(registry: ModelRegistry, study: Study, book: Book, one: Walked, dag
     """Log one chosen variant as a run; returns its id."""
     record = RunRecord(
         name=f"{one.name} {study.cut}",
-        params={**{name: str(value) for name, value in one.params.items()}, "features": str(len(study.specs)), "folds": str(len(study.folds))},
+        params={
+            **{name: str(value) for name, value in one.params.items()},
+            "features": str(len(study.specs)),
+            "folds": str(len(study.folds)),
+        },
         metrics={
             "oos_information_coefficient": one.ic.value,
             "oos_information_coefficient_low": float("nan") if one.ic.low is None else one.ic.low,

@@ -115,9 +115,7 @@ def study(panel: Panel, features: Floats, specs: tuple[FeatureSpec, ...], mandat
     )
     choosing = min(settings.choice.selection_folds, len(folds) // 3)
     judged_from = int(folds[choosing].test[0])
-    return Study(
-        panel=panel, mandate=mandate, settings=settings, specs=specs, research=research, folds=folds, judged_from=judged_from
-    )
+    return Study(panel=panel, mandate=mandate, settings=settings, specs=specs, research=research, folds=folds, judged_from=judged_from)
 
 
 def _plan(panel: Panel, origin: int, settings: ModelsSettings) -> WalkForward:
@@ -141,4 +139,4 @@ def _fold(panel: Panel, train: slice, test: slice) -> CutFold:
 
 def _every(n: int, step: int) -> NDArray[np.bool_]:
     """Each ``step``-th session counted from the first: an absolute grid, so that appended data moves no training row."""
-    return np.arange(n) % step == 0
+    return np.asarray(np.arange(n) % step == 0)
