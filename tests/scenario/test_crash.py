@@ -118,7 +118,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A house before its first run: all towns have the same keys and the same bundle."""
     house = tmp_path_factory.mktemp("template")
     shutil.copytree(Path(__file__).parents[2] / "config", house / "config", ignore=shutil.ignore_patterns("keys"))
-    write_executor_house(house, tradable_panel(n_sessions=148, n_symbols=6), trained=130)
+    write_executor_house(house, tradable_panel(n_sessions=152, n_symbols=6), trained=130)
     return house
 
 
@@ -206,7 +206,7 @@ def killed_at_random(town: Town, seed: int, kills: int) -> list[int]:
         deadline = time.monotonic() + SETTLED
         while process.is_alive() and journaled(town) <= places[-1] and time.monotonic() < deadline:
             time.sleep(0.002)
-        process.join(dice.uniform(0.0, 0.12))
+        process.join(dice.uniform(0.0, 0.06))
         assert process.exitcode is None, "the run is too short to be killed so often"
         process.kill()
         process.join()
@@ -217,7 +217,7 @@ def killed_at_random(town: Town, seed: int, kills: int) -> list[int]:
 
 def test_killed_at_random_times(town: Town, oracle: Town) -> None:
     places = killed_at_random(town, seed=1, kills=5)
-    assert places[-1] > 50  # it was killed while it traded, not only while it started
+    assert places[-1] > 20  # it was killed while it traded, not only while it started
     assert_undisturbed(town, oracle)
 
 
@@ -226,7 +226,7 @@ def test_killed_at_random_times(town: Town, oracle: Town) -> None:
 @pytest.mark.parametrize("seed", range(10))
 def test_killed_at_fifty_random_times(seed: int, town: Town, oracle: Town) -> None:
     """Ten towns, five kills in each."""
-    assert killed_at_random(town, seed=100 + seed, kills=5)[-1] > 50
+    assert killed_at_random(town, seed=100 + seed, kills=5)[-1] > 20
     assert_undisturbed(town, oracle)
 
 
