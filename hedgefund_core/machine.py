@@ -293,6 +293,14 @@ def _on_order_filled(state: State, event: e.OrderFilled) -> Step:
         return _external_fill(state, event)
     if event.fill_id in order.fill_ids:
         return state, []
+    ledger = apply_fill(
+        state.ledger,
+        instrument_id=order.instrument_id,
+        side=order.side,
+        quantity=event.quantity,
+        price=event.price,
+        commission=event.commission,
+    )
     filled = order.filled_quantity + event.quantity
     how = OrderMove.FILL_REST if filled >= order.quantity else OrderMove.FILL_PART
     state, commands = _moved(state, event.client_order_id, how, event)
@@ -302,14 +310,6 @@ def _on_order_filled(state: State, event: e.OrderFilled) -> Step:
         filled_value=order.filled_value + event.quantity * event.price,
         fill_ids=(*order.fill_ids, event.fill_id),
         broker_order_id=event.broker_order_id,
-    )
-    ledger = apply_fill(
-        state.ledger,
-        instrument_id=order.instrument_id,
-        side=order.side,
-        quantity=event.quantity,
-        price=event.price,
-        commission=event.commission,
     )
     state = replace(state, orders={**state.orders, event.client_order_id: updated}, ledger=ledger)
     cause = FROZEN_BY_OVERFILL if filled > order.quantity else FROZEN_BY_CONTRADICTION
