@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from hedgefund_core.errors import JournalError
 from hedgefund_core.layout import halt_file, journal_file
 from live_executor.cli import app
 from live_executor.journals.sqlite import JournalReader
@@ -45,17 +46,21 @@ def daemon(house: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         process.communicate(timeout=20)
 
 
+def begun(path: Path) -> int:
+    """Sessions in a journal; none while its first process is still making the file."""
+    try:
+        reader = JournalReader(path)
+        return sum(1 for _ in reader.read(kinds=("session_began",)))
+    except JournalError:
+        return 0
+
+
 def wait_for_sessions(house: Path, account: str, count: int, process: subprocess.Popen[str]) -> None:
     path = house / "data" / journal_file(account)
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and process.poll() is None:
-        if path.exists() and path.stat().st_size:
-            reader = JournalReader(path)
-            try:
-                if sum(1 for _ in reader.read(kinds=("session_began",))) >= count:
-                    return
-            finally:
-                reader.close()
+        if path.exists() and begun(path) >= count:
+            return
         time.sleep(0.05)
     pytest.fail(f"the daemon did not trade: {process.poll()}")
 
