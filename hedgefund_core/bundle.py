@@ -151,7 +151,7 @@ def read_manifest(content: bytes) -> Manifest:
     """Decode a manifest; raises ModelMismatch where it is not one of this schema."""
     try:
         manifest = msgspec.json.decode(content, type=Manifest)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         message = f"{MANIFEST} is not a bundle manifest: {error}"
         raise ModelMismatch(message, mend=_MEND) from error
     if manifest.schema != SCHEMA:

@@ -66,7 +66,7 @@ class Mailbox:
         for path in sorted(self._folder.glob("*.json")):
             try:
                 command = _decoder.decode(path.read_bytes())
-            except msgspec.MsgspecError as error:
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                 command = Halt(level=int(Level.HALTED), reason=f"unreadable command {path.name}: {error}", person="unknown")
             if isinstance(command, Halt):
                 event: HaltRequested | ResumeRequested = HaltRequested(

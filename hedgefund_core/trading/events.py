@@ -409,8 +409,12 @@ def encode(frame: Event) -> bytes:
 
 
 def decode(payload: bytes) -> Frame:
-    """A frame from its bytes; unknown kinds and wrong types raise ``msgspec.ValidationError``."""
-    return _decoder.decode(payload)
+    """A frame from its bytes; unknown kinds, wrong types and bytes that are no text raise ``msgspec.MsgspecError``."""
+    try:
+        return _decoder.decode(payload)
+    except UnicodeDecodeError as error:
+        message = f"not text: {error}"
+        raise msgspec.DecodeError(message) from error
 
 
 def kind_of(frame: Event) -> str:
