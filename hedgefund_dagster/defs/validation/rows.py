@@ -12,7 +12,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from hedgefund_core.errors import DataInvalid
-from hedgefund_core.quant.bar_rules import ERROR, BarColumns, Finding, check_rows, unit_breaks
+from hedgefund_core.quant.bar_rules import ERROR, BarColumns, Finding, unit_breaks
+from hedgefund_core.quant.defects.rows import check_bars
 from hedgefund_core.schemas import QUARANTINE
 from hedgefund_dagster.resources.lake_files import arrow_schema, column_texts
 from hedgefund_dagster.sources.calendars import session_closes
@@ -38,12 +39,12 @@ class Validation:
 
 
 def validate_rows(rows: pa.Table, facts: SourceFacts, *, today: np.datetime64, released: Released = frozenset()) -> Validation:
-    """Apply every row rule; rows with an error that no person released are held back."""
+    """Apply every row rule and detector; rows with an error that no person released are held back."""
     if rows.num_rows == 0:
         empty = arrow_schema(QUARANTINE).empty_table()
         return Validation(valid=rows, findings=empty, rows=0, held=0, by_rule={}, table_errors=("the table is empty",))
     columns = bar_columns(rows, facts, today)
-    findings = check_rows(columns)
+    findings = check_bars(columns, facts.price_kind)
     table = _finding_rows(findings, rows, facts, released)
     held = np.zeros(rows.num_rows, dtype=bool)
     let_in = table.column("released").to_pylist()

@@ -1,0 +1,73 @@
+"""Between long rows (the quarantine's way) and the panel the detectors read."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hedgefund_core.quant.bar_rules import BarColumns, Finding, check_rows
+from hedgefund_core.quant.bars import Floats, Panel, PriceKind
+from hedgefund_core.quant.defects import find_defects
+from hedgefund_core.quant.defects.grid import Flags, Rows
+
+NEEDED = ("open", "high", "low", "close", "volume")
+SOME_ROWS = 2
+"""A single row has no neighbours to compare with."""
+
+
+def check_bars(bars: BarColumns, price_kind: PriceKind = PriceKind.SPLIT_ADJUSTED) -> list[Finding]:
+    """The row rules, and for sources with open, high, low, close and volume every detector as well: one list, in row order."""
+    return sorted([*check_rows(bars), *defect_rows(bars, price_kind)], key=lambda f: (f.row, f.rule))
+
+
+def defect_rows(bars: BarColumns, price_kind: PriceKind) -> list[Finding]:
+    """Findings of the detectors on rows (sorted by symbol, session); rows no panel can hold are left to the row rules."""
+    if any(name not in bars.fields or not np.isfinite(bars.fields[name]).any() for name in NEEDED):
+        return []
+    usable = _first_of_key(bars) & bars.is_session & (bars.session <= bars.today)
+    rows = np.flatnonzero(usable)
+    if len(rows) < SOME_ROWS:
+        return []
+    panel, place = _pivot(bars, rows, price_kind)
+    found = []
+    for item in find_defects(panel):
+        if item.rule == "missing_session" and place[item.row - 1, item.column] >= 0:
+            continue  # a row stands there, and its own finding says what is wrong with it
+        row, known = int(place[item.row, item.column]), int(place[item.known_row, item.column])
+        value = float(panel.close[item.row, item.column])
+        found.append(
+            Finding(row=row, known_row=max(known, row), rule=item.rule, severity=str(item.severity), reason=item.reason, value=value)
+        )
+    return found
+
+
+def _first_of_key(bars: BarColumns) -> Flags:
+    """The first row of each (symbol, session); the rule ``duplicate`` speaks of the others."""
+    first = np.ones(len(bars.session), dtype=bool)
+    first[1:] = (bars.symbol[1:] != bars.symbol[:-1]) | (bars.session[1:] != bars.session[:-1])
+    return first
+
+
+def _pivot(bars: BarColumns, rows: Rows, price_kind: PriceKind) -> tuple[Panel, Rows]:
+    """The panel of the rows, and the row number of each of its cells."""
+    sessions, at = np.unique(bars.session[rows].astype("datetime64[D]"), return_inverse=True)
+    symbols, column = np.unique(bars.symbol[rows], return_inverse=True)
+    place = np.full((len(sessions), len(symbols)), -1)
+    place[at, column] = rows
+
+    def spread(name: str) -> Floats:
+        values = np.where(np.isfinite(bars.fields[name]), bars.fields[name], np.nan)
+        return np.where(place >= 0, values[np.maximum(place, 0)], np.nan)
+
+    panel = Panel(
+        sessions=sessions,
+        symbols=tuple(str(symbol) for symbol in symbols),
+        price_kind=price_kind,
+        tick=bars.tick,
+        source="rows",
+        close=spread("close"),
+        open=spread("open"),
+        high=spread("high"),
+        low=spread("low"),
+        volume=spread("volume"),
+    )
+    return panel, place
