@@ -39,11 +39,26 @@ class FilesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     sessions_per_year: float | None = None
 
 
+class VendorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What may be said about a vendor. Empty means the vendor's own; keys are never here but in the environment.
+
+    ``base_url`` replaces all of its addresses (any server that speaks its format); ``user_agent`` names a person to
+    write to, where the vendor wants one; ``names`` are symbols or series; ``queries`` topic -> question.
+    """
+
+    base_url: str = ""
+    user_agent: str = ""
+    names: tuple[str, ...] = ()
+    since: str = ""
+    queries: dict[str, str] = {}
+
+
 class SourcesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``config/sources.yaml``: settings of the sources that have any."""
 
     files: FilesSettings = FilesSettings()
     research_start: dict[str, str] = {}
+    vendors: dict[str, VendorSettings] = {}
 
 
 class UniverseSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -39,6 +39,16 @@ def table_file(table: str, source: str) -> str:
     return f"processed/{table}/source={source}/{table}.parquet"
 
 
+def versions_folder(table: str, source: str) -> str:
+    """A table of a source that keeps every version: a file a write (macro, fundamentals, news, instruments)."""
+    return f"processed/{table}/source={source}"
+
+
+def vendor_folder(vendor: str) -> str:
+    """What the processes of this machine share about a vendor: quota, breaker, HTTP cache. Losing it costs time only."""
+    return f"sources/{vendor}"
+
+
 def feature_arrays(source: str) -> str:
     """Date-major arrays of the features and labels of a source: what training reads."""
     return f"{FEATURES}/source={source}/features.npz"

@@ -33,12 +33,13 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """One table; ``key`` names what may stand once per version."""
+    """One table; ``key`` names what may stand once per version, ``identity`` what an as-of read returns once (empty: not read so)."""
 
     name: str
     meaning: str
     key: tuple[str, ...]
     columns: tuple[Column, ...]
+    identity: tuple[str, ...] = ()
 
     @property
     def column_names(self) -> tuple[str, ...]:
@@ -151,6 +152,83 @@ LABELS = Table(
     ),
 )
 
+_ORIGIN = (
+    _column("source", ColumnType.TEXT, "name of the source"),
+    _column("raw_sha256", ColumnType.TEXT, "digest of the raw payload the row was read from"),
+    _column("source_row", ColumnType.INTEGER, "row number inside that payload, counted from 1"),
+)
+
+MACRO = Table(
+    name="macro",
+    meaning="Economic and rate series with every vintage: a revision is a row with a later known_at, never a changed row",
+    key=("series_id", "ts", "known_at"),
+    identity=("series_id", "ts"),
+    columns=(
+        _column("series_id", ColumnType.TEXT, "the vendor's name of the series"),
+        _column("period", ColumnType.DATE, "day the observation is dated with"),
+        *_TIMES,
+        _column("value", ColumnType.FLOAT, "observation; null where the vendor states that there is none", nullable=True),
+        _column("unit", ColumnType.TEXT, "unit as the vendor spells it"),
+        *_ORIGIN,
+    ),
+)
+
+FUNDAMENTALS = Table(
+    name="fundamentals",
+    meaning="Facts of financial statements, known when the filing that states them was public; a restatement is a later filing",
+    key=("cik", "taxonomy", "concept", "unit", "period_start", "period_end", "accession"),
+    identity=("cik", "taxonomy", "concept", "unit", "period_start", "ts"),
+    columns=(
+        _column("symbol", ColumnType.TEXT, "name the filer was asked for by"),
+        _column("cik", ColumnType.INTEGER, "the regulator's number of the filer"),
+        _column("entity", ColumnType.TEXT, "name of the filer"),
+        _column("taxonomy", ColumnType.TEXT, "us-gaap, dei, ifrs-full, ..."),
+        _column("concept", ColumnType.TEXT, "name of the fact in its taxonomy"),
+        _column("unit", ColumnType.TEXT, "USD, shares, USD/shares, pure"),
+        _column("period_start", ColumnType.DATE, "first day of the period; null for a fact at a moment", nullable=True),
+        _column("period_end", ColumnType.DATE, "last day of the period, or the day of the moment"),
+        *_TIMES,
+        _column("value", ColumnType.FLOAT, "the fact"),
+        _column("fiscal_year", ColumnType.INTEGER, "fiscal year of the filing", nullable=True),
+        _column("fiscal_period", ColumnType.TEXT, "FY, Q1, Q2, Q3 of the filing", nullable=True),
+        _column("form", ColumnType.TEXT, "10-K, 10-Q, 8-K, ..."),
+        _column("filed", ColumnType.DATE, "day the filing was made"),
+        _column("accession", ColumnType.TEXT, "number of the filing"),
+        *_ORIGIN,
+    ),
+)
+
+NEWS = Table(
+    name="news",
+    meaning="How much was written about a topic and in which tone, by time step",
+    key=("topic", "measure", "resolution", "ts"),
+    identity=("topic", "measure", "resolution", "ts"),
+    columns=(
+        _column("topic", ColumnType.TEXT, "our name of the question: mostly a symbol"),
+        _column("query", ColumnType.TEXT, "the question as it was asked"),
+        _column("measure", ColumnType.TEXT, "volume: share of all coverage, percent; tone: mean tone, negative is bad"),
+        _column("resolution", ColumnType.TEXT, "length of a step: 15m, hour or day"),
+        *_TIMES,
+        _column("value", ColumnType.FLOAT, "the measure over the step that ends at ts"),
+        *_ORIGIN,
+    ),
+)
+
+INSTRUMENTS = Table(
+    name="instruments",
+    meaning="Who stands behind a symbol, as seen when it was asked; a name that changes hands is a later version",
+    key=("symbol", "instrument_id"),
+    identity=("symbol",),
+    columns=(
+        _column("instrument_id", ColumnType.TEXT, "stable id in the vendor's words"),
+        _SYMBOL,
+        _column("name", ColumnType.TEXT, "name of the company or fund"),
+        _column("exchange", ColumnType.TEXT, "primary exchange, where the vendor states it", nullable=True),
+        *_TIMES,
+        *_ORIGIN,
+    ),
+)
+
 FILLS = Table(
     name="fills",
     meaning="Fills as the executor journaled them",
@@ -167,4 +245,16 @@ FILLS = Table(
     ),
 )
 
-TABLES: tuple[Table, ...] = (BARS, VALIDATED_BARS, CORPORATE_ACTIONS, QUARANTINE, FEATURES, LABELS, FILLS)
+TABLES: tuple[Table, ...] = (
+    BARS,
+    VALIDATED_BARS,
+    CORPORATE_ACTIONS,
+    QUARANTINE,
+    FEATURES,
+    LABELS,
+    MACRO,
+    FUNDAMENTALS,
+    NEWS,
+    INSTRUMENTS,
+    FILLS,
+)

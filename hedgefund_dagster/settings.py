@@ -6,17 +6,23 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import dagster as dg
 import yaml
 
-from hedgefund_core.configuration import SourcesSettings, UniverseSettings, resolve
+from hedgefund_core import layout
+from hedgefund_core.configuration import SourcesSettings, UniverseSettings, VendorSettings, resolve
 from hedgefund_core.errors import ConfigError
 from hedgefund_dagster.resources.clock import ClockResource
 from hedgefund_dagster.resources.lake import LakeResource
-from hedgefund_dagster.sources import open_source
+from hedgefund_dagster.sources import open_source, open_vendor
 from hedgefund_dagster.sources.source import Source
+
+if TYPE_CHECKING:
+    from hedgefund_dagster.sources.http.client import HttpClient
+    from hedgefund_dagster.sources.http.declaration import Vendor, VendorFacts
+    from hedgefund_dagster.sources.http.pulse import Pulse
 
 T = TypeVar("T")
 
@@ -62,6 +68,22 @@ class Settings:
     def source(self, name: str) -> Source:
         """The source of that name, configured."""
         return open_source(name, self.sources)
+
+    def vendor(self, name: str) -> Vendor:
+        """The vendor of that name, configured; asks nothing."""
+        return open_vendor(name, self.sources)
+
+    def vendor_settings(self, name: str) -> VendorSettings:
+        """What the configuration says about a vendor."""
+        return self.sources.vendors.get(name) or VendorSettings()
+
+    def vendor_client(self, facts: VendorFacts, pulse: Pulse) -> HttpClient:
+        """The client of a vendor; raises ConfigError naming the key or contact that is missing."""
+        from hedgefund_dagster.sources.http.access import access_of
+        from hedgefund_dagster.sources.http.client import HttpClient
+
+        access = access_of(facts, self.vendor_settings(facts.name), self.env)
+        return HttpClient(facts, access, data_folder(self.env) / layout.vendor_folder(facts.name), pulse)
 
     def research_start(self, source: str) -> str:
         """First session research may use: configured, else the source's own, else empty (the first there is)."""

@@ -36,6 +36,7 @@ from hedgefund_dagster.resources.lake_files import (
 )
 from hedgefund_dagster.resources.lake_quarantine import QuarantineStore
 from hedgefund_dagster.resources.lake_raw import RawRecord, RawStore
+from hedgefund_dagster.resources.lake_versions import VersionStore
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,12 +76,13 @@ class WriteResult:
 
 
 class Lake:
-    """Reader and writer of the lake. ``raw`` and ``quarantine`` are stores of their own."""
+    """Reader and writer of the lake. ``raw``, ``quarantine`` and ``versions`` (macro, fundamentals, news) are stores of their own."""
 
     def __init__(self, root: UPath | Path | str) -> None:
         self.root = UPath(root)
         self.raw = RawStore(self.root)
         self.quarantine = QuarantineStore(self.root)
+        self.versions = VersionStore(self.root)
 
     def write_bars(self, source: str, partition: str, rows: pa.Table, *, run_id: str = "") -> WriteResult:
         """Add the rows of one partition that are new or differ from their latest version."""

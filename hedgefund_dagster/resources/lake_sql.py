@@ -10,7 +10,18 @@ from upath import UPath
 
 from hedgefund_core import layout
 from hedgefund_core.errors import DataInvalid
-from hedgefund_core.schemas import BARS, CORPORATE_ACTIONS, FEATURES, LABELS, QUARANTINE, VALIDATED_BARS
+from hedgefund_core.schemas import (
+    BARS,
+    CORPORATE_ACTIONS,
+    FEATURES,
+    FUNDAMENTALS,
+    INSTRUMENTS,
+    LABELS,
+    MACRO,
+    NEWS,
+    QUARANTINE,
+    VALIDATED_BARS,
+)
 
 
 def run_query(root: UPath, query: str) -> pa.Table:
@@ -34,5 +45,7 @@ def run_query(root: UPath, query: str) -> pa.Table:
 def _patterns() -> dict[str, str]:
     """Where the files of each view lie."""
     single = (VALIDATED_BARS, CORPORATE_ACTIONS, FEATURES, LABELS)
+    versioned = (MACRO, FUNDAMENTALS, NEWS, INSTRUMENTS)
     patterns = {table.name: layout.table_file(table.name, "*") for table in single}
+    patterns |= {table.name: f"{layout.versions_folder(table.name, '*')}/*.parquet" for table in versioned}
     return {BARS.name: f"{layout.BARS}/*/*/*.parquet", QUARANTINE.name: layout.QUARANTINE_BARS, **patterns}

@@ -1,4 +1,7 @@
-"""Data sources: one file and one line each. Loaded lazily: naming the sources costs nothing."""
+"""Data sources: one file and one line each. Loaded lazily: naming the sources costs nothing.
+
+SOURCES bring prices the research chain runs on; VENDORS are asked over the network for any data set (``sources/http``).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ from typing import TYPE_CHECKING
 from hedgefund_core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from hedgefund_core.configuration import SourcesSettings
+    from hedgefund_core.configuration import SourcesSettings, VendorSettings
+    from hedgefund_dagster.sources.http.declaration import Vendor
     from hedgefund_dagster.sources.source import Source
 
 
@@ -50,3 +54,53 @@ def open_source(name: str, settings: SourcesSettings) -> Source:
         message = f"unknown source {name!r}; known: {', '.join(SOURCES)}"
         raise ConfigError(message, mend="set `source` in config/universe.yaml")
     return SOURCES[name](settings)
+
+
+def _cboe_vix(settings: VendorSettings) -> Vendor:
+    from hedgefund_dagster.sources.cboe_vix import CboeVix
+
+    return CboeVix(settings)
+
+
+def _us_treasury(settings: VendorSettings) -> Vendor:
+    from hedgefund_dagster.sources.us_treasury import UsTreasury
+
+    return UsTreasury(settings)
+
+
+def _fred(settings: VendorSettings) -> Vendor:
+    from hedgefund_dagster.sources.fred import Fred
+
+    return Fred(settings)
+
+
+def _sec_edgar(settings: VendorSettings) -> Vendor:
+    from hedgefund_dagster.sources.sec_edgar import SecEdgar
+
+    return SecEdgar(settings)
+
+
+def _gdelt(settings: VendorSettings) -> Vendor:
+    from hedgefund_dagster.sources.gdelt import Gdelt
+
+    return Gdelt(settings)
+
+
+VENDORS: Mapping[str, Callable[[VendorSettings], Vendor]] = {
+    "cboe_vix": _cboe_vix,
+    "us_treasury": _us_treasury,
+    "fred": _fred,
+    "sec_edgar": _sec_edgar,
+    "gdelt": _gdelt,
+}
+
+
+def open_vendor(name: str, settings: SourcesSettings) -> Vendor:
+    """The vendor of that name; raises ConfigError naming the known ones, also for a misspelt name in the configuration."""
+    from hedgefund_core.configuration import VendorSettings
+
+    unknown = [known for known in (name, *settings.vendors) if known not in VENDORS]
+    if unknown:
+        message = f"unknown vendor {unknown[0]!r}; known: {', '.join(VENDORS)}"
+        raise ConfigError(message, mend="correct the keys below `vendors` in config/sources.yaml")
+    return VENDORS[name](settings.vendors.get(name) or VendorSettings())

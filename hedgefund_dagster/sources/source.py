@@ -19,7 +19,7 @@ BAR_FIELDS = ("open", "high", "low", "close", "volume", "adj_close")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawPayload:
-    """Bytes as they came. ``origin`` is an address without secrets, or a package and file name."""
+    """Bytes as they came. ``origin`` is an address without secrets, or a package and file name; ``ending`` names the kind of file."""
 
     content: bytes
     source: str
@@ -27,17 +27,20 @@ class RawPayload:
     origin: str
     retrieved_at: datetime
     sha256: str
+    ending: str = ""
 
     @classmethod
-    def of(cls, source: str, dataset: str, content: bytes, *, origin: str, retrieved_at: datetime | str) -> RawPayload:
+    def of(cls, source: str, dataset: str, content: bytes, *, origin: str, retrieved_at: datetime | str, ending: str = "") -> RawPayload:
         """A payload with its digest."""
         moment = datetime.fromisoformat(retrieved_at) if isinstance(retrieved_at, str) else retrieved_at
         digest = hashlib.sha256(content).hexdigest()
-        return cls(content=content, source=source, dataset=dataset, origin=origin, retrieved_at=moment, sha256=digest)
+        return cls(content=content, source=source, dataset=dataset, origin=origin, retrieved_at=moment, sha256=digest, ending=ending)
 
     @property
     def suffix(self) -> str:
-        """File name ending of the payload, so that a person can open what we kept."""
+        """File name ending of the payload, so that a person can open what we kept; a bare ``.json`` is that of the sidecars."""
+        if self.ending:
+            return f"{self.ending}.raw" if self.ending == ".json" else self.ending
         name = self.origin.rsplit("/", 1)[-1]
         return name[name.index(".") :] if "." in name else ".bin"
 

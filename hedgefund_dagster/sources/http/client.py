@@ -1,0 +1,180 @@
+"""The client an adapter asks with: cache, breaker, quota, transport, content check and retry, in that order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, TypeVar
+from urllib.parse import urlencode
+
+from hedgefund_core.errors import DataUnavailable, HedgefundError
+from hedgefund_dagster.sources.http.breaker import Breaker, BreakerState, BreakerStatus
+from hedgefund_dagster.sources.http.cache import HttpCache
+from hedgefund_dagster.sources.http.content import refuse_page
+from hedgefund_dagster.sources.http.declaration import Access, VendorFacts
+from hedgefund_dagster.sources.http.faults import Garbled, Transient
+from hedgefund_dagster.sources.http.pulse import Pulse
+from hedgefund_dagster.sources.http.quota import SharedQuota
+from hedgefund_dagster.sources.http.retry import RetryPolicy, parse_retry_after
+from hedgefund_dagster.sources.http.transport import Answer, Bounds, Transport
+from hedgefund_dagster.sources.source import RawPayload
+
+T = TypeVar("T")
+_TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """One GET. ``params`` hold no secret: keys are added by the client. ``ending`` names the kind of file we keep."""
+
+    dataset: str
+    path: str
+    params: Mapping[str, str] = field(default_factory=dict)
+    base: str = ""
+    ending: str = ".json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched(Generic[T]):
+    """What the check made of a payload, and the payload itself."""
+
+    value: T
+    payload: RawPayload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VendorStatus:
+    """What a doctor wants to know without asking the vendor."""
+
+    breaker: BreakerStatus
+    history: BreakerState
+    quota_left: Mapping[str, int]
+
+
+class HttpClient:
+    """One vendor's client; all its waiting, counting and keeping happens under ``folder`` and is shared by processes."""
+
+    def __init__(
+        self,
+        facts: VendorFacts,
+        access: Access,
+        folder: Path,
+        pulse: Pulse,
+        *,
+        retry: RetryPolicy | None = None,
+        bounds: Bounds | None = None,
+    ) -> None:
+        self._facts = facts
+        self._access = access
+        self._pulse = pulse
+        self._retry = retry or RetryPolicy()
+        self._cache = HttpCache(folder / "cache")
+        self._quota = SharedQuota(facts.name, facts.quotas, folder / "quota.json", pulse)
+        self._breaker = Breaker(facts.name, folder / "breaker.json", pulse)
+        self._transport = Transport(facts.name, bounds or Bounds(max_body_bytes=facts.max_body_bytes), pulse)
+
+    def get(self, ask: Ask, check: Callable[[RawPayload], T]) -> Fetched[T]:
+        """The payload and what ``check`` reads in it.
+
+        Raises
+        ------
+        DataUnavailable
+            The vendor cannot be reached, is over its quota or refuses; names source, address without secrets, reason.
+        DataInvalid
+            The payload is not what was asked for: raised by ``check``, or the body is too large or packed unreadably.
+        """
+        kept = self._fresh(ask, check)
+        if kept is not None:
+            return kept
+        for attempt in range(self._retry.attempts):
+            last = attempt + 1 == self._retry.attempts
+            try:
+                return self._attempt(ask, check)
+            except Transient as fault:
+                if last or (fault.retry_after or 0.0) > self._retry.longest_retry_after:
+                    raise self._unavailable(ask, fault, attempt + 1) from None
+                pause = self._retry.pause(attempt, fault.retry_after, self._pulse.chance())
+            except Garbled:
+                if last:
+                    raise
+                pause = self._retry.pause(attempt, None, self._pulse.chance())
+            self._pulse.sleep(pause)
+        raise DataUnavailable(f"{self._facts.name}: no attempt is allowed")  # attempts <= 0
+
+    def status(self) -> VendorStatus:
+        """Breaker and quota as they stand."""
+        return VendorStatus(breaker=self._breaker.status, history=self._breaker.state, quota_left=self._quota.left())
+
+    def origin(self, ask: Ask) -> str:
+        """The address without secrets: what is kept, cached and named in errors."""
+        query = urlencode(sorted(ask.params.items()))
+        return f"{self._access.base_urls[ask.base].rstrip('/')}{ask.path}{'?' if query else ''}{query}"
+
+    def _fresh(self, ask: Ask, check: Callable[[RawPayload], T]) -> Fetched[T] | None:
+        """A kept answer the vendor said is still good."""
+        found = self._cache.find(self.origin(ask))
+        if found is None or found[0].fresh_until <= self._pulse.now().timestamp():
+            return None
+        payload = self._payload(ask, found[1])
+        return Fetched(value=check(payload), payload=payload)
+
+    def _attempt(self, ask: Ask, check: Callable[[RawPayload], T]) -> Fetched[T]:
+        origin = self.origin(ask)
+        kept = self._cache.find(origin)
+        url, headers = self._addressed(ask, {} if kept is None else kept[0].validators())
+        with self._breaker.attempt():
+            self._quota.take()
+            answer = self._transport.get(url, headers)
+            self._judge(ask, answer)
+        unchanged = answer.status == 304 and kept is not None
+        payload = self._payload(ask, kept[1] if unchanged and kept is not None else answer.body)
+        value = self._checked(payload, "" if unchanged else answer.headers.get("content-type", ""), check)
+        self._cache.keep(origin, payload.content, answer.headers, self._pulse.now())
+        return Fetched(value=value, payload=payload)
+
+    def _checked(self, payload: RawPayload, content_type: str, check: Callable[[RawPayload], T]) -> T:
+        """What the check reads; its complaint may quote the payload, and the payload may quote our key."""
+        try:
+            refuse_page(payload, content_type)
+            return check(payload)
+        except HedgefundError as error:
+            raise type(error)(self._access.scrub(error.message), mend=error.mend) from None
+
+    def _addressed(self, ask: Ask, headers: dict[str, str]) -> tuple[str, dict[str, str]]:
+        """Address and headers with the keys in them: these never leave the client."""
+        headers = {**headers, "User-Agent": self._access.user_agent, "Accept": "*/*"}
+        params = dict(ask.params)
+        for rule in self._facts.keys:
+            secret = self._access.secrets.get(rule.variable, "")
+            if rule.parameter:
+                params[rule.parameter] = secret
+            if rule.header:
+                headers[rule.header] = f"{rule.prefix}{secret}"
+        base = f"{self._access.base_urls[ask.base].rstrip('/')}{ask.path}"
+        return (f"{base}?{urlencode(sorted(params.items()))}" if params else base), headers
+
+    def _judge(self, ask: Ask, answer: Answer) -> None:
+        """Turn a status that is no answer into its fault."""
+        if answer.status in (200, 304):
+            return
+        said = self._access.scrub(answer.body[:200].decode("utf-8", "replace")).strip()
+        reason = f"status {answer.status}{f', {said!r}' if said else ''}"
+        if answer.status in _TRY_AGAIN:
+            wish = parse_retry_after(answer.headers.get("retry-after"), self._pulse.now())
+            if wish is not None:
+                self._quota.hold(wish)
+            raise Transient(reason, retry_after=wish, breaks=answer.status != 429)
+        names = ", ".join(rule.variable for rule in self._facts.keys)
+        mend = f"check {names} in .env" if answer.status in (401, 403) and names else f"see {self._facts.documentation}"
+        raise DataUnavailable(f"{self._facts.name}: {self.origin(ask)}: {reason}", mend=mend)
+
+    def _payload(self, ask: Ask, content: bytes) -> RawPayload:
+        return RawPayload.of(
+            self._facts.name, ask.dataset, content, origin=self.origin(ask), retrieved_at=self._pulse.now(), ending=ask.ending
+        )
+
+    def _unavailable(self, ask: Ask, fault: Transient, attempts: int) -> DataUnavailable:
+        wish = "" if fault.retry_after is None else f"; it asks to wait {fault.retry_after:.0f} s"
+        message = f"{self._facts.name}: {self.origin(ask)}: {self._access.scrub(fault.reason)} after {attempts} attempt(s){wish}"
+        return DataUnavailable(message, mend="wait and materialize the asset again; what is stored stays readable")
