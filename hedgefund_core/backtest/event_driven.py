@@ -7,10 +7,11 @@ and its digest says whether two runs were the same. The vectorized engine is its
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from math import isfinite
 
 import msgspec
 import numpy as np
@@ -249,6 +250,5 @@ def _grid(grid: Floats | None) -> tuple[e.Row, ...] | None:
     return None if grid is None else tuple(tuple(_cells(row)) for row in grid)
 
 
-def _cells(values: NDArray[np.float64] | Sequence[float]) -> Iterator[float | None]:
-    for value in values:
-        yield float(value) if np.isfinite(value) else None
+def _cells(values: NDArray[np.float64]) -> Iterator[float | None]:
+    return (value if isfinite(value) else None for value in values.tolist())

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_DOWN, Decimal
+from math import isfinite
 
 import msgspec
 import numpy as np
@@ -135,10 +136,9 @@ def close_session(book: Book, market: Market, session: str, *, at: datetime) -> 
     desk.news += news
     desk.auction(market.panel.close, row, TimeInForce.CLS)
     desk.expire({TimeInForce.OPG, TimeInForce.CLS, TimeInForce.DAY})
-    closes = dict(book.last_close)
-    for column, instrument in enumerate(market.instruments):
-        price = market.value(market.panel.close, row, column)
-        if price is not None:
+    closes = dict(desk.book.last_close)
+    for instrument, price in zip(market.instruments, market.panel.close[row].tolist(), strict=True):
+        if isfinite(price):
             closes[instrument.instrument_id] = to_price(price)
     return replace(desk.book, closed=True, last_close=closes), desk.news
 
@@ -191,11 +191,12 @@ class _Desk:
 
     def split_positions(self, row: int) -> None:
         """Whole shares toward zero; the fraction is paid at the last close in new shares."""
-        for instrument_id, column in self._columns.items():
-            value = self._market.value(self._market.panel.split_ratios, row, column)
-            if value is None or value == 1.0:
-                continue
-            ratio = Decimal(str(value))
+        ratios = self._market.panel.split_ratios
+        if ratios is None:
+            return
+        for column in np.flatnonzero(np.isfinite(ratios[row]) & (ratios[row] != 1.0)).tolist():
+            instrument_id = self._market.instruments[column].instrument_id
+            ratio = Decimal(str(float(ratios[row, column])))
             self._restate_close(instrument_id, ratio)
             self._cancel_orders(instrument_id)
             held = self.book.positions.get(instrument_id, ZERO)
