@@ -17,7 +17,7 @@ def find(grid: Grid, since: int) -> list[Defect]:
         values = getattr(grid.panel, name)
         if values is None:
             continue
-        there = np.isfinite(values)
+        there = np.isfinite(values) & (values > 0)
         carried = np.zeros(grid.shape, dtype=bool)
         for lag in range(1, min(NEIGHBOUR_ROWS, grid.shape[0] - 1) + 1):
             carried[lag:] |= there[:-lag]
@@ -31,7 +31,7 @@ def find(grid: Grid, since: int) -> list[Defect]:
     found = []
     for cell, (known, names) in sorted(absent.items()):
         if known >= since:
-            reason = f"{', '.join(names)} missing while other bars of {grid.panel.symbols[cell[1]]} have them"
+            reason = f"{', '.join(names)} missing or zero while other bars of {grid.panel.symbols[cell[1]]} have them"
             found.append(defect(grid, cell, "missing_price", reason, known_row=known, fields=len(names)))
     return found
 

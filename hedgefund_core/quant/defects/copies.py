@@ -28,7 +28,7 @@ POOL = 3
 """So many symbols with the same pair of dates prove the pair."""
 DISPLACED = 1.5
 """A copy that is not the same to the last share is held if it moves the price by so many sigmas: below that it is noted only."""
-WIDE = 3.0
+WIDE = 2.0
 """A gap between bars that do not follow each other is about three times as wide as one between bars that do."""
 CLEAR = 2.0
 """Log odds beyond which a side is taken."""
@@ -44,12 +44,15 @@ def find(grid: Grid, since: int) -> list[Defect]:
     odds = pairs.pooled(pairs.odds())
     wrong_is_early = np.where(pairs.lag == 1, odds > CLEAR, odds > -CLEAR)
     wrong_is_late = odds < -CLEAR
-    unclear = ~wrong_is_early & ~wrong_is_late
+    run = pairs.in_run()
+    unclear = (~wrong_is_early & ~wrong_is_late) | run
     held = pairs.certain | (pairs.displacement() >= DISPLACED)
     found: list[Defect] = []
     for i in range(len(pairs.column)):
         severity = Severity.ERROR if held[i] else Severity.WARNING
-        if wrong_is_early[i] or unclear[i]:
+        if run[i]:
+            found.append(_run(grid, pairs, i))
+        elif wrong_is_early[i] or unclear[i]:
             found.append(_early(grid, pairs, i, float(odds[i]), severity, both=bool(unclear[i])))
         if wrong_is_late[i] or unclear[i]:
             found.append(_late(grid, pairs, i, float(odds[i]), severity, both=bool(unclear[i])))
@@ -103,6 +106,15 @@ class _Pairs:
         _, group = np.unique(self.early * self.grid.shape[0] + self.late, return_inverse=True)
         return np.asarray(np.bincount(group, weights=values)[group], dtype=np.float64)
 
+    def in_run(self) -> Flags:
+        """The early row repeats the row before it already: three alike are a feed that stands still, not a wrong date."""
+        before = self.grid.before[self.early, self.column]
+        alike = (before >= 0) & (self.lag == 1) & self.certain
+        for name in ("open", "high", "low", "close", "volume"):
+            values = self.grid.panel.field(name)
+            alike &= values[np.maximum(before, 0), self.column] == values[self.early, self.column]
+        return np.asarray(alike)
+
     def odds(self) -> Floats:
         """Log odds that the early row is the wrong one."""
         grid = self.grid
@@ -149,7 +161,7 @@ def _same_shape(grid: Grid, since: int) -> _Pairs:
     prices = [grid.panel.field(name) for name in ("open", "high", "low")]
     usable = grid.present & np.logical_and.reduce([np.isfinite(values) for values in prices])
     start = max(0, since - LOOK_BACK)
-    if since == grid.shape[0] - 1:
+    if 0 < since == grid.shape[0] - 1:
         return _same_as_newest(grid, prices, usable, start)
     rows, columns = np.nonzero(usable[start:])
     rows = rows + start
@@ -196,9 +208,15 @@ def _early(grid: Grid, pairs: _Pairs, i: int, odds: float, severity: Severity, *
     return defect(grid, cell, "misdated", reason, known_row=known, severity=severity, log_odds=odds, volume_share=share, lag=pairs.lag[i])
 
 
+def _run(grid: Grid, pairs: _Pairs, i: int) -> Defect:
+    """The middle row of three alike: known to be stale when the third arrives."""
+    reason = f"stands between two bars like itself, up to {grid.panel.sessions[pairs.late[i]]}: the feed stood still"
+    return defect(grid, (pairs.early[i], pairs.column[i]), "stale_run", reason, known_row=int(pairs.late[i]), lag=1)
+
+
 def _late(grid: Grid, pairs: _Pairs, i: int, odds: float, severity: Severity, *, both: bool) -> Defect:
     there = grid.panel.sessions[pairs.early[i]]
-    verdict = "nothing tells which of the two is right" if both else "the gaps around it belong to that day"
+    verdict = "nothing tells that it is the right one" if both else "the gaps around it belong to that day"
     reason = f"repeats the bar of {there}, {pairs.lag[i]} rows earlier; {verdict}"
     cell = (pairs.late[i], pairs.column[i])
     share = float(pairs.volume_share[i])

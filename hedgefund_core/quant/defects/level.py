@@ -13,10 +13,10 @@ APART = 0.04
 APART_SIGMAS = 6.0
 """The bar's range is at least 4 % and six sigmas away from the ranges on both sides. Real days that come back do it through
 the prices in between; of all real bars of the S&P 500 in 2013-2018 the widest such hole is 3.6 sigmas."""
-SPIKE = 0.10
+SPIKE = 0.15
 SPIKE_SIGMAS = 10.0
-UNDONE_SHARE = 0.15
-QUIET_VOLUME = 2.0
+UNDONE_SHARE = 0.10
+QUIET_VOLUME = 1.5
 """A real jump that is undone brings volume; an error does not."""
 
 

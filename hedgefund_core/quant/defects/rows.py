@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
+from numpy.typing import NDArray
 
 from hedgefund_core.quant.bar_rules import BarColumns, Finding, check_rows
 from hedgefund_core.quant.bars import Floats, Panel, PriceKind
@@ -27,7 +30,7 @@ def defect_rows(bars: BarColumns, price_kind: PriceKind) -> list[Finding]:
     rows = np.flatnonzero(usable)
     if len(rows) < SOME_ROWS:
         return []
-    panel, place = _pivot(bars, rows, price_kind)
+    panel, place = _pivot(bars.symbol, bars.session, bars.fields, rows, price_kind=price_kind, tick=bars.tick)
     found = []
     for item in find_defects(panel):
         if item.rule == "missing_session" and place[item.row - 1, item.column] >= 0:
@@ -47,22 +50,42 @@ def _first_of_key(bars: BarColumns) -> Flags:
     return first
 
 
-def _pivot(bars: BarColumns, rows: Rows, price_kind: PriceKind) -> tuple[Panel, Rows]:
-    """The panel of the rows, and the row number of each of its cells."""
-    sessions, at = np.unique(bars.session[rows].astype("datetime64[D]"), return_inverse=True)
-    symbols, column = np.unique(bars.symbol[rows], return_inverse=True)
+def panel_of_rows(
+    symbol: NDArray[np.str_],
+    session: NDArray[np.datetime64],
+    fields: Mapping[str, Floats],
+    *,
+    price_kind: PriceKind,
+    tick: float | None,
+) -> Panel:
+    """The panel of long rows (each symbol and session at most once) with open, high, low, close and volume; NaN = no row."""
+    return _pivot(symbol, session, fields, np.arange(len(session)), price_kind=price_kind, tick=tick)[0]
+
+
+def _pivot(
+    symbol: NDArray[np.str_],
+    session: NDArray[np.datetime64],
+    fields: Mapping[str, Floats],
+    rows: Rows,
+    *,
+    price_kind: PriceKind,
+    tick: float | None,
+) -> tuple[Panel, Rows]:
+    """The panel of the chosen rows, and the row number of each of its cells (-1 = none)."""
+    sessions, at = np.unique(session[rows].astype("datetime64[D]"), return_inverse=True)
+    symbols, column = np.unique(symbol[rows], return_inverse=True)
     place = np.full((len(sessions), len(symbols)), -1)
     place[at, column] = rows
 
     def spread(name: str) -> Floats:
-        values = np.where(np.isfinite(bars.fields[name]), bars.fields[name], np.nan)
+        values = np.where(np.isfinite(fields[name]), fields[name], np.nan)
         return np.where(place >= 0, values[np.maximum(place, 0)], np.nan)
 
     panel = Panel(
         sessions=sessions,
-        symbols=tuple(str(symbol) for symbol in symbols),
+        symbols=tuple(str(name) for name in symbols),
         price_kind=price_kind,
-        tick=bars.tick,
+        tick=tick,
         source="rows",
         close=spread("close"),
         open=spread("open"),
