@@ -21,7 +21,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
 
 from hedgefund_core import layout
-from hedgefund_core.errors import ConfigError, HedgefundError
+from hedgefund_core.errors import ConfigError, DataInvalid, HedgefundError
 from hedgefund_dagster.demo_children import Executor, Proof, ReplayProof, RunSummary
 from hedgefund_dagster.demo_screen import Screen
 
@@ -234,7 +234,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.dir and arguments.source != "files":
             raise ConfigError("--dir belongs to --source files", mend="make demo SOURCE=files DIR=...")
         if arguments.source == "files" and arguments.dir and not Path(arguments.dir).is_dir():
-            raise ConfigError(f"{arguments.dir} is no folder", mend="name a folder of CSV or Parquet files: make demo SOURCE=files DIR=...")
+            raise DataInvalid(f"{arguments.dir} is no folder", mend="name a folder of CSV or Parquet files: make demo SOURCE=files DIR=...")
         demo = prepare(arguments, screen)
         executor = demo.executor
         demo.run()

@@ -1,229 +1,154 @@
-"""Ingest to features through Dagster on a small folder: checks recorded, bad rows held, bad tables and leaks stopped."""
+"""From a folder of prices to a signed champion, through Dagster in this process; then the executor's own reading of it."""
 
-from __future__ import annotations
-
-from datetime import UTC, datetime
+import json
+import os
+import subprocess
+import sys
+from datetime import date
 from pathlib import Path
 
 import dagster as dg
-import numpy as np
+import msgspec
 import pytest
 
+from hedgefund_core import layout
+from hedgefund_core.bundle import gate_admits, read_bundle
 from hedgefund_core.errors import DataInvalid
-from hedgefund_core.quant.bars import Panel
-from hedgefund_core.quant.features import FEATURES, feature
-from hedgefund_dagster.automation import refuse_failed_checks, session_due
-from hedgefund_dagster.definitions import defs
-from hedgefund_dagster.defs.features.assets import feature_assets
-from hedgefund_dagster.defs.features.checks import feature_checks
-from hedgefund_dagster.defs.ingest.assets import ingest_assets
-from hedgefund_dagster.defs.ingest.automation import folder_state, keys_of, new_files
-from hedgefund_dagster.defs.ingest.checks import ingest_checks
-from hedgefund_dagster.defs.sourced import all_facts
-from hedgefund_dagster.defs.validation.assets import validation_assets
-from hedgefund_dagster.defs.validation.checks import validation_checks
+from hedgefund_dagster.books import BOOKS
+from hedgefund_dagster.defs.post_trade.report import PostTradeRecord
+from hedgefund_dagster.defs.promotion.records import GateOutcome
+from hedgefund_dagster.defs.training.records import WalkRecord, folder, read_record
+from hedgefund_dagster.demo_loop import Pipeline, cuts_of, new_account, next_session, refuse_too_little
 from hedgefund_dagster.resources.lake import Lake
-from hedgefund_dagster.settings import SettingsResource, shared_resources
-from tests.builders import price_rows, write_price_folder
+from hedgefund_dagster.resources.model_registry import ModelRegistryResource
+from hedgefund_dagster.resources.signing import verify
+from tests.builders import planted_panel, price_rows, write_price_folder
 
-GRAPH = Path(__file__).parents[1] / "golden" / "asset_graph_research.txt"
-FILES = next(facts for facts in all_facts() if facts.name == "files")
+BOOK, MANDATE = BOOKS["own_files"], "market_neutral"
 
 
 @pytest.fixture
-def prices(own_house, monkeypatch):
-    """Names a folder of prices to the source `files`."""
-
-    def name(rows, folder="prices"):
-        monkeypatch.setenv("HEDGEFUND_SOURCES__FILES__FOLDER", str(write_price_folder(own_house / folder, rows)))
-        return own_house / folder
-
-    return name
-
-
-def research(*, upto="labels", raise_on_error=False):
-    assets = [*ingest_assets(FILES), *validation_assets(FILES), *feature_assets(FILES)]
-    checks = [*ingest_checks(FILES), *validation_checks(FILES), *feature_checks(FILES)]
-    names = [key.path[-1] for key in keys_of("files")]
-    keys = [dg.AssetKey(["files", name]) for name in names[: names.index(upto) + 1]]
-    selection = dg.AssetSelection.assets(*keys)
-    with dg.DagsterInstance.ephemeral() as instance:
-        return dg.materialize(
-            [*assets, *checks],
-            selection=selection,
-            instance=instance,
-            resources=shared_resources(fixed_clock="2026-01-05T12:00:00+00:00"),
-            raise_on_error=raise_on_error,
-        )
-
-
-def evaluations(result):
-    return {(e.asset_key.path[-1], e.check_name): e for e in result.get_asset_check_evaluations()}
-
-
-def materialized(result):
-    return {event.asset_key.path[-1] for event in result.get_asset_materialization_events()}
-
-
-def lake(own_house):
-    return Lake(own_house / "data")
-
-
-def test_clean_prices_become_features_and_every_check_passes(prices, own_house):
-    prices(price_rows())
-    result = research()
-    assert result.success
-    found = evaluations(result)
-    assert all(e.passed for e in found.values()), [e for e in found.values() if not e.passed]
-    assert {f"no_look_ahead_{name}" for name in FEATURES} <= {check for _, check in found}
-    assert materialized(result) == {"raw", "bars", "corporate_actions", "validated_bars", "panel", "features", "labels"}
-    manifest = lake(own_house).panel_manifest("files")
-    panel = lake(own_house).read_panel("files")
-    assert panel.shape == (1100, 8)
-    assert panel.volume is None
-    assert manifest.raw_files[0].origin == "prices/prices.csv", "a bar can be walked back to its file"
-    assert lake(own_house).sql("select count(*) as n from features").to_pylist() == [{"n": 8800}]
-
-
-def test_bad_rows_wait_in_quarantine_and_the_run_goes_on_until_a_person_releases_one(prices, own_house):
-    rows = price_rows()
-    rows[100] = (*rows[100][:2], "0")
-    rows[200] = (*rows[200][:2], "NaN")
-    spiked = (*rows[300][:2], rows[300][2] * 2.5)
-    rows[300] = spiked
-    rows.append(rows[-1])
-    prices(rows)
-    result = research(upto="panel")
-    assert result.success
-    held = evaluations(result)["validated_bars", "quarantine_is_empty"]
-    assert (held.passed, held.severity) == (False, dg.AssetCheckSeverity.WARN)
-    store = lake(own_house)
-    findings = {f["rule"]: f for f in store.quarantine.read("files").to_pylist()}
-    assert set(findings) == {"price_not_positive", "spike", "duplicate"}
-    panel = store.read_panel("files")
-    assert int(np.isnan(panel.close).sum()) == 3, "the zero, the NaN and the spike; the duplicate's twin stays"
-    spike = findings["spike"]
-    assert spike["known_at"] > spike["ts"].replace(hour=23), "a spike is known when the price has returned"
-    assert store.quarantine.release(source="files", symbol=spike["symbol"], ts=spike["ts"].isoformat(), rule="spike") == 1
-    assert research(upto="panel").success
-    assert float(np.nanmax(store.read_panel("files").close[:, 0])) == pytest.approx(spiked[2])
-
-
-def test_a_table_with_too_many_bad_rows_blocks_what_depends_on_it(prices, own_house):
-    rows = [(s, d, "" if s == "S3" and d > "2020-06-01" else c) for s, d, c in price_rows()]
-    prices(rows)
-    result = research(upto="panel")
-    assert not result.success
-    warned = evaluations(result)["bars", "great_expectations"]
-    assert (warned.passed, warned.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert not {"validated_bars", "panel"} & materialized(result)
-    reasons = lake(own_house).quarantine.read("files").to_pylist()
-    assert {(f["symbol"], f["rule"]) for f in reasons} == {("S3", "price_not_positive")}, "refused, yet every row's reason is kept"
-    with pytest.raises(DataInvalid, match="of the rows of S3 are bad"):
-        research(upto="panel", raise_on_error=True)
-
-
-def test_a_folder_that_was_replaced_is_not_mixed_with_the_old_one(prices, own_house):
-    prices(price_rows(), "old")
-    assert research(upto="panel").success
-    prices([(s.replace("S", "T"), d, c) for s, d, c in price_rows(seed=1)], "new")
-    assert research(upto="panel").success
-    assert lake(own_house).read_panel("files").symbols == tuple(f"T{i}" for i in range(8))
-    assert lake(own_house).sql("select count(distinct symbol) as n from bars").to_pylist() == [{"n": 16}], "yet nothing is forgotten"
-
-
-def test_an_unknown_symbol_of_the_universe_is_named(prices, monkeypatch):
-    prices(price_rows())
+def pipeline(own_house, monkeypatch):
+    """The whole pipeline over a folder of 8 names, with one quick challenger."""
+    prices = write_price_folder(own_house / "prices", price_rows(n_symbols=8, n_sessions=1100))
+    monkeypatch.setenv("HEDGEFUND_SOURCES__FILES__FOLDER", str(prices))
+    monkeypatch.setenv("HEDGEFUND_MODELS__CHALLENGERS", '{"ridge": [{"alpha": 1000.0}]}')
     monkeypatch.setenv("HEDGEFUND_UNIVERSE__SOURCE", "files")
-    monkeypatch.setenv("HEDGEFUND_UNIVERSE__SYMBOLS", '["S0", "NOPE"]')
-    result = research(upto="panel")
-    assert not result.success
-    (failure,) = (
-        result.get_step_failure_events()
-        if hasattr(result, "get_step_failure_events")
-        else [event for event in result.all_events if event.is_step_failure]
+    with dg.DagsterInstance.ephemeral() as instance:
+        made = Pipeline(instance=instance, lake=Lake(own_house / "data"))
+        made.prices_to_features("files")
+        yield made
+
+
+def executor(*arguments: str) -> dict[str, object]:
+    command = [sys.executable, "-m", "live_executor", *arguments, "--json"]
+    done = subprocess.run(command, capture_output=True, check=False, env=dict(os.environ), timeout=120)
+    assert done.returncode == 0, done.stderr.decode()
+    return json.loads(done.stdout)
+
+
+def test_research_gate_alias_trade_and_report(pipeline, own_house):
+    panel = pipeline.lake.read_panel("files")
+    first, second = cuts_of(panel, 125)
+    for cut in (first, second):
+        pipeline.research(BOOK, MANDATE, cut)
+        pipeline.promote(BOOK, MANDATE, cut)
+    early, late = (read_record(pipeline.lake, f"{folder(BOOK.name, MANDATE, cut)}/gate.json", GateOutcome) for cut in (first, second))
+    assert (early.action, early.champion, early.continuation.kind) == ("bootstrap", "momentum_12_1", "bootstrap")
+    assert late.incumbent is not None
+    assert late.continuation.kind == "refit"
+    assert {"golden_vectors", "parity", "leakage_findings"} <= set(late.continuation.checks)
+    assert late.approval is not None
+    assert not late.approval.passed
+    walk = read_record(pipeline.lake, f"{folder(BOOK.name, MANDATE, first)}/walk.json", WalkRecord)
+    assert walk.cut == first
+    registry, keys = ModelRegistryResource().open(), own_house / "config" / "keys"
+    champion, challenger = registry.by_alias(layout.CHAMPION), registry.by_alias(layout.CHALLENGER)
+    bundle = read_bundle(registry.bundle_files(champion), lambda key, payload, signature: verify(keys, key, payload, signature))
+    assert bundle.manifest.name == "momentum_12_1"
+    assert gate_admits(bundle.manifest, date(2024, 1, 1))
+    refused = read_bundle(registry.bundle_files(challenger), lambda key, payload, signature: verify(keys, key, payload, signature))
+    assert not gate_admits(refused.manifest, date(2024, 1, 1))
+    assert registry.by_alias(layout.PREVIOUS) is not None or late.action == "keep"
+    begin = next_session(panel, bundle.manifest.trained_through)
+    executor("run", "--account", "demo-1", "--source", "files", "--from", begin, "--max-sessions", "25")
+    pipeline.post_trade("demo-1")
+    record = read_record(pipeline.lake, f"{layout.REPORTS}/post_trade_demo-1.json", PostTradeRecord)
+    status = executor("status", "--account", "demo-1")
+    assert record.sessions == 25
+    assert record.fills > 0
+    assert float(record.equity_end) == pytest.approx(float(str(status["equity"])))
+    assert new_account(own_house / "data") == "demo-2"
+
+
+def test_an_unproved_feature_refuses_the_bootstrap(pipeline):
+    with dg.DagsterInstance.ephemeral() as forgetful:  # an instance in which no look-ahead check ever ran
+        other = Pipeline(instance=forgetful, lake=pipeline.lake)
+        cut = str(pipeline.lake.read_panel("files").sessions[-1])
+        other.research(BOOK, MANDATE, cut, rule_only=True)
+        outcome = read_record(pipeline.lake, f"{folder(BOOK.name, MANDATE, cut)}/gate.json", GateOutcome)
+        assert outcome.action == "none"
+        assert not outcome.continuation.checks["leakage_findings"].passed
+
+
+def test_cuts_leave_at_least_250_sessions_and_end_with_the_data():
+    panel = planted_panel(1, n_names=8, n_sessions=1100)
+    cuts = cuts_of(panel, 63)
+    first = list(panel.sessions.astype(str)).index(cuts[0])
+    assert len(cuts) == 4
+    assert panel.shape[0] - 1 - first == 252
+    assert next_session(panel, cuts[0]) == str(panel.sessions[first + 1])
+
+
+def test_too_little_data_is_said_with_what_is_missing():
+    with pytest.raises(DataInvalid, match="5 symbols of at least 8; 600 sessions of at least 1006") as caught:
+        refuse_too_little(planted_panel(1, n_names=5, n_sessions=600))
+    assert caught.value.exit_code == 4
+
+
+def test_the_shape_of_the_report_is_the_one_of_the_interface():
+    from hedgefund_dagster.demo_report import BacktestPart, DemoReport, GatePart, LivePart, ModelPart, TradedPart
+
+    def fields(kind: type[msgspec.Struct]) -> set[str]:
+        return set(kind.__struct_fields__)
+
+    assert {"rows_ingested", "symbols", "first_session", "last_session", "quarantined", "model", "gate", "backtest", "models"} <= fields(
+        DemoReport
     )
-    assert "unknown symbol NOPE" in str(failure.event_specific_data.error)
-
-
-def test_a_planted_leak_fails_its_own_check_and_no_other(prices, monkeypatch):
-    def tomorrow(panel: Panel, params: feature.Params) -> np.ndarray:
-        del params
-        ahead = np.full_like(panel.close, np.nan)
-        ahead[:-1] = panel.close[1:] / panel.close[:-1] - 1.0
-        return ahead
-
-    tomorrow.__module__ = "hedgefund_core.quant.features.reversal_5"  # the code digest reads source files of installed modules
-    planted = feature.Feature(
-        name="leak",
-        description="tomorrow's return.",
-        reference="planted",
-        inputs=("close",),
-        params={},
-        warm_up=lambda _: 2,
-        kernel=tomorrow,
+    assert {"traded", "live", "seconds"} <= fields(DemoReport)
+    assert {"name", "version", "run_id"} <= fields(ModelPart)
+    assert {"kind", "candidate", "passed", "checks"} <= fields(GatePart)
+    assert {"sharpe", "sharpe_ci", "max_drawdown", "volatility", "beta", "var_95", "cvar_95", "turnover", "sessions"} <= fields(
+        BacktestPart
     )
-    monkeypatch.setitem(FEATURES, "leak", planted)
-    prices(price_rows())
-    result = research()
-    failed = {check for (_, check), e in evaluations(result).items() if not e.passed}
-    assert failed == {"no_look_ahead_leak"}
-    assert evaluations(result)["features", "no_look_ahead_leak"].severity is dg.AssetCheckSeverity.ERROR
-    with pytest.raises(DataInvalid, match=r"no_look_ahead_leak: .*leak of S0"):
-        refuse_failed_checks(result)
-
-
-def test_definitions_load_and_the_graph_is_the_committed_one():
-    dg.Definitions.validate_loadable(defs)
-    graph = defs.resolve_asset_graph()
-    keys = [
-        f"asset {key.to_user_string()}"
-        for key in graph.get_all_asset_keys()
-        if graph.get(key).group_name in {"ingest", "validation", "features"}
-    ]
-    checks = [
-        f"check {key.asset_key.to_user_string()} {key.name}"
-        for key in graph.asset_check_keys
-        if key.asset_key.path[0] in {f.name for f in all_facts()}
-    ]
-    assert "\n".join(sorted([*keys, *checks])) + "\n" == GRAPH.read_text(encoding="utf-8")
-
-
-def test_every_asset_has_an_owner_a_description_and_a_kind():
-    graph = defs.resolve_asset_graph()
-    for key in graph.get_all_asset_keys():
-        node = graph.get(key)
-        assert node.description, key
-        assert node.owners, key
-        assert node.kinds, key
+    assert {"trials", "placebo_percentile"} <= fields(BacktestPart)
+    assert {"kind", "name", "version", "reason"} <= fields(TradedPart)
+    live = {"sessions", "orders", "fills", "denied", "denied_by", "stand_ins", "max_drawdown_true", "max_drawdown_since_resume"}
+    live |= {"realized_volatility", "target_volatility", "equity_start", "equity_end", "replay_ok", "reconcile_ok", "audit_ok"}
+    assert live <= fields(LivePart)
 
 
 @pytest.mark.parametrize(
-    ("moment", "session"),
+    ("arguments", "code", "words"),
     [
-        ("2024-03-08T21:30:00+00:00", "2024-03-08"),  # 16:00 New York in winter
-        ("2024-03-11T20:30:00+00:00", "2024-03-11"),  # summer time
-        ("2024-11-29T18:30:00+00:00", "2024-11-29"),  # half day after Thanksgiving
-        ("2024-11-29T21:30:00+00:00", None),
-        ("2024-11-28T21:30:00+00:00", None),  # Thanksgiving
-        ("2024-03-08T21:15:00+00:00", None),
-        ("2024-03-08T21:45:00+00:00", None),
+        (("--source", "files", "--dir", "nowhere"), 4, "no folder"),
+        (("--source", "unheard_of"), 3, "unknown source"),
+        (("--source", "bundled_sp500", "--dir", "."), 3, "--dir belongs to"),
     ],
 )
-def test_schedules_follow_the_exchange(moment, session):
-    due = session_due(datetime.fromisoformat(moment).astimezone(UTC))
-    assert (None if due is None else due.isoformat()) == session
+def test_a_wrong_argument_of_the_demo_ends_with_its_exit_code(arguments, code, words, own_house, capsys):
+    from hedgefund_dagster.demo import main
+
+    assert main(arguments) == code
+    assert words in capsys.readouterr().err
+    assert not (Path(own_house) / "data" / "live").exists()
 
 
-def test_new_files_start_research_once_a_change(prices):
-    folder = prices(price_rows())
-    resources = {"settings": SettingsResource()}
-    first = new_files(dg.build_sensor_context(resources=resources))
-    assert [request.asset_selection for request in first.run_requests] == [keys_of("files")]
-    assert isinstance(new_files(dg.build_sensor_context(cursor=first.cursor, resources=resources)), dg.SkipReason)
-    (folder / "more.csv").write_text("symbol,date,close\n")
-    assert folder_state(str(folder)) != first.cursor
+def test_a_taken_port_is_said_before_anything_is_started(own_house, capsys):
+    import socket
 
+    from hedgefund_dagster.dev import main
 
-def test_no_folder_is_no_news():
-    assert isinstance(new_files(dg.build_sensor_context(resources={"settings": SettingsResource()})), dg.SkipReason)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert main(["--dagster-port", str(taken.getsockname()[1])]) == 3
+    assert "is taken" in capsys.readouterr().err

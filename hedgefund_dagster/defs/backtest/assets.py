@@ -60,7 +60,7 @@ def _backtest(book: Book) -> dg.AssetsDefinition:
         place = place_of(book, config, study.cut)
         walk = read_record(store, f"{place}/walk.json", WalkRecord)
         prior = opened.load("prior_trials", PriorTrials)
-        done = run_backtest(study, walk, read_scores(store, place), store, prior, dagster_run_id=context.run_id)
+        done = run_backtest(study, walk, read_scores(store, place), store, prior, dagster_run_id=context.run.run_id)
         record, page = done.record, _page(store, book, study.mandate, done) if config.tear_sheet else "not drawn"
         write_record(store, f"{place}/backtest.json", record)
         registry = models.open()

@@ -81,7 +81,7 @@ def _champion(book: Book) -> dg.AssetsDefinition:
         case = open_case(context.instance, book, config, lake, settings, models)
         outcome = read_record(case.lake, f"{case.place}/gate.json", GateOutcome)
         calendar = case.lake.panel_manifest(book.source).calendar
-        made = promote(case, outcome, open_signer(case.keys), calendar=calendar, dagster_run_id=context.run_id)
+        made = promote(case, outcome, open_signer(case.keys), calendar=calendar, dagster_run_id=context.run.run_id)
         write_record(case.lake, f"{case.place}/champion.json", made)
         return dg.MaterializeResult(
             metadata={

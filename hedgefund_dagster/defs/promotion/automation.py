@@ -63,28 +63,31 @@ def _alias_moved(
 ) -> dg.SensorResult | dg.SkipReason:
     """A note per move: whoever moved the alias, the executor follows only where the signed verdict allows."""
     registry = models.open()
-    found = {book.name: registry.by_alias(book.alias(layout.CHAMPION)) for book in BOOKS.values()}
-    state = ",".join(f"{name}={'' if version is None else version.version}" for name, version in found.items())
+    aliases = dict.fromkeys(book.alias(layout.CHAMPION) for book in BOOKS.values())
+    found = {alias: registry.by_alias(alias) for alias in aliases}
+    state = ",".join(f"{alias}={'' if version is None else version.version}" for alias, version in found.items())
     if state == context.cursor:
         return dg.SkipReason("no champion alias moved")
     before = dict(part.split("=") for part in (context.cursor or "").split(",") if part)
     notes = []
-    for name, version in found.items():
-        if version is not None and before.get(name) != version.version:
-            _, words = verdict_of(models, settings, version, clock.now().date())
-            context.log.info("champion of %s is now version %s; %s", name, version.version, words)
-            notes.append(
-                dg.AssetObservation(
-                    asset_key=[name, "champion"], metadata={"version": version.version, "verdict": words, "alias": layout.CHAMPION}
-                )
-            )
+    for alias, version in found.items():
+        if version is not None and before.get(alias) != version.version:
+            manifest, words = verdict_of(models, settings, version, clock.now().date())
+            context.log.info("%s is now version %s; %s", alias, version.version, words)
+            key = [_book_behind(alias, "" if manifest is None else manifest.source).name, "champion"]
+            notes.append(dg.AssetObservation(asset_key=key, metadata={"version": version.version, "verdict": words, "alias": alias}))
     return dg.SensorResult(cursor=state, asset_events=notes)
+
+
+def _book_behind(alias: str, source: str) -> Book:
+    """The book of an aliased version: that of its source, else the first that uses the alias."""
+    using = [book for book in BOOKS.values() if book.alias(layout.CHAMPION) == alias]
+    return next((book for book in using if book.source == source), using[0])
 
 
 alias_moved = dg.SensorDefinition(
     name="alias_moved",
     evaluation_fn=_alias_moved,
-    asset_selection=dg.AssetSelection.groups("promotion"),
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Notes each move of a champion alias in MLflow, and whether the version's signed verdict lets the executor follow.",

@@ -45,7 +45,7 @@ def _walk_forward(book: Book) -> dg.AssetsDefinition:
         study = open_study(store, settings.open(), book, config)
         walked = walk_all(study, store)
         chosen = [one.number for one in candidates(walked, study.settings, {}) if one.chosen]
-        runs = {number: log_walk(registry, study, book, walked[number], context.run_id) for number in chosen}
+        runs = {number: log_walk(registry, study, book, walked[number], context.run.run_id) for number in chosen}
         record = _record(study, book, walked, runs)
         place = place_of(book, config, study.cut)
         write_scores(store, place, [one.scores for one in walked])
