@@ -29,7 +29,8 @@ DETECTORS: tuple[Detector, ...] = (
 RING_ROWS = max(detector.look_back + detector.look_ahead for detector in DETECTORS)
 """So many earlier rows make the live findings equal to those of the whole history."""
 
-SHORT_ROWS = 120
+DEPTHS = (16, 120, RING_ROWS)
+"""Live rules are run on one of three lengths of the ring: most need few rows."""
 
 
 def find_defects(panel: Panel, *, since: int = 0, detectors: tuple[Detector, ...] = DETECTORS) -> list[Defect]:
@@ -76,6 +77,5 @@ def live_findings(ring: Panel, newest: Panel, *, detectors: tuple[Detector, ...]
 
 
 def _depth(detector: Detector) -> int:
-    """Rows before the newest one a detector is given: few or all."""
-    rows = detector.look_back + detector.look_ahead
-    return RING_ROWS if rows > SHORT_ROWS else SHORT_ROWS
+    """Rows before the newest one a detector is given."""
+    return next(rows for rows in DEPTHS if rows >= detector.look_back + detector.look_ahead)

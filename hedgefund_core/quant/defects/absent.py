@@ -18,10 +18,13 @@ def find(grid: Grid, since: int) -> list[Defect]:
         if values is None:
             continue
         there = np.isfinite(values) & (values > 0)
+        lacking = grid.present & ~there
+        lacking[: max(0, since - NEIGHBOUR_ROWS)] = False
+        if not lacking.any():
+            continue
         carried = np.zeros(grid.shape, dtype=bool)
         for lag in range(1, min(NEIGHBOUR_ROWS, grid.shape[0] - 1) + 1):
             carried[lag:] |= there[:-lag]
-        lacking = grid.present & ~there
         for row, column in np.argwhere(lacking & carried):
             absent.setdefault((int(row), int(column)), (int(row), []))[1].append(name)
         for row, column in np.argwhere(lacking & ~carried & (grid.before < 0)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hedgefund_core.quant.defects.defect import Defect, Detector, Severity, defect
-from hedgefund_core.quant.defects.grid import Grid
+from hedgefund_core.quant.defects.grid import Flags, Grid
 
 LOOK_BACK = 252
 MARKET_SHARE = 0.5
@@ -14,6 +14,8 @@ MARKET_SHARE = 0.5
 
 def find(grid: Grid, since: int) -> list[Defect]:
     """Warn at the first bar after a hole: its return spans several sessions. Nothing is there that could be held."""
+    if not follows_hole(grid, since).any():
+        return []
     rows = np.arange(grid.shape[0])[:, None]
     last = np.maximum.accumulate(np.where(grid.present, rows, -1), axis=0)
     known = last >= 0
@@ -30,6 +32,12 @@ def find(grid: Grid, since: int) -> list[Defect]:
             reason = f"{missing} sessions without a bar before this one ({first} to {end}); its return spans them"
             found.append(defect(grid, (row, column), "missing_session", reason, severity=Severity.WARNING, missing=missing))
     return found
+
+
+def follows_hole(grid: Grid, since: int) -> Flags:
+    """Bars at ``since`` and later without a bar in the row before."""
+    start = max(since, 1)
+    return np.asarray(grid.present[start:] & ~grid.present[start - 1 : -1])
 
 
 DETECTOR = Detector(name="missing_session", look_back=LOOK_BACK, look_ahead=0, find=find)

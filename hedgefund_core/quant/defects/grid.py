@@ -45,7 +45,7 @@ class Grid:
     @cached_property
     def present(self) -> Flags:
         """A bar stands here (it has a usable close)."""
-        return np.isfinite(self.close)
+        return np.isfinite(self.panel.close) & (self.panel.close > 0)
 
     @cached_property
     def open(self) -> Floats:

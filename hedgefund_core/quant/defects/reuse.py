@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from hedgefund_core.quant.bars import PriceKind
+from hedgefund_core.quant.bars import Floats, PriceKind
 from hedgefund_core.quant.defects.defect import Defect, Detector, Severity, defect
+from hedgefund_core.quant.defects.gaps import follows_hole
 from hedgefund_core.quant.defects.grid import SCALE_FALLBACK, Grid
 from hedgefund_core.quant.defects.ratios import simple_ratio
 
@@ -30,18 +31,18 @@ def find(grid: Grid, since: int) -> list[Defect]:
     if grid.panel.open is None or grid.panel.volume is None:
         return []
     started = np.argmax(grid.present, axis=0)
-    late = np.flatnonzero(grid.present.any(axis=0) & (started > 0))
+    late = np.flatnonzero(grid.present.any(axis=0) & (started > 0) & (started + START_WITHIN >= since))
     found: list[Defect] = []
     for column in late:
         rows = started[column] + np.flatnonzero(grid.present[started[column] : started[column] + START_WITHIN, column])
         found.extend(_foreign_start(grid, rows[: FIRST_ROWS + 1], int(column)))
         found.extend(_when_issued(grid, rows, int(column)))
-    found.extend(_after_hole(grid))
+    found.extend(_after_hole(grid, since))
     return [item for item in found if item.known_row >= since]
 
 
 def _foreign_start(grid: Grid, rows: np.ndarray, column: int) -> list[Defect]:
-    gap = grid.open[rows[1:], column] - grid.close[rows[:-1], column]
+    gap = _log_change(grid.panel.field("close")[rows[:-1], column], grid.panel.field("open")[rows[1:], column])
     raw = grid.panel.price_kind is PriceKind.RAW
     breaks = np.array([i for i in np.flatnonzero(np.abs(gap) > BREAK) if not (raw and simple_ratio(gap[i]))], dtype=np.int64)
     if len(breaks) == 0:
@@ -68,22 +69,31 @@ def _when_issued(grid: Grid, rows: np.ndarray, column: int) -> list[Defect]:
     return [defect(grid, (rows[i], column), "thin_start", reason, known_row=known, severity=note, share=volume[i] / usual) for i in thin]
 
 
-def _after_hole(grid: Grid) -> list[Defect]:
+def _after_hole(grid: Grid, since: int) -> list[Defect]:
     """A long hole after which level and volume are of another order."""
+    if not follows_hole(grid, since).any():
+        return []
     found = []
     rows = np.arange(grid.shape[0])[:, None]
     last = np.maximum.accumulate(np.where(grid.present, rows, -1), axis=0)
     before = np.vstack([np.full((1, grid.shape[1]), -1), last[:-1]])
     for row, column in np.argwhere(grid.present & (before >= 0) & (rows - before > HOLE_ROWS) & (rows - before <= LOOK_BACK)):
         old = int(before[row, column])
-        level = float(grid.close[row, column] - grid.close[old, column])
+        level = float(_log_change(grid.panel.close[old, column], grid.panel.close[row, column]))
         usual = 3 * SCALE_FALLBACK * np.sqrt(row - old)
-        volume = float(grid.log_volume[row, column] - grid.log_volume[old, column])
+        traded = grid.panel.field("volume")
+        volume = float(_log_change(traded[old, column], traded[row, column]))
         if abs(level) > max(BREAK, usual) and abs(volume) > np.log(VOLUME_BREAK):
             changed = f"the level is {np.expm1(level):+.0%} and the volume {np.exp(volume):.2g} times"
             reason = f"after {row - old - 1} rows without a bar {changed}: another company?"
             found.append(defect(grid, (row, column), "ticker_reuse", reason, severity=Severity.WARNING, level=level, volume=volume))
     return found
+
+
+def _log_change(before: Floats, after: Floats) -> Floats:
+    """Log of after by before; 0 where one of them is no positive number."""
+    usable = (before > 0) & (after > 0) & np.isfinite(before) & np.isfinite(after)
+    return np.asarray(np.log(np.where(usable, after, 1.0) / np.where(usable, before, 1.0)))
 
 
 DETECTOR = Detector(name="ticker_reuse", look_back=LOOK_BACK, look_ahead=START_WITHIN, find=find)

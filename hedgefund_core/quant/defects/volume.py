@@ -19,7 +19,7 @@ UNIT_CALM_SIGMAS = 4.0
 def find_zero(grid: Grid, since: int) -> list[Defect]:
     """No volume although the close moved: no trade made that price."""
     volume = grid.panel.volume
-    if volume is None:
+    if volume is None or not (volume[since:] == 0).any():
         return []
     traded = np.zeros(grid.shape, dtype=bool)
     for lag in range(1, min(NEIGHBOUR_ROWS, grid.shape[0] - 1) + 1):
