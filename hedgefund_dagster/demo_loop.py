@@ -10,6 +10,7 @@ from pathlib import Path
 import dagster as dg
 import msgspec
 import numpy as np
+from dagster._core.errors import DagsterExecutionInterruptedError
 
 from hedgefund_core import layout
 from hedgefund_core.errors import DataInvalid, HedgefundError
@@ -56,14 +57,13 @@ class Pipeline:
     def run(self, keys: Sequence[dg.AssetKey], *, config: dict[str, object] | None = None, tags: dict[str, str] | None = None) -> None:
         """Materialize ``keys`` with their checks; raises DataInvalid where a blocking check fails."""
         job = defs.resolve_implicit_global_asset_job_def()
-        wanted = {key.path[-1] for key in keys}
         ops = {_op(key): {"config": config} for key in keys} if config is not None else {}
-        if config is not None and "backtest" not in wanted:
-            config.pop("tear_sheet", None)
         try:
             result = job.execute_in_process(
                 instance=self.instance, asset_selection=list(keys), run_config={**QUIET, "ops": _without_extra(ops)}, tags=tags or {}
             )
+        except DagsterExecutionInterruptedError as error:  # what Dagster makes of Ctrl-C
+            raise KeyboardInterrupt from error
         except dg.DagsterError as error:
             raise _ours(error) from error
         refuse_failed_checks(result)
