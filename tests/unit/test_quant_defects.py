@@ -402,3 +402,11 @@ def test_short_panels_are_no_trouble(sessions):
 def test_a_panel_of_closes_only_is_no_trouble():
     panel = base("walk")
     assert find_defects(replace(panel, open=None, high=None, low=None, volume=None)) == []
+
+
+def test_a_copy_that_kept_its_own_open_is_held():
+    panel = base("walk")
+    fields, places = copies_of(panel), cells(panel, PLANTED)
+    for row, column in places:
+        carry(fields, (row, column), (row + 3, column), ("high", "low", "close", "volume"))
+    assert len(held(changed(panel, **fields)) & set(places)) >= 0.9 * PLANTED

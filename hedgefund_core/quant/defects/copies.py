@@ -146,19 +146,32 @@ class _Pairs:
 
 def _pairs(grid: Grid, since: int) -> _Pairs:
     """Each row ``since`` or later with the most recent earlier row of the same open, high and low that can be its copy."""
-    everything = _same_shape(grid, since)
+    everything = _same_shape(grid, since, ("open", "high", "low"))
     traded = everything.take((everything.ticks > 0) & (everything.volume_share > 0))
     share, close = traded.volume_share, traded.same("close")
     exact = close & (share == 1.0)
     near = close & (share >= VOLUME_LOW) & (share <= VOLUME_HIGH) & (traded.ticks >= RANGE_TICKS)
     proven = traded.pooled((exact | near).astype(np.float64)) >= POOL
     loose = proven & (share >= WIDER_VOLUME_LOW) & (share <= VOLUME_HIGH) & (traded.ticks >= RANGE_TICKS)
-    return traded.take(exact | near | loose)
+    return _join(traded.take(exact | near | loose), _own_open(grid, since))
 
 
-def _same_shape(grid: Grid, since: int) -> _Pairs:
-    """Pairs of equal open, high and low, by sorting a hash of the three: the newest earlier row of each."""
-    prices = [grid.panel.field(name) for name in ("open", "high", "low")]
+def _own_open(grid: Grid, since: int) -> _Pairs:
+    """Copies that kept their own open: high, low, close and every share of the volume agree."""
+    pairs = _same_shape(grid, since, ("high", "low", "close"))
+    return pairs.take((pairs.ticks > 0) & (pairs.volume_share == 1.0) & ~pairs.same("open"))
+
+
+def _join(left: _Pairs, right: _Pairs) -> _Pairs:
+    """Both, ordered by late row and column."""
+    early, late, column = (np.concatenate([getattr(left, name), getattr(right, name)]) for name in ("early", "late", "column"))
+    order = np.lexsort((early, column, late))
+    return _Pairs(left.grid, early[order], late[order], column[order])
+
+
+def _same_shape(grid: Grid, since: int, names: tuple[str, ...]) -> _Pairs:
+    """Pairs of equal prices, by sorting a hash of them: the newest earlier row of each."""
+    prices = [grid.panel.field(name) for name in names]
     usable = grid.present & np.logical_and.reduce([np.isfinite(values) for values in prices])
     start = max(0, since - LOOK_BACK)
     if 0 < since == grid.shape[0] - 1:
