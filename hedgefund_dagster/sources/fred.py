@@ -41,6 +41,8 @@ FACTS = VendorFacts(
             name="series",
             table=MACRO,
             title="observations of economic series with every vintage",
+            first=date(1776, 7, 4),
+            names_needed=True,
             mapping={
                 "series_id": "seriess[].id",
                 "period": "date",

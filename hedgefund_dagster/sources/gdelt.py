@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
@@ -38,6 +38,8 @@ FACTS = VendorFacts(
             name="news",
             table=NEWS,
             title="share of coverage and mean tone by day and question",
+            first=date(2017, 1, 1),
+            names_needed=True,
             mapping={
                 "topic": "vendors.gdelt.queries",
                 "query": "query_details.title",
@@ -66,8 +68,8 @@ class _Details(msgspec.Struct, frozen=True):
 
 
 class _Point(msgspec.Struct, frozen=True):
-    date: str
-    value: float
+    moment: str = msgspec.field(name="date")
+    value: float = msgspec.field()
 
 
 class _Series(msgspec.Struct, frozen=True):
@@ -95,9 +97,9 @@ class Gdelt:
         """Volume and tone of every topic of the scope (none named: all), a year a request."""
         topics = scope.names or tuple(self._queries)
         unknown = [topic for topic in topics if topic not in self._queries]
-        if unknown or not topics:
+        if unknown:
             raise ConfigError(
-                f"sources.yaml: vendors.gdelt.queries has no question for {', '.join(unknown) or 'any topic'}",
+                f"sources.yaml: vendors.gdelt.queries has no question for {', '.join(unknown)}",
                 mend="add a line such as AAPL: '\"Apple Inc\"' below vendors.gdelt.queries",
             )
         asks = [_ask(self._queries[topic], mode, *window) for topic in topics for mode in _MEASURES for window in _windows(scope)]
@@ -150,7 +152,7 @@ def _timelines(payload: RawPayload) -> _Timelines:
 
 def _refuse_bad_points(payload: RawPayload, line: _Series) -> None:
     for row, point in enumerate(line.data, start=1):
-        _moment(payload, row, point.date)
+        _moment(payload, row, point.moment)
         if not math.isfinite(point.value):
             raise DataInvalid(f"{payload.origin}: row {row}, field `value`: {point.value} is no number")
 
@@ -167,7 +169,7 @@ def _records(payload: RawPayload, topics: dict[str, str]) -> Iterator[dict[str, 
     step = _STEPS[found.query_details.date_resolution]
     for line in found.timeline:
         for row, point in enumerate(line.data, start=1):
-            ended = _moment(payload, row, point.date) + step
+            ended = _moment(payload, row, point.moment) + step
             yield {
                 "topic": topics.get(query, query),
                 "query": query,

@@ -33,6 +33,7 @@ FACTS = VendorFacts(
             name=_FACTS,
             table=FUNDAMENTALS,
             title="facts of 10-K, 10-Q and other filings by filing time",
+            names_needed=True,
             mapping={
                 "cik": "cik",
                 "entity": "entityName",

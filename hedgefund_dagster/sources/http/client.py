@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import urlencode
 
 from hedgefund_core.errors import DataUnavailable, HedgefundError
@@ -17,8 +17,10 @@ from hedgefund_dagster.sources.http.faults import Garbled, Transient
 from hedgefund_dagster.sources.http.pulse import Pulse
 from hedgefund_dagster.sources.http.quota import SharedQuota
 from hedgefund_dagster.sources.http.retry import RetryPolicy, parse_retry_after
-from hedgefund_dagster.sources.http.transport import Answer, Bounds, Transport
 from hedgefund_dagster.sources.source import RawPayload
+
+if TYPE_CHECKING:
+    from hedgefund_dagster.sources.http.transport import Answer, Bounds
 
 T = TypeVar("T")
 _TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -65,6 +67,8 @@ class HttpClient:
         retry: RetryPolicy | None = None,
         bounds: Bounds | None = None,
     ) -> None:
+        from hedgefund_dagster.sources.http.transport import Bounds, Transport
+
         self._facts = facts
         self._access = access
         self._pulse = pulse

@@ -37,13 +37,19 @@ class KeyRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """One data set of a vendor and the canonical table it lands in. ``mapping``: canonical column -> the vendor's own field."""
+    """One data set of a vendor and the canonical table it lands in.
+
+    ``mapping``: canonical column -> the vendor's own field. ``first``: the first day it can have; ``names_needed``: it is asked for
+    by symbol or series, and without any there is nothing to ask.
+    """
 
     name: str
     table: Table
     title: str
     mapping: Mapping[str, str]
     price_kind: PriceKind | None = None
+    first: date = date(1990, 1, 1)
+    names_needed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,5 +20,11 @@ class Pulse:
 
 
 def real_pulse(now: Callable[[], datetime]) -> Pulse:
-    """The machine's own, around the shell's one clock."""
-    return Pulse(now=now, sleep=time.sleep, chance=random.SystemRandom().random, elapsed=time.perf_counter)
+    """The machine's own from the shell's clock on: a clock pinned for an exact re-run must not stop quotas from filling up again."""
+    begun, started = now(), time.perf_counter()
+    return Pulse(
+        now=lambda: begun + timedelta(seconds=time.perf_counter() - started),
+        sleep=time.sleep,
+        chance=random.SystemRandom().random,
+        elapsed=time.perf_counter,
+    )
