@@ -17,9 +17,9 @@ from hedgefund_core.quant.defects.ratios import simple_ratio
 GAP = 0.05
 GAP_SIGMAS = 6.0
 STAY_ROWS = 3
-STAY_SHARE = 0.7
-"""After three rows the level is still at least 0.7 of the gap away from what it was."""
-QUIET_VOLUME = 2.2
+STAY_SHARE = 0.45
+"""After three rows the level is still at least 0.45 of the gap away (markets and drift take the rest) from what it was."""
+QUIET_VOLUME = 2.5
 LARGE_GAP = 0.25
 LARGE_VOLUME = 9.0
 """A quarter of the value leaving overnight: index funds trade, so more volume is allowed."""

@@ -32,8 +32,8 @@ VOLUME_SPREAD_FLOOR = 0.15
 
 
 @dataclass(frozen=True)
-class Grid:
-    """Lazily derived arrays of shape (n_sessions, n_symbols); NaN where a bar is absent."""
+class Levels:
+    """Log prices and neighbours in time, made when asked for; arrays of shape (n_sessions, n_symbols), NaN where a bar is absent."""
 
     panel: Panel
 
@@ -88,6 +88,16 @@ class Grid:
         first = np.minimum.accumulate(np.where(self.present, rows, n)[::-1], axis=0)[::-1]
         later = np.vstack([first[1:], np.full((1, self.shape[1]), n)])
         return np.where((later < n) & (later - rows <= NEIGHBOUR_ROWS), later, -1)
+
+    @property
+    def tick(self) -> float:
+        """Smallest price step, 0 where the source does not say."""
+        return self.panel.tick or 0.0
+
+
+@dataclass(frozen=True)
+class Grid(Levels):
+    """Moves against the market and scales of the past, on top of the levels."""
 
     def at(self, values: Floats, rows: Rows) -> Floats:
         """``values`` at the given row of each cell; NaN where the row is -1."""
@@ -153,11 +163,6 @@ class Grid:
         usual = np.divide(total, count, out=np.full(self.shape, np.nan), where=count >= VOLUME_ROWS / 2)
         raw = self.log_volume - usual
         return np.asarray(raw - self.market(raw)[:, None])
-
-    @property
-    def tick(self) -> float:
-        """Smallest price step, 0 where the source does not say."""
-        return self.panel.tick or 0.0
 
 
 def _log(values: Floats | None, shape: tuple[int, int]) -> Floats:
