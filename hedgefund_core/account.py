@@ -5,7 +5,7 @@ A state is never changed in place: every function returns a new one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from math import isfinite
 from typing import Any
@@ -23,7 +23,17 @@ from hedgefund_core.quant.features import latest_features
 from hedgefund_core.quant.features.kernels import returns_of
 from hedgefund_core.quant.portfolio.scaling import betas, book_beta, book_volatility, historical_var, market_returns
 from hedgefund_core.risk.limits import Mandate
-from hedgefund_core.trading.events import AccountMarked, BarsClosed, DecisionDue, HistoryLoaded, Row
+from hedgefund_core.trading.events import (
+    AccountMarked,
+    BarsClosed,
+    DecisionDue,
+    DecisionMade,
+    HistoryLoaded,
+    ModelLoaded,
+    OrderIntended,
+    Output,
+    Row,
+)
 from hedgefund_core.trading.instrument import SIX_PLACES, ZERO, Instrument, to_money, to_price
 from hedgefund_core.trading.ledger import Ledger, equity
 from hedgefund_core.trading.order import Order, Purpose, TimeInForce
@@ -370,3 +380,18 @@ def split_marks(state: State, instrument_id: str, ratio: Decimal) -> State:
         for instrument, price in zip(state.instruments, state.marks, strict=True)
     )
     return replace(state, marks=marks, restated=state.restated | {instrument_id})
+
+
+def recalled(state: State, event: ModelLoaded | DecisionDue, recorded: Iterable[Output]) -> State:
+    """Fold an input whose decision cannot be made again, because its model's feature code is gone: the record is taken at its word.
+
+    The model stays unusable (``state.bundle`` is None), so nothing new is decided with it; what it once ordered is kept.
+    """
+    if isinstance(event, ModelLoaded):
+        return replace(state, model_digest=event.digest)
+    for frame in recorded:
+        if isinstance(frame, OrderIntended):
+            state = replace(state, orders={**state.orders, frame.order.client_order_id: frame.order})
+        elif isinstance(frame, DecisionMade):
+            state = replace(state, decisions=state.decisions + 1)
+    return state

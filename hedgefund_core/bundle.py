@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from hedgefund_core.errors import DataInvalid, HedgefundError, ModelMismatch
+from hedgefund_core.errors import DataInvalid, HedgefundError, ModelMismatch, ModelOutdated
 from hedgefund_core.quant.features import FeatureSpec, code_digest, max_warm_up
 from hedgefund_core.quant.models.model import ScoreModel, load_model
 from hedgefund_core.quant.panel_codec import pack_arrays, unpack_arrays
@@ -191,7 +191,7 @@ def read_bundle(files: Mapping[str, bytes], verify: Verify) -> Bundle:
         raise ModelMismatch(message, mend=_MEND)
     if manifest.code_digest != _own_code_digest(manifest):
         message = f"bundle {manifest.name} was trained with other feature code than this program has"
-        raise ModelMismatch(message, mend="train and promote the model again with this code")
+        raise ModelOutdated(message, mend="train and promote the model again with this code")
     try:
         model = load_model(manifest.kind, unpack_arrays(files[MODEL]), manifest.columns)
         golden = unpack_arrays(files[GOLDEN])
@@ -206,7 +206,7 @@ def _own_code_digest(manifest: Manifest) -> str:
     try:
         return code_digest(manifest.features)
     except HedgefundError as error:
-        raise ModelMismatch(error.message, mend="train and promote the model again with this code") from error
+        raise ModelOutdated(error.message, mend="train and promote the model again with this code") from error
 
 
 def _check_golden(manifest: Manifest, model: ScoreModel, golden: Mapping[str, NDArray[np.generic]]) -> None:

@@ -9,6 +9,7 @@
     ├── DataStale              no new exposure                                              exit 4
     ├── ModelUnavailable       stand still; alert                                           exit 7
     ├── ModelMismatch          keep the last good bundle; alert                             exit 4
+    │   └── ModelOutdated      the program's feature code has changed since: promote again  exit 4
     ├── BrokerUnavailable      surely not done: retry                                       exit 6
     ├── OrderRejected          a definite no: final, never retried                          exit 6
     ├── OrderOutcomeUnknown    look up by client_order_id; never resend blindly             exit 6
@@ -67,6 +68,10 @@ class ModelMismatch(HedgefundError):
     """A bundle's digest, schema, signature or golden vector differs: keep the last good bundle."""
 
     exit_code = 4
+
+
+class ModelOutdated(ModelMismatch):
+    """A genuine bundle of other feature code than this program has: train and promote a model again."""
 
 
 class BrokerUnavailable(HedgefundError):

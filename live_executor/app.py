@@ -176,7 +176,7 @@ def find_model(settings: Settings, request: RunRequest, account: str, state: Sta
         folder = MODEL_SOURCES[kind](settings.data, request.bundle).current(settings.trading.alias)
         return admit(folder, store, trusted_verifier(settings.keys), on=SystemClock().now().date(), alias=settings.trading.alias)
     except (ModelUnavailable, ModelMismatch) as error:
-        if request.bundle is not None or not state.model_digest:
+        if request.bundle is not None or state.bundle is None:
             raise
         _log.error("model refused, the last good one stays in use", reason=error.message, mend=error.mend, kept=state.model_digest[:12])
         return None

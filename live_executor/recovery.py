@@ -11,13 +11,16 @@ from typing import cast
 
 import msgspec
 
-from hedgefund_core.account import State
+from hedgefund_core.account import State, recalled
 from hedgefund_core.bundle import Bundle
-from hedgefund_core.errors import JournalError
+from hedgefund_core.errors import JournalError, ModelOutdated
 from hedgefund_core.machine import Record, attach_bundle, step
 from hedgefund_core.trading import events as e
 from live_executor.clock import EPOCH
+from live_executor.logging import logger
 from live_executor.ports import JournalEntry, Phase
+
+_log = logger("recovery")
 
 BundleOf = Callable[[str], Bundle]
 """Digest -> the kept bundle."""
@@ -59,8 +62,11 @@ class Recovered(msgspec.Struct, frozen=True, kw_only=True):
     entries: int
 
 
-def refold(entries: Iterable[JournalEntry], bundle_of: BundleOf) -> Iterator[Turn]:
+def refold(entries: Iterable[JournalEntry], bundle_of: BundleOf, *, believe_outdated: bool = False) -> Iterator[Turn]:
     """Fold a journal again, input by input.
+
+    ``believe_outdated`` takes the decisions of a genuine bundle, whose feature code this program no longer has, from the
+    record: a restart after an upgrade needs the books, while a proof needs every decision made again.
 
     Raises
     ------
@@ -74,20 +80,20 @@ def refold(entries: Iterable[JournalEntry], bundle_of: BundleOf) -> Iterator[Tur
             stored.append(entry)
             continue
         if pending is not None:
-            turn = _turn(state, pending, stored, bundle_of)
+            turn = _turn(state, pending, stored, bundle_of, believe_outdated=believe_outdated)
             state = turn.state
             yield turn
         elif stored:
             raise JournalError("the journal begins with an output", mend="run `executor audit verify`")
         pending, stored = (entry, _input(entry)), []
     if pending is not None:
-        yield _turn(state, pending, stored, bundle_of)
+        yield _turn(state, pending, stored, bundle_of, believe_outdated=believe_outdated)
 
 
 def recover(entries: Iterable[JournalEntry], bundle_of: BundleOf) -> Recovered:
     """The state at the end of a journal; raises JournalError where the machine does not make the outputs on record."""
     state, place, ts, count = State(), None, EPOCH - timedelta(days=1), 0
-    for turn in refold(entries, bundle_of):
+    for turn in refold(entries, bundle_of, believe_outdated=True):
         if turn.difference:
             raise JournalError(f"the journal does not replay: {turn.difference}", mend="run `executor replay --verify`")
         state, ts, count = turn.state, max(ts, turn.event.ts), turn.seq + len(turn.stored)
@@ -109,10 +115,21 @@ def _input(entry: JournalEntry) -> e.Input:
         raise JournalError(f"entry {entry.seq} cannot be read: {error}", mend="run `executor audit verify`") from error
 
 
-def _turn(state: State, pending: tuple[JournalEntry, e.Input], stored: list[JournalEntry], bundle_of: BundleOf) -> Turn:
+def _turn(
+    state: State, pending: tuple[JournalEntry, e.Input], stored: list[JournalEntry], bundle_of: BundleOf, *, believe_outdated: bool
+) -> Turn:
     entry, event = pending
     if isinstance(event, e.ModelLoaded) and event.digest not in state.bundles:
-        state = attach_bundle(state, bundle_of(event.digest))
+        try:
+            state = attach_bundle(state, bundle_of(event.digest))
+        except ModelOutdated as error:
+            if not believe_outdated:
+                raise
+            _log.warning("model outdated", model=event.name, version=event.version, reason=error.message, mend=error.mend)
+            return Turn(seq=entry.seq, event=event, stored=tuple(stored), outputs=(), state=recalled(state, event, ()))
+    if believe_outdated and isinstance(event, e.DecisionDue) and state.model_digest and state.bundle is None:
+        recorded = tuple(cast("e.Output", line.frame) for line in stored)
+        return Turn(seq=entry.seq, event=event, stored=tuple(stored), outputs=recorded, state=recalled(state, event, recorded))
     state, commands = step(state, event)
     outputs = tuple(command.frame for command in commands if isinstance(command, Record))
     return Turn(seq=entry.seq, event=event, stored=tuple(stored), outputs=outputs, state=state)
