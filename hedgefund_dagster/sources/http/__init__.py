@@ -21,6 +21,7 @@ paging          walk_pages
 rows            table_rows, at, end_of
 access          access_of, missing_keys
 pulse           Pulse, real_pulse
+fallback        Candidate, first_available (one data set from several vendors, kinds never mixed)
 ==============  =====================================================================================
 
 Inside: transport (one bounded round trip), quota, breaker, retry, cache, shared_state, faults.
