@@ -77,16 +77,7 @@ async def _trade(
     if recovered.state.instruments:
         panel = only(panel, [instrument.symbol for instrument in recovered.state.instruments])
     admitted = find_model(settings, request, account, recovered.state)
-    plan = FeedPlan(
-        first=request.first or ("" if admitted is None else admitted.bundle.manifest.trained_through),
-        last=request.last,
-        max_sessions=request.max_sessions,
-        seconds_per_session=request.seconds_per_session,
-        anchor=settings.mandate.rebalancing.anchor,
-        fill=settings.trading.fill,
-        decision_delay_minutes=settings.trading.decision_delay_minutes,
-    )
-    feed = _chosen(FEEDS, request.feed or settings.trading.feed, "feed")(panel, plan)
+    feed = _chosen(FEEDS, request.feed or settings.trading.feed, "feed")(panel, _plan(settings, request, admitted))
     broker = open_broker(settings, account, source, request.broker)
     try:
         parts = Parts(
@@ -111,6 +102,19 @@ async def _trade(
         return await runtime.run()
     finally:
         await broker.close()
+
+
+def _plan(settings: Settings, request: RunRequest, admitted: Admitted | None) -> FeedPlan:
+    """The stretch of sessions to trade; a new account begins where its model's training ended."""
+    return FeedPlan(
+        first=request.first or ("" if admitted is None else admitted.bundle.manifest.trained_through),
+        last=request.last,
+        max_sessions=request.max_sessions,
+        seconds_per_session=request.seconds_per_session,
+        anchor=settings.mandate.rebalancing.anchor,
+        fill=settings.trading.fill,
+        decision_delay_minutes=settings.trading.decision_delay_minutes,
+    )
 
 
 def _open_account(runtime: Runtime, settings: Settings, request: RunRequest, account: str, panel: Panel, now: datetime) -> None:

@@ -87,17 +87,22 @@ def post_trade_record(done: Realized) -> PostTradeRecord:
         decision_to_fill_drift_bps=drift_bps(fold),
         models=tuple(dict.fromkeys(f"{model.name} {model.version}" for model in fold.models)),
         figures={} if len(result.sessions) < 3 else {name: figure(value) for name, value in result.measures().items()},
-        promises={
-            one.name: PromiseRecord(
-                promised=finite(one.promised),
-                kept=finite(one.kept),
-                share_within=finite(one.share_within),
-                by_construction=one.by_construction,
-                held=one.kept_word == "kept",
-            )
-            for one in promised_against_kept(result, done.mandate)
-        },
+        promises=_promises(done),
     )
+
+
+def _promises(done: Realized) -> dict[str, PromiseRecord]:
+    """Risk promised against kept, by name."""
+    return {
+        one.name: PromiseRecord(
+            promised=finite(one.promised),
+            kept=finite(one.kept),
+            share_within=finite(one.share_within),
+            by_construction=one.by_construction,
+            held=one.kept_word == "kept",
+        )
+        for one in promised_against_kept(done.result, done.mandate)
+    }
 
 
 def _volatility(done: Realized) -> float | None:
