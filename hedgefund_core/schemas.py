@@ -229,6 +229,55 @@ INSTRUMENTS = Table(
     ),
 )
 
+STATED_ACTIONS = Table(
+    name="stated_actions",
+    meaning="Splits and dividends as a vendor states them, every version kept; several payments of one ex-session are one row",
+    key=("symbol", "session", "kind"),
+    identity=("symbol", "session", "kind"),
+    columns=(
+        _SYMBOL,
+        _column("session", ColumnType.DATE, "ex-session: the first one that trades without the payment, or in new shares"),
+        *_TIMES,
+        _column("kind", ColumnType.TEXT, "split or dividend"),
+        _column("value", ColumnType.FLOAT, "split: new shares per old share; dividend: cash per share of that day, unadjusted"),
+        _column("currency", ColumnType.TEXT, "currency of a dividend, where the vendor states it", nullable=True),
+        *_ORIGIN,
+    ),
+)
+
+MARKET_SESSIONS = Table(
+    name="market_sessions",
+    meaning="Sessions of an exchange as a vendor states them: evidence against our own calendar",
+    key=("exchange", "session"),
+    identity=("exchange", "session"),
+    columns=(
+        _column("exchange", ColumnType.TEXT, "exchange, ISO 10383"),
+        _SESSION,
+        *_TIMES,
+        _column("opens_at", ColumnType.TIMESTAMP, "regular trading begins, UTC"),
+        _column("closes_at", ColumnType.TIMESTAMP, "regular trading ends, UTC (half days too)"),
+        *_ORIGIN,
+    ),
+)
+
+ARTICLES = Table(
+    name="articles",
+    meaning="News articles by symbol: what could be read when; an edited article is a row with a later known_at",
+    key=("article_id", "symbol", "known_at"),
+    identity=("article_id", "symbol"),
+    columns=(
+        _column("article_id", ColumnType.TEXT, "the vendor's id of the article"),
+        _SYMBOL,
+        *_TIMES,
+        _column("headline", ColumnType.TEXT, "headline"),
+        _column("summary", ColumnType.TEXT, "summary, where there is one", nullable=True),
+        _column("author", ColumnType.TEXT, "author", nullable=True),
+        _column("publisher", ColumnType.TEXT, "who published it", nullable=True),
+        _column("url", ColumnType.TEXT, "where it stands", nullable=True),
+        *_ORIGIN,
+    ),
+)
+
 FILLS = Table(
     name="fills",
     meaning="Fills as the executor journaled them",
@@ -256,5 +305,8 @@ TABLES: tuple[Table, ...] = (
     FUNDAMENTALS,
     NEWS,
     INSTRUMENTS,
+    STATED_ACTIONS,
+    MARKET_SESSIONS,
+    ARTICLES,
     FILLS,
 )

@@ -18,7 +18,7 @@ AFTER_CLOSE = timedelta(minutes=30)
 _TICK = timedelta(minutes=15)
 EXCHANGE = "XNYS"
 _CRON = "*/15 9-23 * * 1-5"
-RequestOfSession = Callable[[str], dg.RunRequest]
+RequestOfSession = Callable[[str], dg.RunRequest | dg.SkipReason]
 
 
 def session_due(moment: datetime, *, after_close: timedelta = AFTER_CLOSE, exchange: str = EXCHANGE) -> date | None:
@@ -55,9 +55,11 @@ def research_request(facts: SourceFacts, keys: list[dg.AssetKey], *, run_key: st
     return dg.RunRequest(run_key=run_key, asset_selection=keys, tags={"source": facts.name, **whole_range_tags(facts.partitioning)})
 
 
-def refuse_failed_checks(result: dg.ExecuteInProcessResult) -> None:
-    """Raise DataInvalid naming the blocking checks of a run that failed."""
-    failed = [e for e in result.get_asset_check_evaluations() if not e.passed and e.severity is dg.AssetCheckSeverity.ERROR]
+def refuse_failed_checks(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Raise DataInvalid naming the checks of a run that failed, with what they found; a warning is none."""
+    events = instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+    evaluated = [event.dagster_event.asset_check_evaluation_data for event in events if event.dagster_event is not None]
+    failed = [e for e in evaluated if not e.passed and e.severity is dg.AssetCheckSeverity.ERROR]
     if failed:
         words = "; ".join(f"{e.asset_key.to_user_string()} {e.check_name}: {e.description}" for e in failed[:5])
         message = f"checks failed: {words}"

@@ -11,6 +11,7 @@ from upath import UPath
 from hedgefund_core import layout
 from hedgefund_core.errors import DataInvalid
 from hedgefund_core.schemas import (
+    ARTICLES,
     BARS,
     CORPORATE_ACTIONS,
     FEATURES,
@@ -18,8 +19,10 @@ from hedgefund_core.schemas import (
     INSTRUMENTS,
     LABELS,
     MACRO,
+    MARKET_SESSIONS,
     NEWS,
     QUARANTINE,
+    STATED_ACTIONS,
     VALIDATED_BARS,
 )
 
@@ -45,7 +48,7 @@ def run_query(root: UPath, query: str) -> pa.Table:
 def _patterns() -> dict[str, str]:
     """Where the files of each view lie."""
     single = (VALIDATED_BARS, CORPORATE_ACTIONS, FEATURES, LABELS)
-    versioned = (MACRO, FUNDAMENTALS, NEWS, INSTRUMENTS)
+    versioned = (MACRO, FUNDAMENTALS, NEWS, INSTRUMENTS, STATED_ACTIONS, MARKET_SESSIONS, ARTICLES)
     patterns = {table.name: layout.table_file(table.name, "*") for table in single}
     patterns |= {table.name: f"{layout.versions_folder(table.name, '*')}/*.parquet" for table in versioned}
     return {BARS.name: f"{layout.BARS}/*/*/*.parquet", QUARANTINE.name: layout.QUARANTINE_BARS, **patterns}

@@ -86,12 +86,26 @@ def _gdelt(settings: VendorSettings) -> Vendor:
     return Gdelt(settings)
 
 
+def _tiingo(settings: VendorSettings) -> Vendor:
+    from hedgefund_dagster.sources.tiingo import Tiingo
+
+    return Tiingo(settings)
+
+
+def _yahoo(settings: VendorSettings) -> Vendor:
+    from hedgefund_dagster.sources.yahoo import Yahoo
+
+    return Yahoo(settings)
+
+
 VENDORS: Mapping[str, Callable[[VendorSettings], Vendor]] = {
     "cboe_vix": _cboe_vix,
     "us_treasury": _us_treasury,
     "fred": _fred,
     "sec_edgar": _sec_edgar,
     "gdelt": _gdelt,
+    "yahoo": _yahoo,
+    "tiingo": _tiingo,
 }
 
 

@@ -17,8 +17,10 @@ from hedgefund_dagster.defs.ingest.vendors import VendorRun, scope_of, vendor_as
 from hedgefund_dagster.resources.lake import Lake
 from hedgefund_dagster.settings import shared_resources
 from hedgefund_dagster.sources.http import pulse
+from hedgefund_dagster.sources.source import Partitioning
 from tests.contract.vendors.loopback import Fault, serving
 
+PRICE_VENDORS = ("YAHOO", "TIINGO")
 CLOCK = "2024-12-31T23:00:00+00:00"
 VARIABLES = {
     "FRED_API_KEY": "canary",
@@ -28,6 +30,8 @@ VARIABLES = {
     "HEDGEFUND_SOURCES__VENDORS__GDELT__QUERIES": '{"AAPL": "\\"Apple Inc\\""}',
     "HEDGEFUND_SOURCES__VENDORS__GDELT__SINCE": "2024-01-02",
     "HEDGEFUND_SOURCES__VENDORS__US_TREASURY__SINCE": "2024-01-02",
+    "TIINGO_API_KEY": "canary",
+    **{f"HEDGEFUND_SOURCES__VENDORS__{name}__NAMES": '["AAPL"]' for name in PRICE_VENDORS},
 }
 FACTS = {facts.name: facts for facts in vendor_facts()}
 
@@ -136,15 +140,17 @@ def test_vendor_assets_stand_apart_from_the_research_job_and_run_only_when_asked
     research = defs.resolve_job_def("daily_research").asset_layer.selected_asset_keys
     assert not [key for key in research if graph.get(key).group_name == "vendors"]
     schedules = {schedule.name: schedule for schedule in slice_definitions().schedules or ()}
-    assert schedules["vendors_after_session"].default_status is dg.DefaultScheduleStatus.STOPPED
+    assert all(
+        schedules[name].default_status is dg.DefaultScheduleStatus.STOPPED for name in ("vendors_after_session", "prices_after_session")
+    )
 
 
-def asked_by_the_schedule() -> set[str]:
-    schedule = next(s for s in slice_definitions().schedules or () if s.name == "vendors_after_session")
+def asked_by_the_schedule(name: str = "vendors_after_session") -> set[str]:
+    schedule = next(s for s in slice_definitions().schedules or () if s.name == name)
     moment = datetime(2024, 3, 8, 21, 30, tzinfo=UTC)  # half an hour after the close
     with (
         dg.DagsterInstance.ephemeral() as instance,
-        dg.build_schedule_context(instance=instance, scheduled_execution_time=moment) as context,
+        dg.build_schedule_context(instance=instance, scheduled_execution_time=moment, repository_def=defs.get_repository_def()) as context,
     ):
         requests = schedule.evaluate_tick(context).run_requests or []
     return {key.path[0] for request in requests for key in request.asset_selection or []}
@@ -152,7 +158,14 @@ def asked_by_the_schedule() -> set[str]:
 
 def test_the_schedule_asks_only_vendors_that_are_configured():
     assert asked_by_the_schedule() == {"cboe_vix", "us_treasury"}
+    assert asked_by_the_schedule("prices_after_session") == set()
 
 
 def test_the_schedule_asks_all_vendors_once_they_are_configured(configured):
-    assert asked_by_the_schedule() == set(FACTS)
+    asked = {name: {facts.name for facts in FACTS.values() if _daily(facts) is (name == "prices")} for name in ("vendors", "prices")}
+    assert asked_by_the_schedule("vendors_after_session") >= asked["vendors"]
+    assert asked_by_the_schedule("prices_after_session") == asked["prices"]
+
+
+def _daily(facts) -> bool:
+    return any(dataset.partitioning is Partitioning.DAILY for dataset in facts.datasets)

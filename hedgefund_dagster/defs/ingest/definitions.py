@@ -7,7 +7,14 @@ import dagster as dg
 from hedgefund_dagster.defs.ingest.assets import ingest_assets
 from hedgefund_dagster.defs.ingest.automation import after_each_session, daily_research, new_files
 from hedgefund_dagster.defs.ingest.checks import ingest_checks
-from hedgefund_dagster.defs.ingest.vendors import vendor_assets, vendor_data, vendor_facts, vendors_after_session
+from hedgefund_dagster.defs.ingest.vendors import (
+    prices_after_session,
+    vendor_assets,
+    vendor_data,
+    vendor_facts,
+    vendor_prices,
+    vendors_after_session,
+)
 from hedgefund_dagster.defs.sourced import for_each_source
 
 
@@ -16,7 +23,7 @@ def slice_definitions() -> dg.Definitions:
     return dg.Definitions(
         assets=[*for_each_source(ingest_assets), *(asset for facts in vendor_facts() for asset in vendor_assets(facts))],
         asset_checks=for_each_source(ingest_checks),
-        jobs=[daily_research, vendor_data],
-        schedules=[after_each_session, vendors_after_session],
+        jobs=[daily_research, vendor_data, vendor_prices],
+        schedules=[after_each_session, vendors_after_session, prices_after_session],
         sensors=[new_files],
     )

@@ -13,6 +13,7 @@ from hedgefund_core.configuration import SourcesSettings, VendorSettings
 from hedgefund_core.errors import ConfigError
 from hedgefund_dagster.automation import session_schedule
 from hedgefund_dagster.metadata import OWNERS, sparkline
+from hedgefund_dagster.partitions import partitions_of
 from hedgefund_dagster.resources.clock import ClockResource
 from hedgefund_dagster.resources.lake import Lake, LakeResource
 from hedgefund_dagster.settings import SettingsResource
@@ -22,10 +23,10 @@ from hedgefund_dagster.sources.http.access import access_of
 from hedgefund_dagster.sources.http.client import VendorStatus
 from hedgefund_dagster.sources.http.declaration import Dataset, Scope, VendorFacts
 from hedgefund_dagster.sources.http.pulse import real_pulse
-from hedgefund_dagster.sources.source import RawPayload
+from hedgefund_dagster.sources.source import Partitioning, RawPayload
 
 GROUP = "vendors"
-JOB = "vendor_data"
+JOB, PRICES_JOB = "vendor_data", "vendor_prices"
 
 
 class VendorRun(dg.Config):
@@ -45,15 +46,22 @@ class Stored:
     payloads: Sequence[RawPayload]
 
 
-def scope_of(dataset: Dataset, settings: VendorSettings, run: VendorRun, today: date) -> Scope:
-    """The run's wish over the configuration's over the data set's own; raises ConfigError if there is nothing to ask for."""
+def days_of(context: dg.AssetExecutionContext) -> tuple[str, str]:
+    """First and last day of the run's partitions; empty texts in a run without."""
+    if not (context.has_partition_key or context.has_partition_key_range):
+        return "", ""
+    return context.partition_key_range.start, context.partition_key_range.end
+
+
+def scope_of(dataset: Dataset, settings: VendorSettings, run: VendorRun, today: date, days: tuple[str, str] = ("", "")) -> Scope:
+    """The run's wish over its partitions over the configuration's over the data set's own; ConfigError if there is nothing to ask for."""
     names = tuple(run.names) or settings.names or tuple(settings.queries)
     if dataset.names_needed and not names:
         message = f"sources.yaml: vendors: {dataset.title}: no `names` to ask for"
         raise ConfigError(message, mend="list symbols, series or questions below vendors.<name> in config/sources.yaml")
-    days = {"since": run.since or settings.since or str(dataset.first), "until": run.until or str(today)}
+    first, last = run.since or days[0] or settings.since or str(dataset.first), run.until or days[1] or str(today)
     try:
-        since, until = (date.fromisoformat(text) for text in days.values())
+        since, until = date.fromisoformat(first), date.fromisoformat(last)
     except ValueError as error:
         raise ConfigError(f"sources.yaml: vendors: {error}", mend="write days as YYYY-MM-DD") from error
     return Scope(names=names, since=max(since, dataset.first), until=until)
@@ -79,6 +87,8 @@ def _dataset_asset(facts: VendorFacts, dataset: Dataset) -> dg.AssetsDefinition:
         kinds={"http", "parquet"},
         tags={"source": facts.name, "table": dataset.table.name},
         pool=facts.name,
+        partitions_def=partitions_of(dataset.partitioning),
+        backfill_policy=dg.BackfillPolicy.single_run() if dataset.partitioning is not Partitioning.NONE else None,
         code_version="1",
         description=f"{facts.title}: {dataset.title}, into the table {dataset.table.name}. {facts.licence}.",
     )
@@ -87,12 +97,13 @@ def _dataset_asset(facts: VendorFacts, dataset: Dataset) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]
         opened, now, store = settings.open(), clock.now(), lake.open()
         vendor, client = opened.vendor(facts.name), opened.vendor_client(facts, real_pulse(clock.now))
-        scope = scope_of(dataset, opened.vendor_settings(facts.name), config, now.date())
+        scope = scope_of(dataset, opened.vendor_settings(facts.name), config, now.date(), days_of(context))
         payloads = vendor.fetch(dataset.name, scope, client)
         for payload in payloads:
             store.raw.put(payload)
         rows = vendor.rows(dataset.name, payloads, now)
-        stored = Stored(rows=rows, added=store_rows(store, facts.name, dataset, rows, context.run.run_id), payloads=payloads)
+        added = store_rows(store, dataset.stored_as or facts.name, dataset, rows, context.run.run_id)
+        stored = Stored(rows=rows, added=added, payloads=payloads)
         return dg.MaterializeResult(metadata=_metadata(facts, dataset, scope, stored, client.status()))
 
     return vendor_dataset
@@ -128,7 +139,7 @@ def vendor_facts() -> list[VendorFacts]:
     return [open_vendor(name, SourcesSettings()).facts for name in VENDORS]
 
 
-def _reachable(resource: SettingsResource) -> list[dg.AssetKey]:
+def _reachable(resource: SettingsResource, *, daily: bool) -> list[dg.AssetKey]:
     """Data sets whose key, contact and names are there: a schedule must not fail every day for what nobody configured."""
     opened, ready = resource.open(), []
     for facts in vendor_facts():
@@ -138,20 +149,43 @@ def _reachable(resource: SettingsResource) -> list[dg.AssetKey]:
         except ConfigError:
             continue
         asked = bool(settings.names or settings.queries)
-        ready += [dg.AssetKey([facts.name, dataset.name]) for dataset in facts.datasets if asked or not dataset.names_needed]
+        ready += [dg.AssetKey([facts.name, dataset.name]) for dataset in _datasets(facts, daily=daily) if asked or not dataset.names_needed]
     return ready
+
+
+def _datasets(facts: VendorFacts, *, daily: bool) -> list[Dataset]:
+    """Those asked for day by day, or the others."""
+    return [dataset for dataset in facts.datasets if (dataset.partitioning is Partitioning.DAILY) == daily]
+
+
+def _selection(*, daily: bool) -> dg.AssetSelection:
+    return dg.AssetSelection.assets(*([facts.name, dataset.name] for facts in vendor_facts() for dataset in _datasets(facts, daily=daily)))
 
 
 vendor_data = dg.define_asset_job(
     JOB,
-    selection=dg.AssetSelection.groups(GROUP),
-    description="Every data set of every vendor that is configured. Asks the network.",
+    selection=_selection(daily=False),
+    description="Every whole data set of every vendor that is configured. Asks the network.",
+    tags={"team": "research"},
+)
+
+vendor_prices = dg.define_asset_job(
+    PRICES_JOB,
+    selection=_selection(daily=True),
+    description="Prices and corporate actions of every vendor that is configured, for a day or a range of days. Asks the network.",
     tags={"team": "research"},
 )
 
 
 def _after_session(session: str) -> dg.RunRequest:
-    return dg.RunRequest(run_key=f"vendors-{session}", asset_selection=_reachable(SettingsResource()))
+    return dg.RunRequest(run_key=f"vendors-{session}", asset_selection=_reachable(SettingsResource(), daily=False))
+
+
+def _prices_after_session(session: str) -> dg.RunRequest | dg.SkipReason:
+    ready = _reachable(SettingsResource(), daily=True)
+    if not ready:
+        return dg.SkipReason("no price vendor has both its key and `names` (config/sources.yaml, vendors)")
+    return dg.RunRequest(run_key=f"prices-{session}", partition_key=session, asset_selection=ready)
 
 
 vendors_after_session = session_schedule(
@@ -159,4 +193,11 @@ vendors_after_session = session_schedule(
     JOB,
     _after_session,
     description="Half an hour after the exchange's close: the vendors whose key, contact and names are set. Stopped until you turn it on.",
+)
+
+prices_after_session = session_schedule(
+    "prices_after_session",
+    PRICES_JOB,
+    _prices_after_session,
+    description="Half an hour after the exchange's close: prices of the vendors whose key and names are set. Stopped until you turn it on.",
 )

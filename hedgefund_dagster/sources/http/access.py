@@ -15,13 +15,12 @@ _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 def access_of(facts: VendorFacts, settings: VendorSettings, env: Mapping[str, str]) -> Access:
     """Addresses, user agent and secrets; raises ConfigError naming the key or variable that is missing or wrong."""
-    bases = dict.fromkeys(facts.base_urls, settings.base_url) if settings.base_url else dict(facts.base_urls)
+    bases = {role: _base(facts, role, settings, env) for role in facts.base_urls}
     for url in bases.values():
         _refuse_bad_base(facts, url)
-    variable = f"HEDGEFUND_SOURCES__VENDORS__{facts.name.upper()}__USER_AGENT"
     if facts.contact_needed and "@" not in settings.user_agent:
         message = f"sources.yaml: vendors.{facts.name}.user_agent: {facts.title} wants to know who asks: a name and a mail address"
-        raise ConfigError(message, mend=f'set {variable}="Your Name you@example.org"')
+        raise ConfigError(message, mend='write it there, such as "Your Name you@example.org"')
     missing = missing_keys(facts, env)
     if missing:
         message = f"{facts.title} needs a key: {', '.join(missing)} is not set"
@@ -33,6 +32,11 @@ def access_of(facts: VendorFacts, settings: VendorSettings, env: Mapping[str, st
 def missing_keys(facts: VendorFacts, env: Mapping[str, str]) -> tuple[str, ...]:
     """Environment variables of keys that are not set."""
     return tuple(rule.variable for rule in facts.keys if not env.get(rule.variable))
+
+
+def _base(facts: VendorFacts, role: str, settings: VendorSettings, env: Mapping[str, str]) -> str:
+    """The configuration's address for all roles, else the role's environment variable, else the vendor's own."""
+    return settings.base_url or env.get(facts.base_variables.get(role, ""), "") or facts.base_urls[role]
 
 
 def _refuse_bad_base(facts: VendorFacts, url: str) -> None:

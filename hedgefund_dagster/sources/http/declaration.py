@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from hedgefund_core.quant.bars import PriceKind
 from hedgefund_core.schemas import Table
-from hedgefund_dagster.sources.source import Bias, RawPayload
+from hedgefund_dagster.sources.source import Bias, Partitioning, RawPayload
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,7 +40,8 @@ class Dataset:
     """One data set of a vendor and the canonical table it lands in.
 
     ``mapping``: canonical column -> the vendor's own field. ``first``: the first day it can have; ``names_needed``: it is asked for
-    by symbol or series, and without any there is nothing to ask.
+    by symbol or series, and without any there is nothing to ask. ``stored_as``: the source its rows are stored under, where one vendor
+    has several of one kind that must not mix (empty: the vendor). ``partitioning``: how its asset is cut.
     """
 
     name: str
@@ -50,6 +51,8 @@ class Dataset:
     price_kind: PriceKind | None = None
     first: date = date(1990, 1, 1)
     names_needed: bool = False
+    stored_as: str = ""
+    partitioning: Partitioning = Partitioning.NONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +61,7 @@ class VendorFacts:
 
     ``base_urls`` by name of the host's role; the role ``""`` is the main one. An override in the configuration replaces
     all of them, so that one loopback server can stand for the vendor. ``contact_needed``: the vendor refuses requests
-    whose user agent names nobody.
+    whose user agent names nobody. ``base_variables`` by role: environment variables that replace an address.
     """
 
     name: str
@@ -71,6 +74,7 @@ class VendorFacts:
     biases: tuple[Bias, ...] = ()
     keys: tuple[KeyRule, ...] = ()
     contact_needed: bool = False
+    base_variables: Mapping[str, str] = field(default_factory=dict)
     max_body_bytes: int = 64 * 1024 * 1024
 
     def dataset(self, name: str) -> Dataset:

@@ -126,7 +126,9 @@ class _Handler(BaseHTTPRequestHandler):
         if etag and self.headers.get("If-None-Match") == etag:
             self._send(304, {"ETag": etag}, b"")
             return
-        self._send(200, exchange.headers, self.server.owner.edit(exchange.body))
+        # Vendors that write whole addresses into their answers: in a fixture {{base}} is this server.
+        body = exchange.body.replace(b"{{base}}", self.server.owner.url.encode())
+        self._send(200, exchange.headers, self.server.owner.edit(body))
 
     def _misbehave(self, fault: Fault, exchange: Exchange | None) -> None:
         body = fault.body or (exchange.body if exchange else b"")

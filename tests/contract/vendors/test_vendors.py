@@ -19,9 +19,12 @@ from hedgefund_dagster.sources.http.access import access_of
 from hedgefund_dagster.sources.http.client import HttpClient
 from hedgefund_dagster.sources.http.pulse import Pulse
 from hedgefund_dagster.sources.http.transport import Bounds
-from tests.contract.vendors.cases import CASES, SECRET, Case, Change
+from tests.contract.vendors.cases import CASES as OTHER_CASES
+from tests.contract.vendors.cases import SECRET, Case, Change
 from tests.contract.vendors.loopback import FIXTURES, Fault, Loopback, exchanges, serving
+from tests.contract.vendors.price_cases import PRICE_CASES
 
+CASES = OTHER_CASES + PRICE_CASES
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 BODY_LIMIT = 2_000_000
 
@@ -224,7 +227,7 @@ def test_a_vendor_that_asks_for_too_much_patience_is_left_alone(bench):
 def test_a_silent_server_is_given_up_and_asked_again(bench):
     bench.server.faults = [Fault(kind="hang")]
     started = time.perf_counter()
-    payloads = bench.fetch(read_seconds=0.1)
+    payloads = bench.fetch(read_seconds=0.3)
     assert bench.rows(payloads).num_rows == bench.case.rows
     assert time.perf_counter() - started < 5.0
 
@@ -345,8 +348,11 @@ def test_a_new_field_changes_nothing(bench):
 def test_a_secret_is_sent_and_left_nowhere(bench, caplog):
     caplog.set_level("DEBUG")
     payloads = bench.fetch()
-    if bench.case.env:
-        assert all(seen.query.get("api_key") == SECRET for seen in bench.server.seen)
+    for rule in bench.vendor.facts.keys:
+        if rule.parameter:
+            assert all(seen.query.get(rule.parameter) == SECRET for seen in bench.server.seen)
+        if rule.header:
+            assert all(seen.headers.get(rule.header.lower()) == f"{rule.prefix}{SECRET}" for seen in bench.server.seen)
     kept = b"".join(path.read_bytes() for path in bench.folder.rglob("*") if path.is_file())
     assert SECRET.encode() not in kept
     assert SECRET not in caplog.text

@@ -1,0 +1,122 @@
+"""What the fixtures of the price vendors say, and how their payloads may go wrong: as in cases.py, a line a data set."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from hedgefund_dagster.sources.http.declaration import Scope
+from tests.contract.vendors.cases import SECRET, Case, Change
+
+APPLE = Scope(names=("AAPL",), since=date(2020, 8, 1), until=date(2020, 11, 30))
+TIINGO = {"TIINGO_API_KEY": SECRET}
+
+PRICE_CASES = (
+    Case(
+        vendor="tiingo",
+        dataset="bars",
+        scope=APPLE,
+        env=TIINGO,
+        rows=5,
+        expected=(
+            {
+                "symbol": "AAPL",
+                "session": "2020-08-28",
+                "open": 504.05,
+                "close": 499.23,
+                "adj_close": 122.5738,
+                "ts": "2020-08-28T20:00:00Z",
+                "known_at": "2020-08-28T20:15:00Z",
+                "known_at_basis": "assumed",
+            },
+            {"session": "2020-08-31", "close": 129.04, "volume": 225702688.0},
+            {"session": "2020-11-27", "ts": "2020-11-27T18:00:00Z", "volume": 46691331.0},
+        ),
+        wrong=(Change(old="2020-08-28T00", new="2019-08-28T00", named="date"),),
+        renamed=(
+            Change(old='"close"', new='"last"', named="close"),
+            Change(old='"adjClose"', new='"adjustedClose"', named="adjClose"),
+            Change(old='"volume"', new='"vol"', named="volume"),
+            Change(old='"date"', new='"day"', named="date"),
+        ),
+        retyped=(
+            Change(old='"close": 499.23', new='"close": "n/a"', named="close"),
+            Change(old='"close": 499.23', new='"close": {"usd": 499.23}', named="close"),
+            Change(old='"close": 499.23', new='"close": "inf"', named="close"),
+            Change(old='"2020-08-28T00:00:00.000Z"', new='"28 Aug 2020"', named="date"),
+        ),
+    ),
+    Case(
+        vendor="tiingo",
+        dataset="corporate_actions",
+        scope=APPLE,
+        env=TIINGO,
+        rows=2,
+        expected=(
+            {"symbol": "AAPL", "session": "2020-08-07", "kind": "dividend", "value": 0.82, "ts": "2020-08-07T20:00:00Z"},
+            {"session": "2020-08-31", "kind": "split", "value": 4.0, "known_at": "2020-08-31T20:15:00Z"},
+        ),
+        wrong=(Change(old="2020-08-31T00", new="2021-08-31T00", named="date"),),
+        renamed=(
+            Change(old='"divCash"', new='"dividend"', named="divCash"),
+            Change(old='"splitFactor"', new='"split"', named="splitFactor"),
+        ),
+        retyped=(
+            Change(old='"splitFactor": 4.0', new='"splitFactor": "4:1"', named="splitFactor"),
+            Change(old='"splitFactor": 4.0', new='"splitFactor": -4.0', named="split"),
+            Change(old='"divCash": 0.82', new='"divCash": null', named="divCash"),
+        ),
+    ),
+    Case(
+        vendor="yahoo",
+        dataset="bars",
+        scope=APPLE,
+        rows=5,
+        expected=(
+            {
+                "symbol": "AAPL",
+                "session": "2020-08-28",
+                "open": 504.05,
+                "close": 499.23,
+                "volume": 46907500.0,
+                "adj_close": 121.19,
+                "ts": "2020-08-28T20:00:00Z",
+            },
+            {"session": "2020-08-31", "close": 129.04, "volume": 225702700.0},
+            {"session": "2020-11-27", "ts": "2020-11-27T18:00:00Z", "known_at": "2020-11-27T18:15:00Z"},
+        ),
+        wrong=(
+            Change(old='"symbol": "AAPL"', new='"symbol": "MSFT"', named="symbol"),
+            Change(old='"dataGranularity": "1d"', new='"dataGranularity": "1wk"', named="dataGranularity"),
+            Change(old='"numerator": 4.0', new='"numerator": -4.0', named="numerator"),
+        ),
+        renamed=(
+            Change(old='"close"', new='"last"', named="close"),
+            Change(old='"adjclose": [110', new='"adjusted": [110', named="adjclose"),
+            Change(old='"exchangeTimezoneName"', new='"tz"', named="exchangeTimezoneName"),
+            Change(old='"numerator"', new='"new"', named="numerator"),
+        ),
+        retyped=(
+            Change(old="124.8075027466", new='"n/a"', named="close"),
+            Change(old="124.8075027466", new='"nan"', named="close"),
+            Change(old="124.8075027466,", new="", named="close"),
+            Change(old="America/New_York", new="America/Gotham", named="exchangeTimezoneName"),
+            Change(old="1598621400,", new='"28 Aug",', named="timestamp"),
+        ),
+    ),
+    Case(
+        vendor="yahoo",
+        dataset="corporate_actions",
+        scope=APPLE,
+        rows=2,
+        expected=(
+            {"symbol": "AAPL", "session": "2020-08-07", "kind": "dividend", "value": 0.82, "currency": "USD"},
+            {"session": "2020-08-31", "kind": "split", "value": 4.0, "currency": None},
+        ),
+        wrong=(Change(old='"symbol": "AAPL"', new='"symbol": "MSFT"', named="symbol"),),
+        renamed=(Change(old='"amount"', new='"cash"', named="amount"),),
+        retyped=(
+            Change(old='"amount": 0.205', new='"amount": "a dime"', named="amount"),
+            Change(old='"amount": 0.205', new='"amount": -0.205', named="dividend"),
+        ),
+    ),
+)
