@@ -16,9 +16,10 @@ _Values = Floats | NDArray[np.int64] | float
 def at_most(n: int, measured: _Values, limit: _Values, reason: str, *, slack: _Values = 0.0) -> RuleResult:
     """Allow where ``measured`` does not exceed ``limit`` (plus an absolute ``slack``)."""
     measures, limits = columns(n, measured, limit)
+    bound = limit if isinstance(limit, float) else limits
     return RuleResult(
-        allowed=measures <= limits + np.abs(limits) * TOLERANCE + slack,
-        evaluable=np.isfinite(measures) & np.isfinite(limits),
+        allowed=measures <= bound + np.abs(bound) * TOLERANCE + slack,
+        evaluable=np.isfinite(measures) & np.isfinite(bound),
         measured=measures,
         limit=limits,
         reason=reason,

@@ -17,6 +17,7 @@ from hedgefund_core.risk.rule import Bools, Floats, OrderBatch, RiskContext, Rul
 
 ALLOW, DENY, NOT_EVALUABLE = "allow", "deny", "not_evaluable"
 _WORDS = np.array([ALLOW, DENY, NOT_EVALUABLE])
+_ALLOW, _DENY, _BLIND = range(3)
 _FAILURES = (ArithmeticError, ValueError, IndexError, KeyError)
 
 
@@ -67,39 +68,56 @@ def judge(batch: OrderBatch, context: RiskContext, mandate: Mandate, waived: fro
     Judged. Each order is judged as if the allowed ones before it, and no denied one, were working.
     """
     with np.errstate(all="ignore"):  # NaN and infinity are findings here, not accidents
-        fixed = {rule.name: _verdicts(rule, batch, context, mandate, waived) for rule in rules if not rule.sequential}
+        fixed = {rule.name: _found(rule, batch, context, mandate, waived) for rule in rules if not rule.sequential}
         reserves = within = _allowed(fixed, len(batch))
         while True:
             reserved = replace(batch, reserves=reserves)
-            chained = {rule.name: _verdicts(rule, reserved, context, mandate, waived) for rule in rules if rule.sequential}
+            chained = {rule.name: _found(rule, reserved, context, mandate, waived) for rule in rules if rule.sequential}
             found = within & _allowed(chained, len(batch))
             if bool(np.all(found == reserves)):
                 break
             # A verdict depends on earlier reservations only. So where reservations and verdicts agree they are those of judging one
             # by one, and each round the agreement reaches at least one order further: usually two rounds, at most n.
             reserves = found
-    results = fixed | chained
-    return Judged(allowed=reserves, results=tuple(results[rule.name] for rule in rules))
+    results, clean = fixed | chained, np.full(len(batch), ALLOW, dtype=_WORDS.dtype)
+    return Judged(allowed=reserves, results=tuple(_verdicts(rule, results[rule.name], clean) for rule in rules))
 
 
-def _allowed(results: dict[str, RuleVerdicts], n: int) -> Bools:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """A rule's result with its verdicts as numbers: int (n,), or None where it allows every order, as nearly always."""
+
+    result: RuleResult
+    codes: NDArray[np.int64] | None
+
+
+def _found(rule: Rule, batch: OrderBatch, context: RiskContext, mandate: Mandate, waived: frozenset[str]) -> _Found:
+    """One rule on the batch: entries fail closed, and a reduction meets only the rules made for it."""
+    result = _checked(rule, batch, context, mandate)
+    passed = result.evaluable & result.allowed
+    if bool(passed.all()):
+        return _Found(result=result, codes=None)
+    codes = np.where(result.evaluable, _DENY, _BLIND if rule.name in waived else _DENY)
+    if not rule.applies_to_reductions:
+        passed |= batch.reduction
+    return _Found(result=result, codes=np.where(passed, _ALLOW, codes))
+
+
+def _allowed(results: dict[str, _Found], n: int) -> Bools:
     allowed = np.ones(n, dtype=np.bool_)
-    for result in results.values():
-        allowed &= result.verdict != DENY
+    for found in results.values():
+        if found.codes is not None:
+            allowed &= found.codes != _DENY
     return allowed
 
 
-def _verdicts(rule: Rule, batch: OrderBatch, context: RiskContext, mandate: Mandate, waived: frozenset[str]) -> RuleVerdicts:
-    """One rule on the batch: entries fail closed, and a reduction meets only the rules made for it."""
-    result = _checked(rule, batch, context, mandate)
-    blind = ~result.evaluable
-    fails = result.evaluable & ~result.allowed
-    code = np.where(blind, 2 if rule.name in waived else 1, fails)
-    if not rule.applies_to_reductions:
-        code = np.where(batch.reduction, 0, code)
-    verdict = _WORDS[code]
-    only_blind = bool(blind.any()) and not bool(fails.any())
-    reason = f"its data are missing ({result.reason})" if only_blind else result.reason
+def _verdicts(rule: Rule, found: _Found, clean: NDArray[np.str_]) -> RuleVerdicts:
+    """In words; ``clean`` says that every order is allowed."""
+    result, reason, verdict = found.result, found.result.reason, clean
+    if found.codes is not None:
+        verdict = _WORDS[found.codes]
+        only_blind = not bool(result.evaluable.all()) and not bool((result.evaluable & ~result.allowed).any())
+        reason = f"its data are missing ({reason})" if only_blind else reason
     return RuleVerdicts(rule=rule.name, unit=rule.unit, measured=result.measured, limit=result.limit, verdict=verdict, reason=reason)
 
 

@@ -6,12 +6,25 @@ net; everything else counts at its worst case a side. The position of one name i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hedgefund_core.risk.rule import Bools, Floats, OrderBatch, RiskContext
+from hedgefund_core.risk.rule import Bools, Floats, Ints, OrderBatch, RiskContext
+
+C = TypeVar("C", RiskContext, None)
+T = TypeVar("T")
+
+
+def _once(work: Callable[[OrderBatch, C], T], batch: OrderBatch, context: C) -> T:
+    """``work(batch, context)``, kept with the batch: with other reservations it is another batch, which keeps nothing yet."""
+    key = (work, id(context))
+    if key not in batch.derived:
+        batch.derived[key] = (context, work(batch, context))  # the context stays alive with it, so its id stays its own
+    return cast("T", batch.derived[key][1])
 
 
 def known(batch: OrderBatch, context: RiskContext) -> Bools:
@@ -19,21 +32,24 @@ def known(batch: OrderBatch, context: RiskContext) -> Bools:
     return (batch.instrument >= 0) & (batch.instrument < len(context.price))
 
 
+def _strangers(batch: OrderBatch, context: RiskContext) -> Bools | None:
+    """Orders in no instrument of the universe: bool (n,), None where there are none."""
+    strangers = ~known(batch, context)
+    return strangers if bool(strangers.any()) else None
+
+
 def of_instrument(values: Floats, batch: OrderBatch, context: RiskContext) -> Floats:
     """``values`` (m,) of each order's instrument: float64 (n,), NaN for strangers and in an empty universe."""
     if len(values) == 0:
         return np.full(len(batch), np.nan)
-    return np.where(known(batch, context), values.take(batch.instrument, mode="clip"), np.nan)
+    found: Floats = values.take(batch.instrument, mode="clip")
+    strangers = _once(_strangers, batch, context)
+    return found if strangers is None else np.where(strangers, np.nan, found)
 
 
 def equity_of(context: RiskContext) -> float:
     """Equity to measure against; NaN where there is none, since no share of nothing is a limit."""
     return context.equity if context.equity > 0.0 else float("nan")
-
-
-def reserving(batch: OrderBatch) -> Bools:
-    """Orders that count as working for later ones: bool (n,)."""
-    return np.ones(len(batch), dtype=np.bool_) if batch.reserves is None else batch.reserves
 
 
 def earlier(values: Floats, batch: OrderBatch) -> Floats:
@@ -44,21 +60,32 @@ def earlier(values: Floats, batch: OrderBatch) -> Floats:
 
 def earlier_same(values: Floats, batch: OrderBatch) -> Floats:
     """Sum of ``values`` over the earlier reserving orders in the same instrument: float64 (n,)."""
-    order = np.argsort(batch.instrument, kind="stable")
+    grouped = _once(_grouped, batch, None)
+    if grouped is None:
+        return np.zeros(len(batch))
+    order, start = grouped
     counted = _counted(values, batch)[order]
     before = np.cumsum(counted) - counted
-    names = batch.instrument[order]
-    first = np.ones(len(order), dtype=np.bool_)
-    first[1:] = names[1:] != names[:-1]
-    start = np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))
     sums = np.empty_like(before)
     sums[order] = before - before[start]
     return sums
 
 
+def _grouped(batch: OrderBatch, _: None) -> tuple[Ints, Ints] | None:
+    """Rows instrument by instrument, and where in them each one's instrument begins; None where no instrument has two orders."""
+    order = np.argsort(batch.instrument, kind="stable")
+    names = batch.instrument[order]
+    first = np.ones(len(order), dtype=np.bool_)
+    first[1:] = names[1:] != names[:-1]
+    if bool(first.all()):
+        return None
+    return order, np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))
+
+
 def _counted(values: Floats, batch: OrderBatch) -> Floats:
     """Values of reserving orders; a malformed order reserves nothing, or one NaN would blind the rules to all that follow."""
-    return np.where(reserving(batch) & np.isfinite(values), values, 0.0)
+    finite = np.isfinite(values)
+    return np.where(finite if batch.reserves is None else finite & batch.reserves, values, 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +105,10 @@ class Exposures:
 
 def exposures(batch: OrderBatch, context: RiskContext) -> Exposures:
     """Worst case of each instrument, closing auction orders counted as filled."""
+    return _once(_exposures, batch, context)
+
+
+def _exposures(batch: OrderBatch, context: RiskContext) -> Exposures:
     buys, sells = _side(batch, 1.0), _side(batch, -1.0)
     settles = batch.reduction & batch.auction
     signed = batch.sign * batch.quantity

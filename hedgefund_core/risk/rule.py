@@ -9,7 +9,7 @@ possible in replay and simulation only.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,7 @@ class OrderBatch:
     duplicate : bool (n,), its intent has gone out before.
     lot : float64 (n,), lot size.
     reserves : bool (n,), orders that count as working when a later one is judged; None = all. Set by ``judge`` alone.
+    derived : what several rules work out from this batch and a context, kept for the next one (``exposure`` alone fills it).
     """
 
     instrument: Ints
@@ -49,6 +50,7 @@ class OrderBatch:
     duplicate: Bools
     lot: Floats
     reserves: Bools | None = None
+    derived: dict[tuple[object, int], tuple[object, object]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         """Number of orders."""
