@@ -98,6 +98,18 @@ def _yahoo(settings: VendorSettings) -> Vendor:
     return Yahoo(settings)
 
 
+def _massive(settings: VendorSettings) -> Vendor:
+    from hedgefund_dagster.sources.massive import Massive
+
+    return Massive(settings)
+
+
+def _alpha_vantage(settings: VendorSettings) -> Vendor:
+    from hedgefund_dagster.sources.alpha_vantage import AlphaVantage
+
+    return AlphaVantage(settings)
+
+
 VENDORS: Mapping[str, Callable[[VendorSettings], Vendor]] = {
     "cboe_vix": _cboe_vix,
     "us_treasury": _us_treasury,
@@ -106,6 +118,8 @@ VENDORS: Mapping[str, Callable[[VendorSettings], Vendor]] = {
     "gdelt": _gdelt,
     "yahoo": _yahoo,
     "tiingo": _tiingo,
+    "massive": _massive,
+    "alpha_vantage": _alpha_vantage,
 }
 
 

@@ -12,11 +12,24 @@ from hedgefund_dagster.defs.ingest.vendors import vendor_assets, vendor_facts
 from hedgefund_dagster.partitions import RANGE_END, RANGE_START
 from hedgefund_dagster.resources.lake import Lake
 from hedgefund_dagster.settings import shared_resources
+from hedgefund_dagster.sources.http import pulse
 from tests.contract.vendors.loopback import serving
+from tests.integration.test_batch_vendors import QuickTime
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(pulse, "time", QuickTime())
+
 
 FACTS = {facts.name: facts for facts in vendor_facts()}
 APPLE = {"since": "2020-08-01", "until": "2020-11-30"}
-VENDORS = {"yahoo": ("bars", ""), "tiingo": ("bars", "TIINGO_API_KEY")}
+VENDORS = {
+    "yahoo": ("bars", ""),
+    "tiingo": ("bars", "TIINGO_API_KEY"),
+    "massive": ("bars", "MASSIVE_API_KEY"),
+    "alpha_vantage": ("bars", "ALPHA_VANTAGE_API_KEY"),
+}
 
 
 def prepare(vendor: str, url: str, monkeypatch) -> None:

@@ -20,7 +20,7 @@ from hedgefund_dagster.sources.http import pulse
 from hedgefund_dagster.sources.source import Partitioning
 from tests.contract.vendors.loopback import Fault, serving
 
-PRICE_VENDORS = ("YAHOO", "TIINGO")
+PRICE_VENDORS = ("YAHOO", "TIINGO", "MASSIVE", "ALPHA_VANTAGE")
 CLOCK = "2024-12-31T23:00:00+00:00"
 VARIABLES = {
     "FRED_API_KEY": "canary",
@@ -31,6 +31,8 @@ VARIABLES = {
     "HEDGEFUND_SOURCES__VENDORS__GDELT__SINCE": "2024-01-02",
     "HEDGEFUND_SOURCES__VENDORS__US_TREASURY__SINCE": "2024-01-02",
     "TIINGO_API_KEY": "canary",
+    "MASSIVE_API_KEY": "canary",
+    "ALPHA_VANTAGE_API_KEY": "canary",
     **{f"HEDGEFUND_SOURCES__VENDORS__{name}__NAMES": '["AAPL"]' for name in PRICE_VENDORS},
 }
 FACTS = {facts.name: facts for facts in vendor_facts()}

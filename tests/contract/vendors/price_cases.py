@@ -8,6 +8,8 @@ from hedgefund_dagster.sources.http.declaration import Scope
 from tests.contract.vendors.cases import SECRET, Case, Change
 
 APPLE = Scope(names=("AAPL",), since=date(2020, 8, 1), until=date(2020, 11, 30))
+MASSIVE = {"MASSIVE_API_KEY": SECRET}
+ALPHA_VANTAGE = {"ALPHA_VANTAGE_API_KEY": SECRET}
 TIINGO = {"TIINGO_API_KEY": SECRET}
 
 PRICE_CASES = (
@@ -118,5 +120,103 @@ PRICE_CASES = (
             Change(old='"amount": 0.205', new='"amount": "a dime"', named="amount"),
             Change(old='"amount": 0.205', new='"amount": -0.205', named="dividend"),
         ),
+    ),
+    Case(
+        vendor="massive",
+        dataset="bars",
+        scope=APPLE,
+        env=MASSIVE,
+        rows=3,
+        expected=(
+            {"symbol": "AAPL", "session": "2020-08-28", "open": 504.05, "close": 499.23, "adj_close": None, "ts": "2020-08-28T20:00:00Z"},
+            {"session": "2020-08-31", "close": 129.04, "volume": 225702688.0},
+            {"session": "2020-11-27", "ts": "2020-11-27T18:00:00Z", "volume": 46691331.0, "known_at_basis": "assumed"},
+        ),
+        wrong=(
+            Change(old='"ticker": "AAPL"', new='"ticker": "MSFT"', named="ticker"),
+            Change(old='"adjusted": false', new='"adjusted": true', named="adjusted"),
+        ),
+        renamed=(
+            Change(old='"results":', new='"bars":', named="results"),
+            Change(old='"c":', new='"close":', named="c"),
+            Change(old='"t":', new='"time":', named="t"),
+            Change(old='"adjusted"', new='"unadjusted"', named="adjusted"),
+        ),
+        retyped=(
+            Change(old='"c": 499.23', new='"c": "n/a"', named="$.results[0].c"),
+            Change(old='"c": 499.23', new='"c": "inf"', named="`c`"),
+            Change(old='"t": 1598587200000', new='"t": "2020-08-28"', named="$.results[0].t"),
+            Change(old='"t": 1598587200000', new='"t": 159858720000000000', named="`t`"),
+        ),
+    ),
+    Case(
+        vendor="massive",
+        dataset="corporate_actions",
+        scope=APPLE,
+        env=MASSIVE,
+        rows=2,
+        expected=(
+            {"symbol": "AAPL", "session": "2020-08-07", "kind": "dividend", "value": 0.82, "currency": "USD"},
+            {"session": "2020-08-31", "kind": "split", "value": 4.0, "ts": "2020-08-31T20:00:00Z", "known_at": "2020-08-31T20:15:00Z"},
+        ),
+        wrong=(Change(old='"ticker": "AAPL"', new='"ticker": "MSFT"', named="ticker"),),
+        renamed=(
+            Change(old='"split_to"', new='"to"', named="split_to"),
+            Change(old='"execution_date"', new='"ex_date"', named="execution_date"),
+            Change(old='"cash_amount"', new='"amount"', named="cash_amount"),
+            Change(old='"results"', new='"splits"', named="results"),
+        ),
+        retyped=(
+            Change(old='"split_from": 1', new='"split_from": 0', named="split_from"),
+            Change(old='"split_to": 4', new='"split_to": "four"', named="split_to"),
+            Change(old='"cash_amount": 0.82', new='"cash_amount": "nan"', named="cash_amount"),
+            Change(old='"2020-08-07"', new='"7 Aug"', named="ex_dividend_date"),
+        ),
+    ),
+    Case(
+        vendor="alpha_vantage",
+        dataset="bars",
+        scope=APPLE,
+        env=ALPHA_VANTAGE,
+        rows=4,
+        expected=(
+            {
+                "symbol": "AAPL",
+                "session": "2020-08-28",
+                "open": 504.05,
+                "close": 499.23,
+                "adj_close": 121.187,
+                "ts": "2020-08-28T20:00:00Z",
+            },
+            {"session": "2020-11-27", "ts": "2020-11-27T18:00:00Z", "known_at": "2020-11-27T18:15:00Z", "volume": 46691331.0},
+        ),
+        wrong=(Change(old='"2. Symbol": "AAPL"', new='"2. Symbol": "MSFT"', named="2. Symbol"),),
+        renamed=(
+            Change(old="Time Series (Daily)", new="Daily Series", named="Time Series (Daily)"),
+            Change(old="4. close", new="4. last", named="4. close"),
+            Change(old="6. volume", new="5. volume", named="6. volume"),
+        ),
+        retyped=(
+            Change(old='"499.23"', new='"n/a"', named="float"),
+            Change(old='"499.23"', new='"inf"', named="close"),
+            Change(old='"2020-08-28":', new='"28 Aug 2020":', named="date"),
+        ),
+    ),
+    Case(
+        vendor="alpha_vantage",
+        dataset="corporate_actions",
+        scope=APPLE,
+        env=ALPHA_VANTAGE,
+        rows=2,
+        expected=(
+            {"symbol": "AAPL", "session": "2020-08-07", "kind": "dividend", "value": 0.82},
+            {"session": "2020-08-31", "kind": "split", "value": 4.0},
+        ),
+        wrong=(Change(old='"2. Symbol": "AAPL"', new='"2. Symbol": "MSFT"', named="2. Symbol"),),
+        renamed=(
+            Change(old="7. dividend amount", new="7. dividend", named="7. dividend amount"),
+            Change(old="8. split coefficient", new="8. split", named="8. split coefficient"),
+        ),
+        retyped=(Change(old='"4.0"', new='"4:1"', named="float"), Change(old='"4.0"', new='"-4.0"', named="split")),
     ),
 )
