@@ -230,7 +230,10 @@ def ema_weights(span: float, window: int) -> Floats:
 
 def beta(y: Floats, x: Floats) -> Floats:
     """Slope of y on x; NaN where x does not move."""
-    gap_y, gap_x = y - ordered_mean(y), x - ordered_mean(x)
+    return _slope(y - ordered_mean(y), x - ordered_mean(x))
+
+
+def _slope(gap_y: Floats, gap_x: Floats) -> Floats:
     return ordered_sum(gap_y * gap_x) / positive(ordered_sum(gap_x * gap_x))
 
 
@@ -247,5 +250,6 @@ def residual_score(y: Floats, x: Floats, far: int, near: int) -> Floats:
 
     NaN where these residuals do not vary.
     """
-    residuals = (y - ordered_mean(y) - beta(y, x) * (x - ordered_mean(x)))[near:far]
+    gap_y, gap_x = y - ordered_mean(y), x - ordered_mean(x)
+    residuals = gap_y[near:far] - _slope(gap_y, gap_x) * gap_x[near:far]
     return ordered_mean(residuals) / positive(standard_deviation(residuals))
