@@ -10,7 +10,8 @@ from pathlib import Path
 import dagster as dg
 import msgspec
 import numpy as np
-from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._core.errors import DagsterAssetCheckFailedError, DagsterExecutionInterruptedError
+from dagster._core.utils import make_new_run_id
 
 from hedgefund_core import layout
 from hedgefund_core.errors import DataInvalid, HedgefundError
@@ -58,15 +59,23 @@ class Pipeline:
         """Materialize ``keys`` with their checks; raises DataInvalid where a blocking check fails."""
         job = defs.resolve_implicit_global_asset_job_def()
         ops = {_op(key): {"config": config} for key in keys} if config is not None else {}
+        run_id = make_new_run_id()
         try:
-            result = job.execute_in_process(
-                instance=self.instance, asset_selection=list(keys), run_config={**QUIET, "ops": _without_extra(ops)}, tags=tags or {}
+            job.execute_in_process(
+                instance=self.instance,
+                asset_selection=list(keys),
+                run_config={**QUIET, "ops": _without_extra(ops)},
+                tags=tags or {},
+                run_id=run_id,
             )
         except DagsterExecutionInterruptedError as error:  # what Dagster makes of Ctrl-C
             raise KeyboardInterrupt from error
+        except DagsterAssetCheckFailedError:  # says only which check blocked; what it found is told below
+            refuse_failed_checks(self.instance, run_id)
+            raise
         except dg.DagsterError as error:
             raise _ours(error) from error
-        refuse_failed_checks(result)
+        refuse_failed_checks(self.instance, run_id)
 
     def prices_to_features(self, source: str) -> None:
         """Ingest, validation, features with all their checks, in one run over all partitions."""

@@ -113,15 +113,19 @@ class Lake:
 
         Rows one payload repeats for the same key are all returned: telling them apart is the work of validation.
         """
+        rows = self.read_bar_versions(source)
+        if recorded_as_of is not None:
+            rows = rows.filter(pc.less_equal(rows.column("recorded_at"), pa.scalar(recorded_as_of, pa.timestamp("us", tz="UTC"))))
+        return latest_versions(rows)
+
+    def read_bar_versions(self, source: str) -> pa.Table:
+        """Every version of every bar, as they were recorded; raises DataUnavailable if there is none."""
         folder = self.root / layout.BARS / f"source={source}"
         paths = sorted(folder.glob("*/*.parquet")) if folder.exists() else []
         if not paths:
             message = f"no bars of {source} are stored"
             raise DataUnavailable(message, mend=f"materialize the asset {source}/bars")
-        rows = pa.concat_tables([read_parquet(path) for path in paths]).combine_chunks()
-        if recorded_as_of is not None:
-            rows = rows.filter(pc.less_equal(rows.column("recorded_at"), pa.scalar(recorded_as_of, pa.timestamp("us", tz="UTC"))))
-        return latest_versions(rows)
+        return pa.concat_tables([read_parquet(path) for path in paths]).combine_chunks()
 
     def write_table(self, table: Table, source: str, rows: pa.Table, *, recorded_at: datetime, run_id: str = "") -> Manifest:
         """Replace a source's table (validated bars, corporate actions, features, labels)."""
@@ -219,18 +223,28 @@ class Lake:
 
 def latest_versions(rows: pa.Table) -> pa.Table:
     """Rows of the greatest ``recorded_at`` of each (symbol, session), sorted by (symbol, session, source_row)."""
+    return _versions(rows, "descending")
+
+
+def first_versions(rows: pa.Table) -> pa.Table:
+    """Rows of the least ``recorded_at`` of each (symbol, session): what was known of it first."""
+    return _versions(rows, "ascending")
+
+
+def _versions(rows: pa.Table, recorded: str) -> pa.Table:
+    """Rows of the ``recorded_at`` that comes first in that order, of each (symbol, session)."""
     order = pc.sort_indices(
-        rows, sort_keys=[("symbol", "ascending"), ("session", "ascending"), ("recorded_at", "descending"), ("source_row", "ascending")]
+        rows, sort_keys=[("symbol", "ascending"), ("session", "ascending"), ("recorded_at", recorded), ("source_row", "ascending")]
     )
     rows = rows.take(order).combine_chunks()
     if rows.num_rows == 0:
         return rows
     symbol = rows.column("symbol").combine_chunks().dictionary_encode().indices.to_numpy()
     session = rows.column("session").cast(pa.int32()).to_numpy()
-    recorded = rows.column("recorded_at").cast(pa.int64()).to_numpy()
+    moments = rows.column("recorded_at").cast(pa.int64()).to_numpy()
     starts = np.concatenate([[True], (np.diff(symbol) != 0) | (np.diff(session) != 0)])
-    newest = recorded[np.flatnonzero(starts)][np.cumsum(starts) - 1]
-    return rows.filter(pa.array(recorded == newest)).combine_chunks()
+    wanted = moments[np.flatnonzero(starts)][np.cumsum(starts) - 1]
+    return rows.filter(pa.array(moments == wanted)).combine_chunks()
 
 
 def _differing(rows: pa.Table, stored: pa.Table) -> pa.Table:

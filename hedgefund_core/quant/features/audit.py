@@ -35,6 +35,7 @@ class LookAheadCheck(StrEnum):
     SPLIT_FACTOR = "future_split_factor"
     SAME_BAR_FILL = "same_bar_fill"
     LABEL = "label_overlap"
+    TARGET = "target_in_score"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,6 +271,27 @@ def audit_labels(panel: Panel, values: Floats, *, start: NDArray[np.int64], end:
         )
         for row in np.flatnonzero(wrong)[:1]
     ]
+
+
+def audit_label_values(panel: Panel, values: Floats, *, end: NDArray[np.int64], label: Callable[[Panel], Floats]) -> list[LookAheadFinding]:
+    """Labels that read more than the sessions up to their stated end.
+
+    Parameters
+    ----------
+    values : float64 (n_sessions, n_symbols), as stored.
+    end : position of the last session each row's label reads, (n_sessions,), not decreasing.
+    label : the label as a function of a panel; tried on the panel cut at three places.
+
+    Returns
+    -------
+    The earliest cell that is not the same bits when nothing after its end is known, or nothing.
+    """
+    found = []
+    for cut in default_cuts(panel.shape[0], int(end[0]) + 1):
+        known = label(panel.rows(0, cut + 1))
+        rows = int(np.searchsorted(end, cut, side="right"))
+        found.append(_difference(LookAheadCheck.LABEL, "label", panel, values[:rows], known[:rows]))
+    return _earliest([finding for finding in found if finding is not None])
 
 
 def _row_finding(check: LookAheadCheck, subject: str, symbols: Sequence[str], when: Times, values: Floats, row: int) -> LookAheadFinding:

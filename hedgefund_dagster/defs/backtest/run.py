@@ -25,6 +25,7 @@ from hedgefund_dagster.defs.backtest.evaluate import (
     placebos,
     simple_returns,
 )
+from hedgefund_dagster.defs.backtest.look_ahead import trade_arrays
 from hedgefund_dagster.defs.backtest.records import (
     BacktestRecord,
     BaselineRecord,
@@ -102,6 +103,7 @@ def _full(ground: Arena, candidate: Candidate, book: Evaluated, band: PlaceboRes
     arrays[f"double_{name}"] = double
     arrays[f"weights_{name}"] = book.result.weights
     arrays[f"traded_{name}"] = book.result.traded
+    arrays.update(trade_arrays(name, book.result))
     if band is not None:
         arrays[f"band_{name}"] = band.band
         arrays[f"band_first_{name}"] = np.array([band.first])

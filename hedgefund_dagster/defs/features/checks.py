@@ -7,8 +7,10 @@ from collections.abc import Iterator
 import dagster as dg
 
 from hedgefund_core.quant.features import FEATURES, default_specs
-from hedgefund_core.quant.features.audit import LookAheadFinding, audit_feature, audit_labels
+from hedgefund_core.quant.features.audit import audit_feature, audit_label_values, audit_labels
+from hedgefund_core.quant.labels import forward_returns
 from hedgefund_dagster.defs.features.stored import read_features, read_labels
+from hedgefund_dagster.defs.look_ahead import audited
 from hedgefund_dagster.resources.lake import LakeResource
 from hedgefund_dagster.sources.source import SourceFacts
 
@@ -37,22 +39,12 @@ def _features(facts: SourceFacts) -> dg.AssetChecksDefinition:
         known = {spec.name: spec for spec in default_specs(panel)}
         for name in FEATURES:
             if name not in stored.names:
-                yield _result(key, name, [], note="not computed on this source")
+                yield audited([], "not computed on this source", asset_key=key, check_name=f"{PREFIX}{name}")
                 continue
-            yield _result(key, name, audit_feature(panel, stored.field(name), known.get(name, name)), note="cut, altered and hidden")
+            found = audit_feature(panel, stored.field(name), known.get(name, name))
+            yield audited(found, "cut, altered and hidden", asset_key=key, check_name=f"{PREFIX}{name}")
 
     return look_ahead
-
-
-def _result(key: dg.AssetKey, name: str, findings: list[LookAheadFinding], *, note: str) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        passed=not findings,
-        asset_key=key,
-        check_name=f"{PREFIX}{name}",
-        severity=dg.AssetCheckSeverity.ERROR,
-        description="; ".join(str(finding) for finding in findings) or note,
-        metadata={"findings": len(findings), "feature": name},
-    )
 
 
 def _labels(facts: SourceFacts) -> dg.AssetChecksDefinition:
@@ -60,17 +52,17 @@ def _labels(facts: SourceFacts) -> dg.AssetChecksDefinition:
         asset=dg.AssetKey([facts.name, "labels"]),
         name="begin_after_the_decision",
         blocking=True,
-        description="A label begins at the fill after the decision, and has no value where it would end after the data.",
+        description="A label begins at the fill after the decision, ends inside the data, and needs nothing that came after its end.",
     )
     def begin_after_the_decision(lake: LakeResource) -> dg.AssetCheckResult:
         store = lake.open()
         panel = store.read_panel(facts.name)
         labels = read_labels(store, panel)
+        fill = "next_close" if panel.open is None else "next_open"
         findings = audit_labels(panel, labels.values, start=labels.start, end=labels.end)
-        return dg.AssetCheckResult(
-            passed=not findings,
-            severity=dg.AssetCheckSeverity.ERROR,
-            description="; ".join(str(finding) for finding in findings) or "every label begins after its decision",
+        findings += audit_label_values(
+            panel, labels.values, end=labels.end, label=lambda known: forward_returns(known, labels.horizon, fill=fill).values
         )
+        return audited(findings, "every label begins after its decision and reads nothing after its end")
 
     return begin_after_the_decision

@@ -6,12 +6,15 @@ import dagster as dg
 from dagster import AssetCheckKey
 
 from hedgefund_dagster.books import Book
+from hedgefund_dagster.defs.backtest.checks import NO_SAME_BAR
 from hedgefund_dagster.defs.backtest.records import BacktestRecord
 from hedgefund_dagster.defs.features.checks import PREFIX
 from hedgefund_dagster.defs.promotion.evidence import Leakage
 from hedgefund_dagster.defs.promotion.judge import Case
+from hedgefund_dagster.defs.training.checks import UNKNOWING
 from hedgefund_dagster.defs.training.inputs import ResearchConfig, open_study, place_of
 from hedgefund_dagster.defs.training.records import WalkRecord, read_record
+from hedgefund_dagster.defs.validation.checks import NO_SPLITS, NOT_RESTATED
 from hedgefund_dagster.resources.lake import LakeResource
 from hedgefund_dagster.resources.model_registry import ModelRegistryResource
 from hedgefund_dagster.settings import SettingsResource
@@ -36,16 +39,22 @@ def open_case(
         record=read_record(store, f"{place}/backtest.json", BacktestRecord),
         lake=store,
         place=place,
-        leakage=leakage_findings(instance, book.source, tuple(spec.name for spec in study.specs)),
+        leakage=leakage_findings(instance, book, tuple(spec.name for spec in study.specs)),
         registry=models.open(),
         keys=opened.folder / "keys",
     )
 
 
-def leakage_findings(instance: dg.DagsterInstance, source: str, features: tuple[str, ...]) -> Leakage:
-    """What the latest look-ahead checks of the features and labels found; None where one of them never ran."""
-    keys = [AssetCheckKey(dg.AssetKey([source, "features"]), f"{PREFIX}{name}") for name in features]
-    keys.append(AssetCheckKey(dg.AssetKey([source, "labels"]), "begin_after_the_decision"))
+def leakage_findings(instance: dg.DagsterInstance, book: Book, features: tuple[str, ...]) -> Leakage:
+    """What the latest look-ahead checks found, from the panel to the fills; None where one of them never ran."""
+    checks = [
+        *(((book.source, "panel"), name) for name in (NOT_RESTATED, NO_SPLITS)),
+        *(((book.source, "features"), f"{PREFIX}{name}") for name in features),
+        ((book.source, "labels"), "begin_after_the_decision"),
+        ((book.name, "walk_forward"), UNKNOWING),
+        ((book.name, "backtest"), NO_SAME_BAR),
+    ]
+    keys = [AssetCheckKey(dg.AssetKey(list(asset)), name) for asset, name in checks]
     found = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
     findings = []
     for key in keys:

@@ -5,13 +5,19 @@ import dagster as dg
 import numpy as np
 
 from hedgefund_dagster.books import BOOKS, Book
+from hedgefund_dagster.defs.look_ahead import audited
+from hedgefund_dagster.defs.training.inputs import ResearchConfig, open_study
+from hedgefund_dagster.defs.training.look_ahead import scores_that_knew, unpurged_folds
 from hedgefund_dagster.defs.training.records import WalkRecord, read_record, read_scores
 from hedgefund_dagster.resources.lake import LakeResource
+from hedgefund_dagster.settings import SettingsResource
+
+UNKNOWING = "knew_nothing_after_the_fold"
 
 
 def training_checks() -> list[dg.AssetChecksDefinition]:
     """Checks of every book's walk-forward."""
-    return [_scores(book) for book in BOOKS.values()]
+    return [check for book in BOOKS.values() for check in (_scores(book), _unknowing(book))]
 
 
 def _scores(book: Book) -> dg.AssetChecksDefinition:
@@ -44,6 +50,31 @@ def _scores(book: Book) -> dg.AssetChecksDefinition:
         )
 
     return scores_are_out_of_sample_and_alive
+
+
+def _unknowing(book: Book) -> dg.AssetChecksDefinition:
+    key = dg.AssetKey([book.name, "walk_forward"])
+
+    @dg.asset_check(
+        asset=key,
+        name=UNKNOWING,
+        blocking=True,
+        description="Training labels end before the embargo; a fold fitted again without any later label gives the same scores.",
+    )
+    def knew_nothing_after_the_fold(
+        context: dg.AssetCheckExecutionContext, lake: LakeResource, settings: SettingsResource
+    ) -> dg.AssetCheckResult:
+        store = lake.open()
+        place = latest_place(context, key)
+        record, scores = read_record(store, f"{place}/walk.json", WalkRecord), read_scores(store, place)
+        config = ResearchConfig(cut=record.cut, mandate=record.mandate, rule_only=not record.has_challenger)
+        study = open_study(store, settings.open(), book, config)
+        findings = unpurged_folds(study)
+        if record.has_challenger:
+            findings += scores_that_knew(study, record.challenger, scores[record.challenger.number])
+        return audited(findings, f"{len(study.folds)} folds purged; the challenger's first one fitted again without its future")
+
+    return knew_nothing_after_the_fold
 
 
 def latest_place(context: dg.AssetCheckExecutionContext, key: dg.AssetKey) -> str:

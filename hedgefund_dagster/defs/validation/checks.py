@@ -6,14 +6,18 @@ import dagster as dg
 import numpy as np
 
 from hedgefund_core.schemas import VALIDATED_BARS
+from hedgefund_dagster.defs.look_ahead import audited
 from hedgefund_dagster.defs.validation.expectations import check_result
+from hedgefund_dagster.defs.validation.look_ahead import early_split_factors, late_rows, restated_cells
 from hedgefund_dagster.resources.lake import LakeResource
 from hedgefund_dagster.sources.source import SourceFacts
+
+NOT_RESTATED, NO_SPLITS, AS_RECORDED = "no_late_restatement", "no_future_split_factor", "as_first_recorded"
 
 
 def validation_checks(facts: SourceFacts) -> list[dg.AssetChecksDefinition]:
     """Checks of validated bars and panel of one source."""
-    return [_suite(facts), _quarantine(facts), _panel(facts)]
+    return [_suite(facts), _quarantine(facts), _panel(facts), *_look_ahead(facts)]
 
 
 def _suite(facts: SourceFacts) -> dg.AssetChecksDefinition:
@@ -71,3 +75,39 @@ def _panel(facts: SourceFacts) -> dg.AssetChecksDefinition:
         )
 
     return holds_what_was_known
+
+
+def _look_ahead(facts: SourceFacts) -> list[dg.AssetChecksDefinition]:
+    key = dg.AssetKey([facts.name, "panel"])
+
+    @dg.asset_check(
+        asset=key,
+        name=NOT_RESTATED,
+        blocking=True,
+        description="No row became known after the decision of its session: a restatement is not read as if it had always been there.",
+    )
+    def no_late_restatement(lake: LakeResource) -> dg.AssetCheckResult:
+        store = lake.open()
+        return audited(late_rows(store, store.read_panel(facts.name)), "every row was known when its session was decided on")
+
+    @dg.asset_check(
+        asset=key,
+        name=NO_SPLITS,
+        blocking=True,
+        description="Prices are those stored, adjusted by nothing; each split ratio stands at its own ex-session and no earlier.",
+    )
+    def no_future_split_factor(lake: LakeResource) -> dg.AssetCheckResult:
+        store = lake.open()
+        return audited(early_split_factors(store, store.read_panel(facts.name)), "prices as stored, splits at their own sessions")
+
+    @dg.asset_check(
+        asset=key,
+        name=AS_RECORDED,
+        description="Warns where a value differs from the one first recorded: a vendor restated it, or a person corrected the file.",
+    )
+    def as_first_recorded(lake: LakeResource) -> dg.AssetCheckResult:
+        store = lake.open()
+        found = restated_cells(store, store.read_panel(facts.name))
+        return audited(found, "every value is the one first recorded", severity=dg.AssetCheckSeverity.WARN)
+
+    return [no_late_restatement, no_future_split_factor, as_first_recorded]
