@@ -97,6 +97,7 @@ def test_the_machine_never_fills_on_the_bar_that_was_decided_on() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", ["market_neutral", "long_only"])
 def test_twins_over_the_whole_history(name: str) -> None:
     book, panel = mandate(name), real_panel(7000)
