@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import html
+from itertools import pairwise
+from urllib.parse import quote
 
 import dagster as dg
 import numpy as np
@@ -13,25 +14,35 @@ import pyarrow.compute as pc
 from hedgefund_core.quant.bars import Floats
 
 OWNERS = ["team:research"]
-_WIDTH, _HEIGHT = 480, 90
+_WIDTH, _HEIGHT, _HEAD, _POINTS = 480, 90, 20, 120
+_LONGEST_TITLE = 60
+_PLAIN = "/:=,;'"
+"""What a markdown link and a data address both take as it is."""
+INLINE_LIMIT = 1000
+"""From this many characters on the UI hides a markdown value behind a button."""
 
 
 def sparkline(values: Floats, title: str) -> dg.MarkdownMetadataValue:
-    """A line of at most 480 points as an inline SVG picture; NaN are gaps left out."""
+    """A line of at most 120 points as an SVG picture, short enough to be drawn on the page; NaN are left out."""
     finite = values[np.isfinite(values)]
     if len(finite) < 2:
         return dg.MetadataValue.md(f"{title}: no values")
-    picked = finite[np.linspace(0, len(finite) - 1, min(len(finite), _WIDTH)).astype(int)]
-    low, high = float(picked.min()), float(picked.max())
-    x = np.linspace(0, _WIDTH, len(picked))
-    y = _HEIGHT - (picked - low) / ((high - low) or 1.0) * (_HEIGHT - 20)
-    points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
-    svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT + 4}">'
-        f'<text x="0" y="12" font-size="11" font-family="sans-serif">{html.escape(title)}: {low:.4g} to {high:.4g}</text>'
-        f'<polyline fill="none" stroke="#2b6cb0" stroke-width="1.2" points="{points}"/></svg>'
+    low, high = float(finite.min()), float(finite.max())
+    picked = finite[np.linspace(0, len(finite) - 1, min(len(finite), _POINTS)).astype(int)]
+    heights = np.rint(_HEIGHT - (picked - low) / ((high - low) or 1.0) * (_HEIGHT - _HEAD)).astype(int)
+    svg = _picture(title[:_LONGEST_TITLE], f"{low:.4g} to {high:.4g}, last {finite[-1]:.4g}", heights.tolist())
+    return dg.MetadataValue.md(f"![plot](data:image/svg+xml,{quote(svg, safe=_PLAIN)})")
+
+
+def _picture(title: str, span: str, heights: list[int]) -> str:
+    """Steps relative to the point before take half the characters of positions: that is what keeps the picture below the limit."""
+    step = max(1, _WIDTH // (len(heights) - 1))
+    moves = "".join(f"{step}{after - before:+d}".replace("+", ",") + "," for before, after in pairwise(heights)).replace(",-", "-")
+    return (
+        f"<svg xmlns='http://www.w3.org/2000/svg' width='{_WIDTH}' height='{_HEIGHT + 4}' font-size='11' font-family='arial'>"
+        f"<text y='12'>{html.escape(title)}: {span}</text>"
+        f"<path d='M0,{heights[0]}l{moves.removesuffix(',')}' fill='none' stroke='blue'/></svg>"
     )
-    return dg.MetadataValue.md(f"![{title}](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})")
 
 
 def table_metadata(rows: pa.Table) -> dict[str, dg.MetadataValue]:

@@ -206,7 +206,7 @@ def _cards(data: TearSheetData) -> str:
         ("Return a year, net", f"{measures['annual_return'].value:.1%}", f"{len(data.sessions):,} sessions"),
     ]
     if "beta" in measures:
-        cards.append(("Beta", f"{measures['beta'].value:.2f}", _range(measures["beta"], "{:.2f}")))
+        cards.append(("Beta", f"{measures['beta'].value:z.2f}", _range(measures["beta"], "{:z.2f}")))
     if "turnover" in measures:
         cards.append(("Turnover a year", f"{measures['turnover'].value:.1f} ×", "both sides, of equity"))
     return '<div class="cards">' + "".join(f"<div><h3>{a}</h3><b>{b}</b><small>{c}</small></div>" for a, b, c in cards) + "</div>"
@@ -237,8 +237,8 @@ def _promises(promises: Sequence[Promise]) -> str:
             escape(promise.name),
             promise.shown(promise.promised),
             promise.shown(promise.kept),
-            f"{promise.share_within:.1%}",
-            _mark(promise.kept_word == "kept", "kept", "exceeded"),
+            "-" if np.isnan(promise.share_within) else f"{promise.share_within:.1%}",
+            "not measured" if promise.kept_word == "not measured" else _mark(promise.kept_word == "kept", "kept", "exceeded"),
             "by construction" if promise.by_construction else "reported",
             escape(promise.detail),
         )

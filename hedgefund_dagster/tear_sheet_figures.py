@@ -146,6 +146,9 @@ def rolling_sharpe(data: TearSheetData) -> go.Figure:
     figure = go.Figure()
     figure.add_trace(_line(data.sessions, data.rolling_sharpe, "Last 252 sessions", BLUE, width=1.8, hover="%{y:.2f}"))
     figure.add_hline(y=0.0, line={"color": "#444", "width": 1})
+    if not np.isfinite(data.rolling_sharpe).any():
+        words = "The record is no longer than one window of 252 sessions: there is nothing to roll yet"
+        figure.add_annotation(text=words, showarrow=False, x=0.5, y=0.7, xref="paper", yref="paper")
     return _style(figure, "Rolling Sharpe ratio, net of costs", "Sharpe ratio, annual")
 
 
@@ -160,7 +163,7 @@ def monthly(data: TearSheetData) -> go.Figure:
         zmin=-bound,
         zmax=bound,
         colorscale=DIVERGING,
-        text=[["" if np.isnan(value) else f"{100 * value:.1f}" for value in row] for row in table.values],
+        text=[["" if np.isnan(value) else f"{100 * value:z.1f}" for value in row] for row in table.values],
         texttemplate="%{text}",
         textfont={"size": 10},
         xgap=1,
@@ -171,7 +174,8 @@ def monthly(data: TearSheetData) -> go.Figure:
     figure = _style(go.Figure(heat), "Monthly returns in %, net of costs", "", height=max(260, 20 * len(table.years) + 130))
     figure.update_yaxes(autorange="reversed", type="category", showgrid=False)
     figure.update_xaxes(side="top", showgrid=False)
-    figure.update_layout(hovermode="closest", margin={"t": 84})
+    # Narrow pages turn the months upright: the title stays above them.
+    figure.update_layout(hovermode="closest", margin={"t": 92}, title={"y": 0.99, "yanchor": "top", "yref": "container"})
     return figure
 
 
@@ -184,7 +188,7 @@ def _limit(figure: go.Figure, level: float, text: str) -> None:
     figure.add_hline(
         y=level,
         line={"dash": "dash", "width": 1.4, "color": VERMILION},
-        annotation={"text": text, "font": {"size": 12, "color": VERMILION}},
+        annotation={"text": text, "font": {"size": 12, "color": VERMILION}, "bgcolor": "rgba(255,255,255,0.8)"},
         annotation_position="top right",
     )
 

@@ -100,7 +100,7 @@ def _what_to_conclude(evidence: Evidence) -> list[str]:
 
 
 def _risk_lines(evidence: Evidence) -> list[str]:
-    constructed = [promise for promise in evidence.promises if promise.by_construction]
+    constructed = [promise for promise in evidence.promises if promise.by_construction and promise.kept_word != "not measured"]
     exceeded = [promise for promise in constructed if promise.kept_word == "exceeded"]
     lines = [f"{len(constructed) - len(exceeded)} of {len(constructed)} limits promised by construction held at every decision."]
     lines += [f"{promise.name}: promised {promise.promised:.3g}, worst {promise.kept:.3g} ({promise.detail})." for promise in exceeded]

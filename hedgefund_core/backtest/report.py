@@ -40,15 +40,17 @@ class Promise:
     detail: str
 
     def shown(self, value: float) -> str:
-        """A value of this figure as people read it: fractions in percent."""
+        """A value of this figure as people read it: fractions in percent, a dash where nothing was measured."""
+        if np.isnan(value):
+            return "-"
         return f"{value:.2f}" if self.unit == "absolute" else f"{value:.1%}"
 
     @property
     def kept_word(self) -> str:
         """Verdict in a word."""
-        if self.kept <= self.promised * (1.0 + TOLERANCE):
-            return "kept"
-        return "exceeded"
+        if np.isnan(self.kept):
+            return "not measured"
+        return "kept" if self.kept <= self.promised * (1.0 + TOLERANCE) else "exceeded"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,6 +54,14 @@ def test_a_model_does_not_ask_for_a_refit_before_there_is_a_registry_entry(own_h
     assert not answer.run_requests
 
 
+def test_a_model_near_its_end_asks_for_no_refit_of_a_book_that_only_shares_its_alias(own_house):
+    registered(own_house, passed=True)  # trained on another source than any book's: nothing of theirs is even stored
+    late = {**everything(), "clock": ClockResource(fixed="2099-01-01T00:00:00+00:00")}
+    answer = tick(model_expires, **late, lake=LakeResource())
+    assert not answer.run_requests
+    assert "no champion expires" in answer.skip_message
+
+
 def test_a_journal_at_rest_is_reported_once(own_house):
     import sqlite3
 

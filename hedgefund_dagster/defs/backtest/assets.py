@@ -22,7 +22,15 @@ from hedgefund_dagster.resources.model_registry import ModelRegistryResource
 from hedgefund_dagster.settings import SettingsResource
 
 GROUP = "backtest"
-SHOWN = ("annual_return", "volatility", "sharpe_ratio", "max_drawdown", "beta", "turnover")
+SHOWN = (
+    ("sharpe_ratio", "Sharpe ratio", ".2f"),
+    ("annual_return", "return a year", ".1%"),
+    ("volatility", "volatility", ".1%"),
+    ("max_drawdown", "drawdown", ".1%"),
+    ("beta", "beta", ".2f"),
+    ("turnover", "turnover a year", ".1f"),
+)
+"""Figure, its name for people, and how it is written."""
 
 
 class BacktestConfig(ResearchConfig):
@@ -103,33 +111,29 @@ def _metrics(record: BacktestRecord, name: str) -> dict[str, float]:
 def _metadata(record: BacktestRecord) -> Shown:
     rows = [_row(name, book.figures) for name, book in record.books.items()]
     rows += [_row(baseline.label, baseline.figures) for baseline in record.baselines.values()]
-    header = f"| book | {' | '.join(SHOWN)} |\n|{'---|' * (len(SHOWN) + 1)}\n"
     champion = record.books[record.champion]
     return {
         "cut": record.cut,
         "fill": record.fill,
         "sessions": record.sessions,
         "trials": record.trials.trials,
-        "trials_effective": record.trials.effective,
-        "placebo_percentile": dg.MetadataValue.float(champion.placebo_percentile or 0.0),
+        "trials_effective": round(record.trials.effective, 2),
+        "placebo_percentile": dg.MetadataValue.float(round(champion.placebo_percentile or 0.0, 4)),
         "denied_orders": champion.denied,
         "stand_ins": champion.stand_ins,
-        "books": dg.MetadataValue.md(header + "\n".join(rows)),
+        "books": dg.MetadataValue.md("\n".join(rows)),
     }
 
 
 def _row(name: str, figures: dict[str, Figure]) -> str:
-    return f"| {name} | " + " | ".join(_cell(figures.get(key)) for key in SHOWN) + " |"
+    """A line that wraps, while a table of this width is cut off at the edge of the page."""
+    return f"- **{name}**: " + ", ".join(f"{words} {_cell(figures[key], form)}" for key, words, form in SHOWN if key in figures)
 
 
-def _cell(figure: Figure | None) -> str:
-    if figure is None or figure.value is None:
-        return "-"
-    return (
-        f"{figure.value:.3f}"
-        if figure.low is None or figure.high is None
-        else f"{figure.value:.3f} ({figure.low:.2f} to {figure.high:.2f})"
-    )
+def _cell(figure: Figure, form: str) -> str:
+    """A figure with its interval, if it has one; a zero carries no minus."""
+    shown = ["-" if value is None else f"{value:z{form}}" for value in (figure.value, figure.low, figure.high)]
+    return shown[0] if figure.low is None or figure.high is None else f"{shown[0]} ({shown[1]} to {shown[2]})"
 
 
 def _plots(store: Lake, place: str, record: BacktestRecord) -> Shown:

@@ -115,7 +115,8 @@ def post_trade_report(config: AccountConfig, lake: LakeResource, journals: Journ
     write_record(store, f"{layout.REPORTS}/post_trade_{account}.json", record)
     page = _page(store, done, record)
     lines = "\n".join(
-        f"| {name} | {_number(one.promised)} | {_number(one.kept)} | {'kept' if one.held else 'exceeded'} |"
+        f"| {name} | {_number(one.promised)} | {_number(one.kept)} "
+        f"| {'not measured' if one.kept is None else 'kept' if one.held else 'exceeded'} |"
         for name, one in record.promises.items()
     )
     return dg.MaterializeResult(

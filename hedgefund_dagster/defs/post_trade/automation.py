@@ -33,7 +33,11 @@ def _journal_closed(context: dg.SensorEvaluationContext, journals: JournalReader
     rested = [name for name, seq in heads.items() if seq > before.reported.get(name, 0) and before.seen.get(name) == seq]
     after = Seen(seen=heads, reported={**before.reported, **{name: heads[name] for name in rested}})
     requests = [_request(name, heads[name]) for name in rested]
-    return dg.SensorResult(run_requests=requests, cursor=msgspec.json.encode(after).decode())
+    return dg.SensorResult(
+        run_requests=requests,
+        skip_reason=None if requests else dg.SkipReason("no journal has come to rest since its last report"),
+        cursor=msgspec.json.encode(after).decode(),
+    )
 
 
 def _request(account: str, seq: int) -> dg.RunRequest:

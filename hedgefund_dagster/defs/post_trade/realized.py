@@ -10,6 +10,7 @@ from decimal import Decimal
 import msgspec
 import numpy as np
 
+from hedgefund_core.backtest.episode import LAST_SCALERS
 from hedgefund_core.backtest.result import FILL_FIELDS, BacktestResult, Denial, LimitTrace, Records
 from hedgefund_core.errors import DataUnavailable, JournalError
 from hedgefund_core.quant.bars import Floats
@@ -231,6 +232,8 @@ def _trace(fold: Fold, mandate: Mandate, place: dict[str, int]) -> LimitTrace:
         for scaler in decision.scalers:
             scales[scaler.name][row] = scaler.scale
             measured[scaler.name][row] = np.nan if scaler.measured is None else scaler.measured
+        for name, value in _book(decision).items():
+            measured.setdefault(name, np.full(n, np.nan))[row] = value
     return LimitTrace(
         mandate=mandate.name,
         ladder=np.array(fold.levels, dtype=np.int8),
@@ -242,6 +245,18 @@ def _trace(fold: Fold, mandate: Mandate, place: dict[str, int]) -> LimitTrace:
         capped=capped,
         stand_ins=fold.stand_ins,
     )
+
+
+def _book(decision: e.DecisionMade) -> dict[str, float]:
+    """Ex-ante risk of the book that came out of the scalers, under the names a backtest gives it."""
+    held = np.array([0.0 if weight is None else float(weight) for weight in decision.target_weights])
+    book = {"gross_decided": float(np.abs(held).sum()), "net_decided": float(held.sum())}
+    book["largest_decided"] = float(np.abs(held).max(initial=0.0))
+    last = decision.scalers[-LAST_SCALERS:]
+    left = min((scaler.scale for scaler in last), default=np.nan)
+    for name, scaler in zip(("volatility_decided", "beta_decided"), last, strict=False):
+        book[name] = np.nan if scaler.measured is None else scaler.measured * left
+    return book
 
 
 def _optional(values: list[float | None]) -> Floats:

@@ -100,14 +100,13 @@ def _champion(book: Book) -> dg.AssetsDefinition:
 
 
 def table(record: GateRecord) -> str:
-    """A verdict as a table."""
+    """A verdict as a list: its lines wrap, while a table is cut off at the edge of the page."""
     lines = [
-        f"| {name} | {_number(check.value)} | {_number(check.limit)} "
-        f"| {'yes' if check.passed else 'no'} | {'yes' if check.hard else 'report'} | {check.note} |"
+        f"- {'✓' if check.passed else '✕'} **{name}** {_number(check.value)}, limit {_number(check.limit)}"
+        f"{'' if check.hard else ' (reported only)'}: {check.note}"
         for name, check in record.checks.items()
     ]
-    verdict = "passed" if record.passed else "refused"
-    return f"**{record.kind}: {verdict}**\n\n| check | value | limit | passed | decides | |\n|---|---|---|---|---|---|\n" + "\n".join(lines)
+    return f"**{record.kind.replace('_', ' ')}: {'passed' if record.passed else 'refused'}**\n\n" + "\n".join(lines)
 
 
 def _number(value: float | None) -> str:

@@ -106,8 +106,8 @@ def _model_expires(
     for book in BOOKS.values():
         version = models.open().by_alias(book.alias(layout.CHAMPION))
         manifest = None if version is None else verdict_of(models, settings, version, today)[0]
-        if manifest is None or today + NOTICE < manifest.expires_on():
-            continue
+        if manifest is None or manifest.source != book.source or today + NOTICE < manifest.expires_on():
+            continue  # books may share an alias: the version is of the one whose source it was trained on
         if lake.open().panel_manifest(book.source).last_session > manifest.trained_through:
             requests.append(_refit(book, "" if version is None else version.version))
     return (
