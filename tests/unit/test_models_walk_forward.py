@@ -120,3 +120,18 @@ def test_the_folds_of_the_splits_room_fit():
 def test_arrays_that_do_not_fit_are_refused():
     with pytest.raises(DataInvalid, match="fit"):
         replace(research(), columns=("only", "two"))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_folds_share_their_preparation_and_fit_the_same_bytes_as_alone(name):
+    spec, data = MODELS[name], research()
+    mask = data.mask.copy()
+    mask[100:150, 3] = False
+    values = data.values.copy()
+    values[20:60, 5, :2] = np.nan
+    data = replace(data, mask=mask, values=values)
+    together = walk_forward(data, steps(), spec, spec.params, seed=1).models
+    for step in steps():
+        alone = fit_rows(data, step.train, spec, spec.params, 1).to_arrays()
+        shared = together[step.fold_id].to_arrays()
+        assert {key: array.tobytes() for key, array in shared.items()} == {key: array.tobytes() for key, array in alone.items()}

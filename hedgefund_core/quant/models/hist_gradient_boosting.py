@@ -31,10 +31,15 @@ def fit_hist_gradient_boosting(
     ------
     DataInvalid : too few usable rows, or a missing parameter.
     """
+    ready, targets = training_sample(features, labels, sessions)
+    return fit_hist_gradient_boosting_ready(ready, targets, columns=columns, params=params, seed=seed)
+
+
+def fit_hist_gradient_boosting_ready(ready: Floats, targets: Floats, *, columns: tuple[str, ...], params: Params, seed: int) -> TreesModel:
+    """`fit_hist_gradient_boosting` on rows that are standardised already."""
     from sklearn.ensemble import HistGradientBoostingRegressor
     from threadpoolctl import threadpool_limits
 
-    ready, targets = training_sample(features, labels, sessions)
     regressor = HistGradientBoostingRegressor(
         learning_rate=number(params, "learning_rate"),
         max_iter=int(number(params, "max_iter")),

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from hedgefund_core.errors import ConfigError
 from hedgefund_core.quant.models.arrays import Floats
-from hedgefund_core.quant.models.hist_gradient_boosting import fit_hist_gradient_boosting
+from hedgefund_core.quant.models.hist_gradient_boosting import fit_hist_gradient_boosting, fit_hist_gradient_boosting_ready
 from hedgefund_core.quant.models.model import Kind
-from hedgefund_core.quant.models.ridge import fit_ridge
+from hedgefund_core.quant.models.ridge import fit_ridge, fit_ridge_ready
 from hedgefund_core.quant.models.rule import RuleModel
-from hedgefund_core.quant.models.training import Params, Trainer
+from hedgefund_core.quant.models.training import Fitter, Params, Trainer
 
 MOMENTUM = "momentum_12_1"
 
@@ -27,6 +27,7 @@ class ModelSpec:
     name : key in ``MODELS`` and in config/models.yaml.
     kind : format of the bundle.
     trainer : the training function; it imports its library when called.
+    fitter : the same on rows standardised already, so that the folds of a walk share that work; None = the trainer standardises nothing.
     params : the default parameters, the variant researched unless the configuration says more.
     grid : all variants that may be tried; each counts as a trial.
     """
@@ -35,6 +36,7 @@ class ModelSpec:
     kind: Kind
     trainer: Trainer
     params: Params
+    fitter: Fitter | None = None
     grid: tuple[Params, ...] = field(default=())
 
 
@@ -73,6 +75,7 @@ MODELS: dict[str, ModelSpec] = {
             name="ridge",
             kind="linear",
             trainer=fit_ridge,
+            fitter=fit_ridge_ready,
             params={"alpha": 1000.0},
             grid=({"alpha": 100.0}, {"alpha": 1000.0}, {"alpha": 10_000.0}),
         ),
@@ -80,6 +83,7 @@ MODELS: dict[str, ModelSpec] = {
             name="hist_gradient_boosting",
             kind="trees",
             trainer=fit_hist_gradient_boosting,
+            fitter=fit_hist_gradient_boosting_ready,
             params=_BOOSTING,
             grid=(_BOOSTING, {**_BOOSTING, "max_leaf_nodes": 4}, {**_BOOSTING, "max_iter": 120, "learning_rate": 0.025}),
         ),

@@ -25,10 +25,15 @@ def fit_ridge(
     ------
     DataInvalid : too few usable rows, or no ``alpha``.
     """
+    ready, targets = training_sample(features, labels, sessions)
+    return fit_ridge_ready(ready, targets, columns=columns, params=params, seed=seed)
+
+
+def fit_ridge_ready(ready: Floats, targets: Floats, *, columns: tuple[str, ...], params: Params, seed: int) -> LinearModel:
+    """`fit_ridge` on rows that are standardised already."""
     from sklearn.linear_model import Ridge
     from threadpoolctl import threadpool_limits
 
-    ready, targets = training_sample(features, labels, sessions)
     # Sums of several threads depend on their number: one thread gives the same bytes on every machine of a kind.
     with threadpool_limits(limits=1):
         fitted = Ridge(alpha=number(params, "alpha"), solver="cholesky").fit(ready, targets)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -34,6 +35,13 @@ class Trainer(Protocol):
         """Fit on rows (n, k), (n,): ``sessions`` (n,) int64 says which cross-section a row belongs to."""
 
 
+class Fitter(Protocol):
+    """The part of a training function after `training_sample`."""
+
+    def __call__(self, ready: Floats, targets: Floats, *, columns: tuple[str, ...], params: Params, seed: int) -> ScoreModel:
+        """Fit on standardised rows: (n, k), (n,)."""
+
+
 def training_sample(features: Floats, labels: Floats, sessions: NDArray[np.int64]) -> tuple[Floats, Floats]:
     """Standardise features and labels within each session and drop what cannot be learned from.
 
@@ -49,12 +57,38 @@ def training_sample(features: Floats, labels: Floats, sessions: NDArray[np.int64
     ------
     DataInvalid : fewer than ``MIN_ROWS`` usable rows.
     """
+    sample = prepared_sample(features, labels, sessions)
+    return sample.of(np.ones(labels.shape, dtype=np.bool_))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedSample:
+    """Rows standardised within their sessions; a fold takes whole sessions of them, so all folds share one preparation.
+
+    Attributes
+    ----------
+    ready : float64 (n, k), targets : float64 (n,), usable : bool (n,), rows that can be learned from.
+    """
+
+    ready: Floats
+    targets: Floats
+    usable: NDArray[np.bool_]
+
+    def of(self, rows: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+        """What can be learned from among ``rows``, bool (n,), which select whole sessions; raises DataInvalid if it is too little."""
+        chosen = rows & self.usable
+        found = int(chosen.sum())
+        if found < MIN_ROWS:
+            message = f"only {found} rows have features and a label; training needs {MIN_ROWS}"
+            raise DataInvalid(message, mend="ingest a longer history or start the research later")
+        return self.ready[chosen], self.targets[chosen]
+
+
+def prepared_sample(features: Floats, labels: Floats, sessions: NDArray[np.int64]) -> PreparedSample:
+    """Standardise rows as `training_sample` does, keeping all of them: (n, k), (n,), (n,)."""
     ready, usable = standardised(features, np.isfinite(labels), sessions, Preprocess.CROSS_SECTIONAL_RANK)
     targets = cross_sectional_ranks(np.where(usable, labels, np.nan), sessions)
-    if int(usable.sum()) < MIN_ROWS:
-        message = f"only {int(usable.sum())} rows have features and a label; training needs {MIN_ROWS}"
-        raise DataInvalid(message, mend="ingest a longer history or start the research later")
-    return ready[usable], targets[usable]
+    return PreparedSample(ready=ready, targets=targets, usable=usable)
 
 
 def number(params: Params, name: str) -> float:

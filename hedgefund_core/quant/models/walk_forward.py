@@ -15,7 +15,7 @@ from hedgefund_core.quant.measures.measure import Measure
 from hedgefund_core.quant.models.arrays import Floats, Ints
 from hedgefund_core.quant.models.model import ScoreModel, score_panel
 from hedgefund_core.quant.models.registry import ModelSpec
-from hedgefund_core.quant.models.training import Params
+from hedgefund_core.quant.models.training import Params, PreparedSample, prepared_sample
 
 Progress = Callable[[int, int], None]
 
@@ -90,11 +90,42 @@ class WalkForwardResult:
 
 def fit_rows(research: Research, rows: Ints, spec: ModelSpec, params: Params, seed: int) -> ScoreModel:
     """Fit a model on the training sessions among ``rows`` (positions); used for folds and for the model of a cut."""
+    return spec.trainer(*_training_rows(research, rows), columns=research.columns, params=params, seed=seed)
+
+
+def _training_rows(research: Research, rows: Ints) -> tuple[Floats, Floats, Ints]:
+    """Features (n, k), labels and session of each row (n,) of the training sessions among ``rows``."""
     chosen = rows[research.train_rows[rows]]
     features = research.values[chosen].reshape(-1, len(research.columns))
     labels = np.where(research.mask[chosen], research.labels[chosen], np.nan).reshape(-1)
-    sessions = np.repeat(chosen.astype(np.int64), research.mask.shape[1])
-    return spec.trainer(features, labels, sessions, columns=research.columns, params=params, seed=seed)
+    return features, labels, np.repeat(chosen.astype(np.int64), research.mask.shape[1])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fits:
+    """Fits of the folds of one walk; rows are standardised within their session, so once for all folds."""
+
+    research: Research
+    spec: ModelSpec
+    params: Params
+    seed: int
+    sessions: Ints
+    sample: PreparedSample | None
+
+    @classmethod
+    def of(cls, research: Research, folds: Sequence[Fold], spec: ModelSpec, params: Params, seed: int) -> _Fits:
+        """Standardise what the folds train on."""
+        rows = np.unique(np.concatenate([fold.train for fold in folds]))
+        features, labels, sessions = _training_rows(research, rows)
+        sample = None if spec.fitter is None else prepared_sample(features, labels, sessions)
+        return cls(research=research, spec=spec, params=params, seed=seed, sessions=sessions, sample=sample)
+
+    def model(self, fold: Fold) -> ScoreModel:
+        """The model of a fold; the same bytes as `fit_rows` on its training positions."""
+        if self.sample is None or self.spec.fitter is None:
+            return fit_rows(self.research, fold.train, self.spec, self.params, self.seed)
+        ready, targets = self.sample.of(np.isin(self.sessions, fold.train))
+        return self.spec.fitter(ready, targets, columns=self.research.columns, params=self.params, seed=self.seed)
 
 
 def walk_forward(
@@ -125,11 +156,13 @@ def walk_forward(
     scores = np.full(research.mask.shape, np.nan)
     fold_scores: dict[str, Floats] = {}
     models: dict[str, ScoreModel] = {}
+    fits: _Fits | None = None
     for done, fold in enumerate(folds, start=1):
         _refuse_look_ahead(research, fold)
         earlier = None if known is None else known.get(fold.fold_id)
         if earlier is None or earlier.shape != (fold.test.size, research.mask.shape[1]):
-            model = fit_rows(research, fold.train, spec, params, seed)
+            fits = fits or _Fits.of(research, folds[done - 1 :], spec, params, seed)
+            model = fits.model(fold)
             models[fold.fold_id] = model
             earlier = score_panel(model, research.values[fold.test], research.mask[fold.test])
         fold_scores[fold.fold_id] = earlier
