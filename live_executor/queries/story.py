@@ -11,9 +11,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import cast
 
-from msgspec.structs import replace
-
-from hedgefund_core.account import State
+from hedgefund_core.account import State, recalled
 from hedgefund_core.bundle import Bundle
 from hedgefund_core.errors import ModelMismatch, ModelUnavailable
 from hedgefund_core.machine import attach_bundle, step
@@ -114,7 +112,7 @@ def _take_model(story: Story, event: e.ModelLoaded, bundles: BundleReader) -> No
         story.state, _ = step(attach_bundle(story.state, bundles(event.digest)), event)
     except (ModelMismatch, ModelUnavailable) as error:
         story.unusable[event.digest] = error.message
-        story.state = replace(story.state, model_digest=event.digest)
+        story.state = recalled(story.state, event, ())
 
 
 def _remember(story: Story, before: State, event: e.Input) -> None:
@@ -142,14 +140,12 @@ def _remember_versions(story: Story, event: e.Input) -> None:
 
 
 def _take_output(story: Story, frame: e.Frame) -> None:
-    if isinstance(frame, e.OrderIntended):
-        story.state = replace(story.state, orders={**story.state.orders, frame.order.client_order_id: frame.order})
-        story.orders[frame.order.client_order_id] = frame.order
-    elif isinstance(frame, e.OrderDenied):
+    if isinstance(frame, e.OrderIntended | e.DecisionMade) and story.due is not None:
+        story.state = recalled(story.state, story.due[1], (frame,))
+    if isinstance(frame, e.OrderIntended | e.OrderDenied):
         story.orders[frame.order.client_order_id] = frame.order
     elif isinstance(frame, e.DecisionMade) and story.due is not None:
         story.decisions.append(Recorded(due_seq=story.due[0], due=story.due[1], made=frame))
-        story.state = replace(story.state, decisions=story.state.decisions + 1)
     elif isinstance(frame, e.AccountMarked):
         story.marks.append(frame)
     elif isinstance(frame, e.Reconciled):
