@@ -110,12 +110,19 @@ def _alpha_vantage(settings: VendorSettings) -> Vendor:
     return AlphaVantage(settings)
 
 
+def _alpaca(settings: VendorSettings) -> Vendor:
+    from hedgefund_dagster.sources.alpaca import Alpaca
+
+    return Alpaca(settings)
+
+
 VENDORS: Mapping[str, Callable[[VendorSettings], Vendor]] = {
     "cboe_vix": _cboe_vix,
     "us_treasury": _us_treasury,
     "fred": _fred,
     "sec_edgar": _sec_edgar,
     "gdelt": _gdelt,
+    "alpaca": _alpaca,
     "yahoo": _yahoo,
     "tiingo": _tiingo,
     "massive": _massive,
