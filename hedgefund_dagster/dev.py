@@ -201,7 +201,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"error: {error.message}\n  mend: {error.mend}\n")
         return error.exit_code
     except KeyboardInterrupt:
-        _say("stopping …")
+        _say("stopping … (Dagster ends its own services one after the other: some seconds)")
         return INTERRUPTED
     finally:
         running.stop()

@@ -30,8 +30,12 @@ def sparkline(values: Floats, title: str) -> dg.MarkdownMetadataValue:
     low, high = float(finite.min()), float(finite.max())
     picked = finite[np.linspace(0, len(finite) - 1, min(len(finite), _POINTS)).astype(int)]
     heights = np.rint(_HEIGHT - (picked - low) / ((high - low) or 1.0) * (_HEIGHT - _HEAD)).astype(int)
-    svg = _picture(title[:_LONGEST_TITLE], f"{low:.4g} to {high:.4g}, last {finite[-1]:.4g}", heights.tolist())
+    svg = _picture(title[:_LONGEST_TITLE], f"{_number(low)} to {_number(high)}, last {_number(float(finite[-1]))}", heights.tolist())
     return dg.MetadataValue.md(f"![plot](data:image/svg+xml,{quote(svg, safe=_PLAIN)})")
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e12 else f"{value:z.4g}"
 
 
 def _picture(title: str, span: str, heights: list[int]) -> str:

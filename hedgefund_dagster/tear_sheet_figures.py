@@ -21,6 +21,8 @@ DIVERGING = [[0.0, "#B2431C"], [0.25, "#E9A27F"], [0.5, "#F7F7F5"], [0.75, "#7FB
 """Losses and shorts in vermilion, gains and longs in blue, zero in white."""
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 HEATMAP_COLUMNS = 400
+FEWEST_ROLLED = 10
+"""Fewer values of a rolling measure than this make no line that one can see."""
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
@@ -146,8 +148,8 @@ def rolling_sharpe(data: TearSheetData) -> go.Figure:
     figure = go.Figure()
     figure.add_trace(_line(data.sessions, data.rolling_sharpe, "Last 252 sessions", BLUE, width=1.8, hover="%{y:.2f}"))
     figure.add_hline(y=0.0, line={"color": "#444", "width": 1})
-    if not np.isfinite(data.rolling_sharpe).any():
-        words = "The record is no longer than one window of 252 sessions: there is nothing to roll yet"
+    if np.isfinite(data.rolling_sharpe).sum() < FEWEST_ROLLED:
+        words = "The record is hardly longer than one window<br>of 252 sessions: there is nothing to roll yet"
         figure.add_annotation(text=words, showarrow=False, x=0.5, y=0.7, xref="paper", yref="paper")
     return _style(figure, "Rolling Sharpe ratio, net of costs", "Sharpe ratio, annual")
 
