@@ -43,7 +43,6 @@ class Files:
     def facts(self) -> SourceFacts:
         """From configuration: any market, any calendar."""
         settings = self._settings
-        zone = "UTC" if settings.calendar == "24/7" else settings.timezone
         return SourceFacts(
             name=NAME,
             title="your own files",
@@ -58,7 +57,7 @@ class Files:
             ),
             fields=BAR_FIELDS,
             partitioning=Partitioning.NONE,
-            timezone=zone,
+            timezone=self._zone,
             sessions_per_year=settings.sessions_per_year,
             has_corporate_actions=True,
             benchmark_name=settings.benchmark,
@@ -70,6 +69,7 @@ class Files:
         paths = sorted(path for path in folder.iterdir() if path.is_file() and path.name.lower().endswith(_ENDINGS))
         if not paths:
             raise DataInvalid(f"the folder {folder} holds no {', '.join(_ENDINGS)} file", mend=f"put your files there, or {_SETTING}")
+        _refuse_same_names(paths)
         return tuple(
             RawPayload.of(NAME, _dataset(path), path.read_bytes(), origin=f"{folder.name}/{path.name}", retrieved_at=retrieved_at)
             for path in paths
@@ -77,7 +77,7 @@ class Files:
 
     def bars(self, payloads: Mapping[str, RawPayload]) -> SourceBars:
         """Rows of all files; raises DataInvalid naming file, row and column, or saying what is too short."""
-        parts = [read_payload(payload, self._settings.timezone) for _, payload in sorted(payloads.items())]
+        parts = [read_payload(payload, self._zone) for _, payload in sorted(payloads.items())]
         stamped = [part.ts for part in parts if part.ts is not None]
         if stamped and len(stamped) != len(parts):
             raise DataInvalid("some files have a `ts` column and others a `date` column", mend="use one of the two in all files")
@@ -102,6 +102,11 @@ class Files:
         """None: a symbol of the panel or equal weight, by name in ``facts``."""
         return None
 
+    @property
+    def _zone(self) -> str:
+        """Where a session's date is told: a market that never closes has no place of its own."""
+        return "UTC" if self._settings.calendar == "24/7" else self._settings.timezone
+
     def _folder(self) -> Path:
         if not self._settings.folder:
             raise DataInvalid("no folder is named for the source `files`", mend=_SETTING)
@@ -114,6 +119,15 @@ class Files:
 def _dataset(path: Path) -> str:
     """Name of the raw dataset of a file: its name, made safe."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", path.name)
+
+
+def _refuse_same_names(paths: list[Path]) -> None:
+    """Two files of one safe name would overwrite each other: rows would be lost in silence."""
+    first: dict[str, Path] = {}
+    for path in paths:
+        other = first.setdefault(_dataset(path), path)
+        if other is not path:
+            raise DataInvalid(f"the files {other.name} and {path.name} cannot be told apart when stored", mend="rename one of the two")
 
 
 def _refuse_too_little(bars: SourceBars) -> None:

@@ -118,7 +118,10 @@ def _moment(cell: object) -> datetime:
         except ValueError:
             message = f"{cell!r} is no time (write 2024-01-31T21:00:00Z)"
             raise ValueError(message) from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    if moment.tzinfo is None:  # midnight taken for UTC would be the evening before in New York: every bar a session early
+        message = f"{str(cell)!r} has no time zone (write 2024-01-31T21:00:00Z, or name the column `date` if it holds days)"
+        raise ValueError(message)
+    return moment.astimezone(UTC)
 
 
 def _utc(moments: list[datetime] | list[date] | list[date | datetime]) -> NDArray[np.datetime64]:

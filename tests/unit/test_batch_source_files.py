@@ -59,6 +59,27 @@ def test_times_with_an_offset_become_sessions_of_the_configured_zone(tmp_path):
     assert str(bars.ts[0]) == "2018-01-02T02:00:00.000000"
 
 
+@pytest.mark.parametrize("moment", ["{day}T00:00:00", "{day}"])
+def test_a_time_without_a_zone_is_refused(tmp_path, moment):
+    rows = [(symbol, moment.format(day=day), close) for symbol, day, close in price_rows()]
+    said = refused(write_price_folder(tmp_path / "p", rows, header="symbol,ts,close"))
+    assert "prices.csv: row 1, column `ts`" in said
+    assert "no time zone" in said
+
+
+def test_a_market_that_never_closes_counts_its_days_in_utc(tmp_path):
+    rows = [(symbol, f"{day}T00:00:00Z", close) for symbol, day, close in price_rows()]
+    bars = read(write_price_folder(tmp_path / "p", rows, header="symbol,ts,close"), calendar="24/7")
+    assert str(bars.session[0]) == "2018-01-01"
+
+
+def test_files_whose_stored_names_would_be_the_same_are_refused(tmp_path):
+    folder = write_price_folder(tmp_path / "p", price_rows())
+    (folder / "my prices.csv").write_text("symbol,date,close\n")
+    (folder / "my_prices.csv").write_text("symbol,date,close\n")
+    assert "my prices.csv and my_prices.csv" in refused(folder)
+
+
 @pytest.mark.parametrize("folder", ["", "missing"])
 def test_no_folder(tmp_path, folder):
     assert "folder" in refused(tmp_path / folder if folder else "")
