@@ -27,7 +27,7 @@ export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo dev test test-all check lint format lock clean
+.PHONY: help env demo dev data-doctor test test-all check lint format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ demo: env ## run the whole product on real prices, offline, no key; your own: SO
 
 dev: env ## Dagster UI on :3000 with its daemon, MLflow on :5000; Ctrl-C stops all
 	$(BIN)/python -m hedgefund_dagster.dev
+
+data-doctor: env ## per data vendor: key, quota left, last success, lag, breaker; PROBE=1 asks whether it answers, JSON=1 for programs
+	@$(BIN)/python -m hedgefund_dagster.data_doctor $(if $(PROBE),--probe) $(if $(JSON),--json)
 
 test: check ## lint, types, import contracts, definitions, and the default test suite
 	$(BIN)/python -m pytest -n 2

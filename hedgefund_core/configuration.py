@@ -54,11 +54,12 @@ class VendorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class SourcesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``config/sources.yaml``: settings of the sources that have any."""
+    """``config/sources.yaml``: settings of the sources that have any; ``fallback``: data set -> ``vendor/data set``, first choice first."""
 
     files: FilesSettings = FilesSettings()
     research_start: dict[str, str] = {}
     vendors: dict[str, VendorSettings] = {}
+    fallback: dict[str, tuple[str, ...]] = {}
 
 
 class UniverseSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

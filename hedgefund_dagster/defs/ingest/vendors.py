@@ -1,9 +1,9 @@
 """Vendors asked over the network: an asset a data set, one request at a time per vendor; nothing asks unless a person lets it."""
 
 # No `from __future__ import annotations`: Dagster looks at the context's annotation itself, not at its text.
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 import dagster as dg
 import numpy as np
@@ -16,7 +16,7 @@ from hedgefund_dagster.metadata import OWNERS, sparkline
 from hedgefund_dagster.partitions import partitions_of
 from hedgefund_dagster.resources.clock import ClockResource
 from hedgefund_dagster.resources.lake import Lake, LakeResource
-from hedgefund_dagster.settings import SettingsResource
+from hedgefund_dagster.settings import Settings, SettingsResource
 from hedgefund_dagster.sources import VENDORS, open_vendor
 from hedgefund_dagster.sources.bar_table import partition_rows, year_partitions
 from hedgefund_dagster.sources.http.access import access_of
@@ -44,6 +44,16 @@ class Stored:
     rows: pa.Table
     added: int
     payloads: Sequence[RawPayload]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What a run wants, and when it is."""
+
+    run: VendorRun
+    days: tuple[str, str]
+    clock: Callable[[], datetime]
+    run_id: str
 
 
 def days_of(context: dg.AssetExecutionContext) -> tuple[str, str]:
@@ -95,18 +105,23 @@ def _dataset_asset(facts: VendorFacts, dataset: Dataset) -> dg.AssetsDefinition:
     def vendor_dataset(
         context: dg.AssetExecutionContext, config: VendorRun, lake: LakeResource, clock: ClockResource, settings: SettingsResource
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]
-        opened, now, store = settings.open(), clock.now(), lake.open()
-        vendor, client = opened.vendor(facts.name), opened.vendor_client(facts, real_pulse(clock.now))
-        scope = scope_of(dataset, opened.vendor_settings(facts.name), config, now.date(), days_of(context))
-        payloads = vendor.fetch(dataset.name, scope, client)
-        for payload in payloads:
-            store.raw.put(payload)
-        rows = vendor.rows(dataset.name, payloads, now)
-        added = store_rows(store, dataset.stored_as or facts.name, dataset, rows, context.run.run_id)
-        stored = Stored(rows=rows, added=added, payloads=payloads)
-        return dg.MaterializeResult(metadata=_metadata(facts, dataset, scope, stored, client.status()))
+        wish = Wish(run=config, days=days_of(context), clock=clock.now, run_id=context.run.run_id)
+        return dg.MaterializeResult(metadata=fetch_into(settings.open(), lake.open(), facts, dataset, wish))
 
     return vendor_dataset
+
+
+def fetch_into(opened: Settings, store: Lake, facts: VendorFacts, dataset: Dataset, wish: Wish) -> dict[str, dg.MetadataValue]:
+    """Ask the vendor, keep what came, store the rows; returns what the UI shows of it."""
+    vendor, client = opened.vendor(facts.name), opened.vendor_client(facts, real_pulse(wish.clock))
+    now = wish.clock()
+    scope = scope_of(dataset, opened.vendor_settings(facts.name), wish.run, now.date(), wish.days)
+    payloads = vendor.fetch(dataset.name, scope, client)
+    for payload in payloads:
+        store.raw.put(payload)
+    rows = vendor.rows(dataset.name, payloads, now)
+    added = store_rows(store, dataset.stored_as or facts.name, dataset, rows, wish.run_id)
+    return _metadata(facts, dataset, scope, Stored(rows=rows, added=added, payloads=payloads), client.status())
 
 
 def _metadata(facts: VendorFacts, dataset: Dataset, scope: Scope, stored: Stored, status: VendorStatus) -> dict[str, dg.MetadataValue]:
