@@ -98,7 +98,7 @@ def _page(case: Case, candidate: Candidate, gate: GateRecord, figures: Mapping[s
         for name, check in gate.checks.items()
     )
     shown = "\n".join(f"| {name} | {_interval(figure)} |" for name, figure in figures.items())
-    return f"""**{candidate.name}** for the {case.book.title}; trained through {case.study.cut}, mandate `{case.study.mandate.name}`.
+    return f"""{candidate.name} for the {case.book.title}; trained through {case.study.cut}, mandate `{case.study.mandate.name}`.
 
 Gate ({gate.kind.replace("_", " ")}): {verdict}. {gate.reason}
 
