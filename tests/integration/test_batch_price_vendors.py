@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import dagster as dg
 import pytest
 
 from hedgefund_core.schemas import STATED_ACTIONS
+from hedgefund_dagster.definitions import defs
 from hedgefund_dagster.defs.ingest.vendors import vendor_assets, vendor_facts
 from hedgefund_dagster.partitions import RANGE_END, RANGE_START
 from hedgefund_dagster.resources.lake import Lake
@@ -23,6 +25,7 @@ def quick(monkeypatch):
 
 
 FACTS = {facts.name: facts for facts in vendor_facts()}
+GOLDEN = Path(__file__).parents[1] / "golden"
 APPLE = {"since": "2020-08-01", "until": "2020-11-30"}
 VENDORS = {
     "alpaca": ("bars_sip", "ALPACA_API_KEY ALPACA_SECRET_KEY"),
@@ -92,3 +95,10 @@ def test_an_action_is_seen_only_once_its_session_has_closed(own_house, monkeypat
     assert seen(datetime(2020, 8, 7, 20, 0, tzinfo=UTC)) == set()
     assert seen(datetime(2020, 8, 31, 20, 0, tzinfo=UTC)) == {"dividend"}
     assert seen(datetime(2020, 8, 31, 20, 15, tzinfo=UTC)) == {"dividend", "split"}
+
+
+def test_the_graph_of_vendors_is_as_committed():
+    graph = defs.resolve_asset_graph()
+    keys = sorted(key for key in graph.get_all_asset_keys() if graph.get(key).group_name in ("vendors", "served"))
+    found = [f"{graph.get(key).group_name} {key.to_user_string()} {'daily' if graph.get(key).is_partitioned else 'whole'}" for key in keys]
+    assert found == (GOLDEN / "asset_graph_vendors.txt").read_text(encoding="utf-8").splitlines()
