@@ -20,6 +20,12 @@ ModelVersion = NewType("ModelVersion", str)
 
 MAX_CLIENT_ORDER_ID_LENGTH = 48
 _SYMBOL = re.compile(r"^[A-Z0-9][A-Z0-9.\-/^_]{0,31}$")
+_ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def is_account(text: str) -> bool:
+    """Whether ``text`` can name an account: it is a folder's name, and no way out of the folder."""
+    return _ACCOUNT.fullmatch(text) is not None
 
 
 def is_symbol(text: str) -> bool:

@@ -48,14 +48,18 @@ def ask(settings: Settings, account: str, command: OperatorCommand, *, patience_
     data, folder = settings.data, settings.data / account_folder(account)
     if isinstance(command, Halt):
         Mailbox(data, account).mirror(on=True)
-    if holder_of(folder) is None:
-        try:
-            return _journal_directly(settings, account, command)
-        except Halted:  # an executor started just now: it takes requests like any other
-            pass
-    path = send(data, account, command)
-    _wait(path, folder, patience_seconds)
-    return _journaled(settings, account)
+    path: Path | None = None
+    while True:
+        if holder_of(folder) is None:
+            if path is not None:
+                path.unlink(missing_ok=True)  # the executor ended before it took the request
+            try:
+                return _journal_directly(settings, account, command)
+            except Halted:  # an executor started just now: it takes requests like any other
+                path = None
+        path = path or send(data, account, command)
+        if _taken(path, folder, patience_seconds):
+            return _journaled(settings, account)
 
 
 def leave_urgently(data: Path, account: str, command: Halt) -> None:
@@ -66,21 +70,25 @@ def leave_urgently(data: Path, account: str, command: Halt) -> None:
 
 
 def _journal_directly(settings: Settings, account: str, command: OperatorCommand) -> Done:
-    """One step of the machine, committed as the executor would; its cancels go out when an executor starts."""
+    """Steps of the machine, committed as the executor would; its cancels go out when an executor starts."""
     journal = JOURNALS["sqlite"](settings.data, settings.keys, account)
     try:
         recovered = recover(journal.read(), bundles_of(settings, account))
-        event = _event(command, recovered)
-        state, commands = step(recovered.state, event)
-        head = journal.append([event, *(found.frame for found in commands if isinstance(found, Record))])
-        for found in commands:
-            if isinstance(found, MirrorHalt):
-                Mailbox(settings.data, account).mirror(on=found.on)
+        mailbox, state, seq = Mailbox(settings.data, account), recovered.state, 0
+        left = mailbox.waiting(state.session, recovered.ts)  # asked of an executor that never answered: it was asked before this
+        for event in [*(event for _, event in left), _event(command, recovered)]:
+            state, commands = step(state, event)
+            seq = journal.append([event, *(found.frame for found in commands if isinstance(found, Record))]).seq
+            for found in commands:
+                if isinstance(found, MirrorHalt):
+                    mailbox.mirror(on=found.on)
+        for path, _ in left:
+            path.unlink(missing_ok=True)
         journal.sign_head(SystemClock().now())
     finally:
         journal.close()
     ladder = state.ladder
-    return Done(account=account, state=ladder.name, cause=ladder.cause, person=ladder.person, by="command", journal_seq=head.seq)
+    return Done(account=account, state=ladder.name, cause=ladder.cause, person=ladder.person, by="command", journal_seq=seq)
 
 
 def _event(command: OperatorCommand, recovered: Recovered) -> e.HaltRequested | e.ResumeRequested:
@@ -90,20 +98,20 @@ def _event(command: OperatorCommand, recovered: Recovered) -> e.HaltRequested | 
     return e.ResumeRequested(ts=ts, reason=command.reason, person=command.person, session=session)
 
 
-def _wait(path: Path, folder: Path, patience_seconds: float) -> None:
-    """Until the executor has taken the file: it removes it once the request is durable."""
+def _taken(path: Path, folder: Path, patience_seconds: float) -> bool:
+    """Wait until the executor has taken the file (it removes it once the request is durable); False where it ended without."""
     deadline = time.monotonic() + patience_seconds
     while path.exists():
         if time.monotonic() > deadline:
             holder = holder_of(folder)
-            who = "no executor runs any more" if holder is None else f"the executor (process {holder}) has not journaled it"
+            if holder is None:
+                return False
             raise DataUnavailable(
-                f"the request is left in {path}, but in {patience_seconds:g} s {who}",
-                mend="it counts from the next session or start on"
-                if holder is None
-                else f"if process {holder} hangs: kill -9 {holder}, then give the command again; what was journaled is safe",
+                f"the request is left in {path}, but in {patience_seconds:g} s the executor (process {holder}) has not journaled it",
+                mend=f"if process {holder} hangs: kill -9 {holder}, then give the command again; what was journaled is safe",
             )
         time.sleep(_POLL_SECONDS)
+    return True
 
 
 def _journaled(settings: Settings, account: str) -> Done:

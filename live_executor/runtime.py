@@ -101,6 +101,8 @@ class Runtime:
             await self._catch_up()
             async for moment in self._moments():
                 await self._at(moment)
+            if not self._stop.is_set():
+                await self._hear_people(self._state.session)  # no moment comes any more: what was asked meanwhile must not wait for one
         finally:
             self._parts.journal.sign_head(self._parts.wall.now())
         counts = self._counts

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hedgefund_core.errors import ConfigError
+from hedgefund_core.identifiers import is_account
 from live_executor.cli import show
 from live_executor.cli.show import AccountOption, JsonOption
 
@@ -92,10 +93,10 @@ def _halt_all_the_same(account: str, command: OperatorCommand) -> None:
     from live_executor.commands import Halt
     from live_executor.operations import leave_urgently
 
-    data = Path(os.environ.get("HEDGEFUND_DATA_DIR", "data"))
+    data = Path(os.environ.get("HEDGEFUND_DATA_DIR") or "data")
     marker = data / LAST_ACCOUNT
     name = account or (marker.read_text().strip() if marker.exists() else "")
-    if isinstance(command, Halt) and name:
+    if isinstance(command, Halt) and is_account(name):
         leave_urgently(data, name, command)
         sys.stderr.write(f"HALT file made: account {name} is halted (level 4) at its executor's next step or start\n")
 

@@ -16,10 +16,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from hedgefund_core.errors import JournalError
-from hedgefund_core.layout import halt_file, journal_file
+from hedgefund_core.layout import commands_folder, halt_file, journal_file
 from live_executor.cli import app
+from live_executor.commands import Halt, send
 from live_executor.journals.sqlite import JournalReader
 
+_OPERATOR = ("halt_requested", "resume_requested")
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -188,3 +190,41 @@ def test_a_mistake_in_the_configuration_keeps_nobody_from_halting(traded: Path) 
     longer(traded)
     assert executor("run", "--source", "noise", "--bundle", str(traded / "bundle"), "--account", "traded").exit_code == 5
     assert parsed("status")["state"] == "halted"
+
+
+def test_a_halt_asked_while_the_last_session_ends_is_taken_before_the_executor_leaves(traded: Path) -> None:
+    (traded / "data" / halt_file("traded")).write_text("stop\n")
+    again = executor("run", "--source", "noise", "--bundle", str(traded / "bundle"), "--account", "traded")
+    assert again.exit_code == 5, "no session was left, and the file was heard all the same"
+    assert parsed("status")["state"] == "halted"
+
+
+def test_a_request_that_nobody_took_is_journaled_before_a_later_one(traded: Path) -> None:
+    send(traded / "data", "traded", Halt(level=2, reason="asked first", person="ann"))
+    assert parsed("resume", "--reason", "asked second")["state"] == "active"
+    asked = [type(entry.frame).__name__ for entry in JournalReader(traded / "data" / journal_file("traded")).read(kinds=_OPERATOR)]
+    assert asked == ["HaltRequested", "ResumeRequested"]
+    assert not list((traded / "data" / commands_folder("traded")).glob("*.json"))
+    assert parsed("replay", "--verify")["ok"]
+
+
+def test_a_halt_whose_executor_ends_without_taking_it_is_journaled_by_the_command(traded: Path) -> None:
+    account = ("--account", "leaving")
+    with daemon(traded, *account, "--speed", "0.2") as process:
+        wait_for_sessions(traded, "leaving", 1, process)
+        process.send_signal(signal.SIGSTOP)
+        asking = subprocess.Popen(
+            [sys.executable, "-m", "live_executor", "halt", "--level", "1", "--reason", "now", "--wait", "2", "--json", *account],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        folder = traded / "data" / commands_folder("leaving")
+        deadline = time.monotonic() + 30
+        while not list(folder.glob("*.json")) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.kill()
+        said, _ = asking.communicate(timeout=30)
+    assert asking.returncode == 0
+    assert json.loads(said)["by"] == "command"
+    assert not list(folder.glob("*.json"))
