@@ -16,6 +16,7 @@ import msgspec
 from hedgefund_core.account import State, rows_kept
 from hedgefund_core.backtest.event_driven import waived_rules
 from hedgefund_core.errors import ConfigError, ModelMismatch, ModelUnavailable
+from hedgefund_core.identifiers import is_account
 from hedgefund_core.layout import LAST_ACCOUNT, LIVE, account_folder
 from hedgefund_core.quant.bars import Panel
 from hedgefund_core.risk.limits import digest_payload
@@ -57,10 +58,11 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
 def run(settings: Settings, request: RunRequest, on_session: Callable[[State], None] = lambda _state: None) -> Summary:
     """Open an account and trade it to the end of the request; raises the errors of ``hedgefund_core.errors``."""
     account = request.account or settings.trading.account
+    if not is_account(account):
+        raise ConfigError(f"{account!r} is no account name", mend="correct `account` in config/trading.yaml, or use --account")
     logging.configure(settings.data / account_folder(account), verbose=request.verbose)
     journal = JOURNALS["sqlite"](settings.data, settings.keys, account)
     try:
-        mark_last_account(settings.data, account)
         recovered = recover(journal.read(), bundles_of(settings, account))
         return asyncio.run(_trade(settings, request, account, journal, recovered, on_session))
     finally:
@@ -95,6 +97,7 @@ async def _trade(
         before = feed.history(recovered.place, 1)
         now = recovered.ts if before is None else max(recovered.ts, before.ts)
         _open_account(runtime, settings, request, account, panel, now)
+        mark_last_account(settings.data, account)  # not of a start that failed: its account holds nothing to look at
         _load_model(runtime, admitted, now)
         history = feed.history(recovered.place, rows_kept(runtime.state))
         if history is not None and _knows_less(runtime.state, history):

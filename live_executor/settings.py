@@ -56,7 +56,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 def read_settings(env: Mapping[str, str] | None = None) -> Settings:
     """Read everything; raises ConfigError naming file and key."""
     given = os.environ if env is None else env
-    config = Path(given.get("HEDGEFUND_CONFIG_DIR", "config"))
+    config = Path(given.get("HEDGEFUND_CONFIG_DIR") or "config")
     trading, of_trading = _read(config, "trading", given, TradingSettings)
     universe, of_universe = _read(config, "universe", given, UniverseSettings)
     risk, of_risk = _read(config, "risk", given, RiskSettings)
@@ -64,7 +64,7 @@ def read_settings(env: Mapping[str, str] | None = None) -> Settings:
         message = f"config/trading.yaml: mandate {trading.mandate!r} is not in config/risk.yaml"
         raise ConfigError(message, mend=f"choose one of {', '.join(sorted(risk.mandates))}")
     return Settings(
-        data=Path(given.get("HEDGEFUND_DATA_DIR", "data")),
+        data=Path(given.get("HEDGEFUND_DATA_DIR") or "data"),
         config=config,
         trading=trading,
         universe=universe,

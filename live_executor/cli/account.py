@@ -65,12 +65,15 @@ def orders(
     last: Annotated[int, typer.Option("--last", min=0, help="Only the newest so many; 0 = all (table: 40).")] = 0,
 ) -> None:
     """Orders, allowed and denied, with all that happened to them."""
+    from hedgefund_core.trading.order import OrderStatus
     from live_executor.cli.desk import column_of, open_desk
     from live_executor.queries.account import orders as view
 
     story = open_desk(account).story()
     if symbol:
         column_of(story, symbol)
+    if status and status not in set(OrderStatus):
+        raise typer.BadParameter(f"unknown status {status!r}; there are {', '.join(OrderStatus)}", param_hint="--status")
     rows = [row for row in view(story) if symbol in {"", row.symbol} and status in {"", row.status}]
     rows = rows[-(last or (len(rows) if as_json else 40)) :]
     if as_json:

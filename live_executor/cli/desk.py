@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 
 from hedgefund_core.errors import JournalError
+from hedgefund_core.identifiers import is_account
 from hedgefund_core.layout import LAST_ACCOUNT, LIVE, account_folder, journal_file
 from live_executor.app import bundles_of
 from live_executor.journals.lock import holder_of
@@ -47,8 +48,9 @@ class Desk:
 def account_of(settings: Settings, account: str) -> str:
     """The account named, else the one last used, else the configured one."""
     if account:
-        if "/" in account or account.startswith("."):
-            raise typer.BadParameter(f"{account!r} is not an account name", param_hint="--account")
+        if not is_account(account):
+            message = f"{account!r} is not an account name (letters, digits and . _ -)"
+            raise typer.BadParameter(message, param_hint="--account")
         return account
     marker = settings.data / LAST_ACCOUNT
     return marker.read_text().strip() if marker.exists() else settings.trading.account

@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from hedgefund_core.layout import journal_file
 from live_executor.cli import app
+from live_executor.settings import read_settings
 from tests.builders import tradable_panel, write_bundle, write_executor_house
 
 
@@ -137,7 +138,10 @@ def test_an_unknown_symbol_is_a_usage_error(traded: Path) -> None:
         ("statement", "--month", "may"),
         ("replay",),
         ("replay", "--verify", "--session", "soon"),
+        ("replay", "--verify", "--session", "1999-01-04"),
+        ("orders", "--status", "bogus"),
         ("status", "--account", "../other"),
+        ("status", "--account", "a b"),
         ("run", "--from", "yesterday"),
         ("config", "schema", "nothing"),
         ("nonsense",),
@@ -165,3 +169,21 @@ def test_ctrl_c_anywhere_is_130_without_a_traceback(traded: Path, monkeypatch: p
     result = executor("positions")
     assert result.exit_code == 130
     assert "Traceback" not in result.output
+
+
+def test_an_account_cannot_be_named_out_of_its_folder(own_house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEDGEFUND_TRADING__ACCOUNT", "../../elsewhere")
+    assert "is no account name" in refused(3, "run")
+    assert not (own_house / "elsewhere").exists()
+
+
+def test_a_start_that_fails_does_not_become_the_account_looked_at(traded: Path) -> None:
+    refused(7, "run", "--source", "noise", "--account", "mistyped")
+    assert '"account": "traded"' in executor("status", "--json").stdout
+
+
+def test_an_empty_variable_means_the_default_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HEDGEFUND_DATA_DIR", "HEDGEFUND_CONFIG_DIR"):
+        monkeypatch.setenv(name, "")
+    settings = read_settings()
+    assert (settings.data, settings.config) == (Path("data"), Path("config"))
