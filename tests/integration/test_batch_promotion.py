@@ -77,7 +77,7 @@ def assert_decided_with(bundle: Bundle, decisions: list[e.DecisionMade], lake: L
 
 
 def test_an_approved_challenger_becomes_champion_and_trades(own_house, monkeypatch):
-    prices = write_planted(own_house / "prices", 4, n_names=40, n_sessions=1500, strength=0.0006)
+    prices = write_planted(own_house / "prices", 3, n_names=32, n_sessions=1300, strength=0.0006)
     for name, value in {**QUICK, "HEDGEFUND_SOURCES__FILES__FOLDER": str(prices)}.items():
         monkeypatch.setenv(name, value)
     with dg.DagsterInstance.ephemeral() as instance:
