@@ -94,6 +94,7 @@ async def _trade(
             on_session=on_session,
         )
         runtime = Runtime(parts, recovered)
+        await runtime.refuse_lost_books()
         before = feed.history(recovered.place, 1)
         now = recovered.ts if before is None else max(recovered.ts, before.ts)
         _open_account(runtime, settings, request, account, panel, now)

@@ -86,6 +86,25 @@ class Runtime:
         """The account as the machine has it."""
         return self._state
 
+    async def refuse_lost_books(self) -> None:
+        """A journal or a broker's book that is gone is restored, not begun again: the other one knows what is missing.
+
+        Raises
+        ------
+        Halted : the broker has less than was booked from it. JournalError : the broker has news, the journal no order.
+        """
+        state = self._state
+        answer = await _patiently(lambda: self._parts.broker.report(state.session, self._parts.simulated.now()))
+        theirs, restore = answer.last_broker_seq, "in the account's folder from a backup, or trade another account with --account"
+        if theirs < state.broker_seq:
+            message = (
+                f"the broker's book ends at news {theirs}, the journal has booked {state.broker_seq}: the book was lost"
+            )
+            raise errors.Halted(message, mend=f"restore broker/ {restore}")
+        if theirs and not state.broker_seq and not state.orders:
+            message = f"the broker's book has {theirs} pieces of news, the journal not one order: the journal was lost"
+            raise errors.JournalError(message, mend=f"restore journal.sqlite {restore}")
+
     def open(self, events: Sequence[e.Input], bundles: Sequence[Bundle] = ()) -> None:
         """Journal what opens a run: account, configuration, model, history. They ask for nothing outside."""
         for bundle in bundles:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from hedgefund_core.layout import journal_file
+from hedgefund_core.layout import broker_book_file, journal_file
 from live_executor.cli import app
 from live_executor.settings import read_settings
 from tests.builders import tradable_panel, write_bundle, write_executor_house
@@ -187,3 +187,19 @@ def test_an_empty_variable_means_the_default_folders(monkeypatch: pytest.MonkeyP
         monkeypatch.setenv(name, "")
     settings = read_settings()
     assert (settings.data, settings.config) == (Path("data"), Path("config"))
+
+
+def test_a_lost_journal_is_not_begun_again(traded: Path) -> None:
+    path = traded / "data" / journal_file("traded")
+    for file in path.parent.glob("journal.sqlite*"):
+        file.unlink()
+    for _ in range(2):
+        assert "the journal was lost" in refused(1, "run", "--source", "noise", "--bundle", str(traded / "bundle"), "--account", "traded")
+
+
+def test_a_lost_book_of_the_broker_is_not_begun_again(traded: Path) -> None:
+    path = traded / "data" / broker_book_file("traded")
+    for file in path.parent.glob("*"):
+        file.unlink()
+    for _ in range(2):
+        assert "the book was lost" in refused(5, "run", "--source", "noise", "--bundle", str(traded / "bundle"), "--account", "traded")
