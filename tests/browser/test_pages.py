@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 from hedgefund_core.quant.features import FEATURES
 from hedgefund_dagster.metadata import INLINE_LIMIT
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(1200)]
 
 GROUPS = ("ingest", "validation", "features", "training", "backtest", "promotion", "post_trade")
 PLOTS = {"equity", "volatility", "drawdown", "exposure", "weights", "costs", "rolling_sharpe", "monthly"}
