@@ -68,10 +68,12 @@ def replay(
 
 
 def _replayed(desk: Desk, session: str, output: Path | None) -> Replay:
-    from hedgefund_core.trading.events import encode
+    from hedgefund_core.trading.events import SessionBegan, encode
     from live_executor.queries.verify import verify_replay
 
-    if session and all(entry.frame.session != session for entry in desk.reader.read(kinds=("session_began",))):
+    if session and not any(
+        isinstance(entry.frame, SessionBegan) and entry.frame.session == session for entry in desk.reader.read(kinds=("session_began",))
+    ):
         raise typer.BadParameter(f"account {desk.account} traded no session {session}", param_hint="--session")  # nothing is no proof
     bundles = suspects(desk)
     if output is None:
