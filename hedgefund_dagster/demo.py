@@ -191,7 +191,8 @@ class Demo:
 
 def prepare(arguments: argparse.Namespace, screen: Screen) -> Demo:
     """Read the settings, then import what is heavy, once for all runs of this process."""
-    with screen.stage("start", "load Dagster and the numerical libraries"):
+    with screen.stage("start", "check the configuration, load Dagster and the numerical libraries"):
+        validated = Executor(env={}).start("config", "validate")  # while the imports take their seconds
         from hedgefund_dagster.books import book_of
         from hedgefund_dagster.demo_loop import Pipeline, TradingChoice, instance, new_account
         from hedgefund_dagster.resources.lake import Lake
@@ -200,6 +201,7 @@ def prepare(arguments: argparse.Namespace, screen: Screen) -> Demo:
         settings = SettingsResource().open()
         source = arguments.source or settings.universe.source
         settings.source(source)  # an unknown name ends here
+        validated.answer(Proof)  # and a misspelt key of any file
         data = data_folder(os.environ)
         return Demo(
             screen=screen,
@@ -243,6 +245,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.mend:
             screen.say(f"  mend: {error.mend}")
         return error.exit_code
+    except OSError as error:  # a full disk, a folder that cannot be written
+        screen.say(f"[red]error:[/red] {error}")
+        screen.say("  mend: free disk space, make the folder writable, or set HEDGEFUND_DATA_DIR to another one; then make demo again")
+        return 1
     except KeyboardInterrupt:
         screen.say("interrupted: what was journaled is safe; the next `make demo` uses a new account")
         return INTERRUPTED

@@ -41,7 +41,12 @@ class Root(TyperGroup):
             sys.stderr.write("interrupted: what was journaled is safe, and the next run continues where this one stopped\n")
         except BrokenPipeError:
             code = 0  # the reader of our output went away: `executor fills | head`
-        except (OSError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        except OSError as error:
+            code = 1
+            why = "the system refused it; what was journaled is safe"
+            explain(str(error), why, "free disk space, make the folder writable, or set HEDGEFUND_DATA_DIR to another one; then again")
+            self._trace()
+        except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             code = 1
             explain(f"{type(error).__name__}: {error}", "an error nobody foresaw", "run it again with --debug and report what it shows")
             self._trace()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -46,5 +47,9 @@ def holder_of(folder: Path) -> int | None:
     except Timeout:
         text = (folder / PID_FILE).read_text().strip() if (folder / PID_FILE).exists() else ""
         return int(text) if text.isdigit() else None
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        return None  # a disk that nobody can write to: nobody trades on it
     probe.release()
     return None

@@ -97,7 +97,8 @@ class SqliteJournal:
         try:
             self._database = _open_durable(path)
         except sqlite3.Error as error:
-            raise JournalError(f"cannot open {path}: {error}", mend=_MEND_BROKEN) from error
+            damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
+            raise JournalError(f"cannot open {path}: {error}", mend=_MEND_BROKEN if damaged else _MEND_DISK) from error
         self._head = _head(self._database, path)
         self._signed = -1
 

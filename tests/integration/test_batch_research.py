@@ -144,6 +144,26 @@ def test_a_wrong_argument_of_the_demo_ends_with_its_exit_code(arguments, code, w
     assert not (Path(own_house) / "data" / "live").exists()
 
 
+@pytest.mark.parametrize(("name", "key"), [("trading", "sign_every_frames"), ("risk", "max_gross"), ("models", "embargo_sessions")])
+def test_a_misspelt_key_ends_the_demo_before_anything_is_ingested(name, key, own_house, capsys):
+    from hedgefund_dagster.demo import main
+
+    path = Path(own_house) / "config" / f"{name}.yaml"
+    path.write_text(path.read_text().replace(f"{key}:", f"{key}x:", 1))
+    assert main([]) == 3
+    assert f"{key}x" in capsys.readouterr().err
+    assert not (Path(own_house) / "data" / "raw").exists()
+
+
+def test_a_data_folder_that_cannot_be_written_ends_the_demo_in_plain_words(own_house, capsys, monkeypatch):
+    from hedgefund_dagster.demo import main
+
+    (Path(own_house) / "file").write_text("a file stands where the folder should be")
+    monkeypatch.setenv("HEDGEFUND_DATA_DIR", str(Path(own_house) / "file"))
+    assert main([]) == 1
+    assert "make the folder writable" in capsys.readouterr().err
+
+
 def test_a_taken_port_is_said_before_anything_is_started(own_house, capsys):
     import socket
 

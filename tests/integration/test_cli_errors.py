@@ -203,3 +203,11 @@ def test_a_lost_book_of_the_broker_is_not_begun_again(traded: Path) -> None:
         file.unlink()
     for _ in range(2):
         assert "the book was lost" in refused(5, "run", "--source", "noise", "--bundle", str(traded / "bundle"), "--account", "traded")
+
+
+def test_a_folder_that_cannot_be_written_is_said_and_not_called_unforeseen(own_house: Path) -> None:
+    (own_house / "data").mkdir(exist_ok=True)
+    (own_house / "data" / "live").write_text("a file stands where the folder should be")
+    said = refused(1, "run")
+    assert "make the folder writable" in said
+    assert "nobody foresaw" not in said
