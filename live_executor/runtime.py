@@ -97,9 +97,7 @@ class Runtime:
         answer = await _patiently(lambda: self._parts.broker.report(state.session, self._parts.simulated.now()))
         theirs, restore = answer.last_broker_seq, "in the account's folder from a backup, or trade another account with --account"
         if theirs < state.broker_seq:
-            message = (
-                f"the broker's book ends at news {theirs}, the journal has booked {state.broker_seq}: the book was lost"
-            )
+            message = f"the broker's book ends at news {theirs}, the journal has booked {state.broker_seq}: the book was lost"
             raise errors.Halted(message, mend=f"restore broker/ {restore}")
         if theirs and not state.broker_seq and not state.orders:
             message = f"the broker's book has {theirs} pieces of news, the journal not one order: the journal was lost"
