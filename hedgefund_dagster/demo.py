@@ -189,10 +189,10 @@ class Demo:
         return (*words, "--from", first, "--to", last)
 
 
-def prepare(arguments: argparse.Namespace, screen: Screen) -> Demo:
-    """Read the settings, then import what is heavy, once for all runs of this process."""
+def prepare(arguments: argparse.Namespace, screen: Screen, checker: Executor) -> Demo:
+    """Read the settings, then import what is heavy, once for all runs of this process. ``checker`` runs meanwhile; the caller stops it."""
     with screen.stage("start", "check the configuration, load Dagster and the numerical libraries"):
-        validated = Executor(env={}).start("config", "validate")  # while the imports take their seconds
+        validated = checker.start("config", "validate")  # while the imports take their seconds
         from hedgefund_dagster.books import book_of
         from hedgefund_dagster.demo_loop import Pipeline, TradingChoice, instance, new_account
         from hedgefund_dagster.resources.lake import Lake
@@ -230,14 +230,14 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the demo; returns its exit code."""
     arguments = parsed(sys.argv[1:] if argv is None else argv)
-    screen, executor = Screen(), None
+    screen, checker, executor = Screen(), Executor(env={}), None
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         if arguments.dir and arguments.source != "files":
             raise ConfigError("--dir belongs to --source files", mend="make demo SOURCE=files DIR=...")
         if arguments.source == "files" and arguments.dir and not Path(arguments.dir).is_dir():
             raise DataInvalid(f"{arguments.dir} is no folder", mend="name a folder of CSV or Parquet files: make demo SOURCE=files DIR=...")
-        demo = prepare(arguments, screen)
+        demo = prepare(arguments, screen, checker)
         executor = demo.executor
         demo.run()
     except HedgefundError as error:
@@ -253,6 +253,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         screen.say("interrupted: what was journaled is safe; the next `make demo` uses a new account")
         return INTERRUPTED
     finally:
+        checker.stop()
         if executor is not None:
             executor.stop()
     return 0 if all(proof.ok for proof in demo.proofs) else 1

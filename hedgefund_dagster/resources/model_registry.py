@@ -18,6 +18,7 @@ import dagster as dg
 
 from hedgefund_core import layout
 from hedgefund_core.errors import ModelUnavailable
+from hedgefund_dagster.resources.mlflow_database import ensure_database
 from hedgefund_dagster.settings import data_folder, mlruns_folder
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class ModelRegistry:
             logging.getLogger(name).setLevel(logging.WARNING)
 
         if self.tracking_uri.startswith("sqlite:///"):
-            Path(self.tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+            ensure_database(Path(self.tracking_uri.removeprefix("sqlite:///")), self._artifacts)
         return MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
 
     def log_run(self, experiment: str, record: RunRecord) -> str:

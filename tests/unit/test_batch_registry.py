@@ -1,11 +1,15 @@
 """Registry, signatures and the trial ledger: what is stored comes back, what was tampered with does not."""
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 
 from hedgefund_core import layout
 from hedgefund_core.errors import ConfigError, DataInvalid, ModelUnavailable
 from hedgefund_dagster.books import BOOKS, book_of
 from hedgefund_dagster.resources.lake import Lake
+from hedgefund_dagster.resources.mlflow_database import ensure_database, is_finished
 from hedgefund_dagster.resources.model_registry import ModelRegistry, RunRecord
 from hedgefund_dagster.resources.signing import PRIVATE, PUBLIC, open_signer, verify
 
@@ -51,6 +55,23 @@ def test_runs_versions_and_aliases_come_back_as_they_were_stored(tmp_path):
     assert registry.bundle_files(found) == files
     assert registry.by_digest("b" * 64) == second
     assert registry.by_digest("c" * 64) is None
+
+
+def test_a_database_whose_making_was_interrupted_is_made_again(tmp_path):
+    path = tmp_path / "mlflow.db"
+    with closing(sqlite3.connect(path)) as database:  # what a first start leaves that is killed among MLflow's migrations
+        database.executescript(
+            "CREATE TABLE experiments (experiment_id INTEGER, name TEXT); CREATE TABLE alembic_version (version_num TEXT);"
+            "INSERT INTO alembic_version VALUES ('a5b4c3d2e1f0');"
+        )
+    assert not is_finished(path)
+    registry = ModelRegistry(f"sqlite:///{path}", tmp_path / "mlruns")
+    assert registry.by_alias(layout.CHAMPION) is None
+    assert is_finished(path)
+    stored = path.read_bytes()
+    ensure_database(path, tmp_path / "mlruns")
+    assert path.read_bytes() == stored, "a finished one is left alone"
+    assert not list(tmp_path.glob(".mlflow.db.[0-9]*"))
 
 
 def test_a_version_whose_files_are_gone_says_so(tmp_path):
