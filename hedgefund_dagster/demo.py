@@ -7,6 +7,7 @@ While it trades, the next cut is researched: the alias moves only after it has f
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import shutil
 import signal
@@ -198,6 +199,7 @@ def prepare(arguments: argparse.Namespace, screen: Screen, checker: Executor) ->
         from hedgefund_dagster.resources.lake import Lake
         from hedgefund_dagster.settings import SettingsResource, data_folder
 
+        logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)  # it prints a traceback for a connection that Ctrl-C closes
         settings = SettingsResource().open()
         source = arguments.source or settings.universe.source
         settings.source(source)  # an unknown name ends here

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from hedgefund_core import layout
 from hedgefund_core.errors import ConfigError, DataUnavailable, HedgefundError
+from hedgefund_dagster.resources.mlflow_database import ensure_database
 from hedgefund_dagster.settings import config_folder, data_folder, mlruns_folder
 
 HOST = "127.0.0.1"
@@ -189,6 +190,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         for service in services(given.dagster_port, given.mlflow_port, os.environ):
             refuse_taken(service.port)
+        ensure_database(
+            data_folder(os.environ) / layout.MLFLOW_DB, mlruns_folder(os.environ)
+        )  # a server stopped in its making would spoil it
         for service in services(given.dagster_port, given.mlflow_port, os.environ):
             running.start(service, data_folder(os.environ) / "dev" / f"{service.name.lower()}.log")
             _say(f"{service.name} is starting …")
