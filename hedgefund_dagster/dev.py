@@ -192,7 +192,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             refuse_taken(service.port)
         ensure_database(
             data_folder(os.environ) / layout.MLFLOW_DB, mlruns_folder(os.environ)
-        )  # a server stopped in its making would spoil it
+        )  # else a server stopped here spoils it
         for service in services(given.dagster_port, given.mlflow_port, os.environ):
             running.start(service, data_folder(os.environ) / "dev" / f"{service.name.lower()}.log")
             _say(f"{service.name} is starting …")
