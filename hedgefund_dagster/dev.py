@@ -190,9 +190,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         for service in services(given.dagster_port, given.mlflow_port, os.environ):
             refuse_taken(service.port)
-        ensure_database(
-            data_folder(os.environ) / layout.MLFLOW_DB, mlruns_folder(os.environ)
-        )  # else a server stopped here spoils it
+        ensure_database(data_folder(os.environ) / layout.MLFLOW_DB, mlruns_folder(os.environ))  # else a server stopped here spoils it
         for service in services(given.dagster_port, given.mlflow_port, os.environ):
             running.start(service, data_folder(os.environ) / "dev" / f"{service.name.lower()}.log")
             _say(f"{service.name} is starting …")
