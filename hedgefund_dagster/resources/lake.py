@@ -113,19 +113,10 @@ class Lake:
 
         Rows one payload repeats for the same key are all returned: telling them apart is the work of validation.
         """
-        rows = self.read_bar_versions(source)
+        rows = bar_versions(self.root, source)
         if recorded_as_of is not None:
             rows = rows.filter(pc.less_equal(rows.column("recorded_at"), pa.scalar(recorded_as_of, pa.timestamp("us", tz="UTC"))))
         return latest_versions(rows)
-
-    def read_bar_versions(self, source: str) -> pa.Table:
-        """Every version of every bar, as they were recorded; raises DataUnavailable if there is none."""
-        folder = self.root / layout.BARS / f"source={source}"
-        paths = sorted(folder.glob("*/*.parquet")) if folder.exists() else []
-        if not paths:
-            message = f"no bars of {source} are stored"
-            raise DataUnavailable(message, mend=f"materialize the asset {source}/bars")
-        return pa.concat_tables([read_parquet(path) for path in paths]).combine_chunks()
 
     def write_table(self, table: Table, source: str, rows: pa.Table, *, recorded_at: datetime, run_id: str = "") -> Manifest:
         """Replace a source's table (validated bars, corporate actions, features, labels)."""
@@ -219,6 +210,16 @@ class Lake:
         paths = sorted(folder.glob("*.parquet")) if folder.exists() else []
         manifest = read_manifest(paths[-1]) if paths else None
         return "" if manifest is None else manifest.content_sha256
+
+
+def bar_versions(root: UPath, source: str) -> pa.Table:
+    """Every version of every bar of a source, as they were recorded; raises DataUnavailable if there is none."""
+    folder = root / layout.BARS / f"source={source}"
+    paths = sorted(folder.glob("*/*.parquet")) if folder.exists() else []
+    if not paths:
+        message = f"no bars of {source} are stored"
+        raise DataUnavailable(message, mend=f"materialize the asset {source}/bars")
+    return pa.concat_tables([read_parquet(path) for path in paths]).combine_chunks()
 
 
 def latest_versions(rows: pa.Table) -> pa.Table:

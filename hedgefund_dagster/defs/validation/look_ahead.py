@@ -10,7 +10,7 @@ from hedgefund_core.quant.bars import FIELDS, Floats, Panel
 from hedgefund_core.quant.features.audit import LookAheadFinding, audit_as_of, audit_restatement, audit_split_factors
 from hedgefund_core.quant.panel_build import SPLIT
 from hedgefund_core.schemas import CORPORATE_ACTIONS, VALIDATED_BARS
-from hedgefund_dagster.resources.lake import Lake, first_versions
+from hedgefund_dagster.resources.lake import Lake, bar_versions, first_versions
 from hedgefund_dagster.resources.lake_files import column_texts
 from hedgefund_dagster.sources.bar_table import PUBLICATION_DELAY
 
@@ -35,7 +35,7 @@ def late_rows(lake: Lake, panel: Panel) -> list[LookAheadFinding]:
 
 def restated_cells(lake: Lake, panel: Panel) -> list[LookAheadFinding]:
     """Cells that said something else when they were first recorded, one finding a field."""
-    first = first_versions(lake.read_bar_versions(panel.source))
+    first = first_versions(bar_versions(lake.root, panel.source))
     found: list[LookAheadFinding] = []
     for name, values in _fields(panel).items():
         then = _on_axes(first, name, panel)
