@@ -34,7 +34,7 @@ MODEL_DESCRIPTION = """Scores of instruments, as signed bundles of plain arrays 
 |---|---|
 | `champion` | what the executor is asked to trade |
 | `challenger` | the best candidate of the latest research, traded by nobody |
-| `previous` | the champion before this one: `executor model rollback` |
+| `previous` | the champion before this one: to go back, set `champion` to its version |
 
 Moving an alias is a *request*. The executor follows it only to a version whose signed gate verdict (in `manifest.json`) allows it."""
 
