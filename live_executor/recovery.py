@@ -13,7 +13,7 @@ import msgspec
 
 from hedgefund_core.account import State, recalled
 from hedgefund_core.bundle import Bundle
-from hedgefund_core.errors import JournalError, ModelOutdated
+from hedgefund_core.errors import InvariantViolation, JournalError, ModelOutdated
 from hedgefund_core.machine import Record, attach_bundle, step
 from hedgefund_core.trading import events as e
 from live_executor.clock import EPOCH
@@ -93,12 +93,20 @@ def refold(entries: Iterable[JournalEntry], bundle_of: BundleOf, *, believe_outd
 def recover(entries: Iterable[JournalEntry], bundle_of: BundleOf) -> Recovered:
     """The state at the end of a journal; raises JournalError where the machine does not make the outputs on record."""
     state, place, ts, count = State(), None, EPOCH - timedelta(days=1), 0
-    for turn in refold(entries, bundle_of, believe_outdated=True):
+    for turn in _whole(refold(entries, bundle_of, believe_outdated=True)):
         if turn.difference:
             raise JournalError(f"the journal does not replay: {turn.difference}", mend="run `executor replay --verify`")
         state, ts, count = turn.state, max(ts, turn.event.ts), turn.seq + len(turn.stored)
         place = place_of(turn.event) or place
     return Recovered(state=state, place=place, ts=ts, entries=count)
+
+
+def _whole(turns: Iterator[Turn]) -> Iterator[Turn]:
+    """The turns of a journal that nothing is missing from; raises JournalError where an input contradicts those before it."""
+    try:
+        yield from turns
+    except InvariantViolation as error:
+        raise JournalError(f"the journal cannot be folded: {error.message}", mend="run `executor audit verify`") from error
 
 
 def place_of(event: e.Input) -> tuple[str, int] | None:

@@ -346,6 +346,17 @@ def test_deleted_decisions_are_made_again(bundle: Path, own_house: Path) -> None
     assert made == [entry.payload for entry in entries if entry.kind not in e.INPUT_KINDS]
 
 
+def test_a_journal_with_a_hole_stops_the_start_and_names_the_proof(bundle: Path, own_house: Path) -> None:
+    trade(bundle)
+    with sqlite3.connect(own_house / "data" / journal_file("a")) as connection:
+        connection.execute(
+            "DELETE FROM frames WHERE kind = 'order_filled' AND seq = (SELECT min(seq) FROM frames WHERE kind = 'order_filled')"
+        )
+    with pytest.raises(JournalError) as refused:
+        trade(bundle)
+    assert refused.value.mend == "run `executor audit verify`"
+
+
 def test_an_empty_journal_recovers_to_nothing(own_house: Path) -> None:
     journal = open_journal(own_house / "data", own_house / "config" / "keys", "a")
     recovered = recover(journal.read(), bundles_of(read_settings(), "a"))
