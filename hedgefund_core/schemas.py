@@ -176,11 +176,11 @@ MACRO = Table(
 FUNDAMENTALS = Table(
     name="fundamentals",
     meaning="Facts of financial statements, known when the filing that states them was public; a restatement is a later filing",
-    key=("cik", "taxonomy", "concept", "unit", "period_start", "period_end", "accession"),
-    identity=("cik", "taxonomy", "concept", "unit", "period_start", "ts"),
+    key=("symbol", "cik", "taxonomy", "concept", "unit", "period_start", "period_end", "accession"),
+    identity=("symbol", "cik", "taxonomy", "concept", "unit", "period_start", "ts"),
     columns=(
         _column("symbol", ColumnType.TEXT, "name the filer was asked for by"),
-        _column("cik", ColumnType.INTEGER, "the regulator's number of the filer"),
+        _column("cik", ColumnType.INTEGER, "the regulator's number of the filer, where the source states it", nullable=True),
         _column("entity", ColumnType.TEXT, "name of the filer"),
         _column("taxonomy", ColumnType.TEXT, "us-gaap, dei, ifrs-full, ..."),
         _column("concept", ColumnType.TEXT, "name of the fact in its taxonomy"),
@@ -278,6 +278,136 @@ ARTICLES = Table(
     ),
 )
 
+_RESOLUTION = _column("resolution", ColumnType.TEXT, "length of a step: 1h or 1m; tick: every one there was")
+_VALID = (
+    _column("valid_from", ColumnType.DATE, "first day it holds"),
+    _column("valid_until", ColumnType.DATE, "last day it holds; null while it does", nullable=True),
+)
+
+INTRADAY_BARS = Table(
+    name="intraday_bars",
+    meaning="Bars shorter than a session; a correction is a new version",
+    key=("symbol", "resolution", "ts"),
+    identity=("symbol", "resolution", "ts"),
+    columns=(
+        _SYMBOL,
+        _RESOLUTION,
+        _SESSION,
+        _column("ts", ColumnType.TIMESTAMP, "close of the bar, UTC"),
+        *_TIMES[1:],
+        *_PRICES[:4],
+        _column("volume", ColumnType.FLOAT, "shares traded", nullable=True),
+        _column("vwap", ColumnType.FLOAT, "average price weighted by volume", nullable=True),
+        _column("trade_count", ColumnType.INTEGER, "number of trades", nullable=True),
+        *_ORIGIN,
+    ),
+)
+
+QUOTES = Table(
+    name="quotes",
+    meaning="Samples of the best bid and ask: every quote, or the last one of each step",
+    key=("symbol", "resolution", "ts", "sequence"),
+    identity=("symbol", "resolution", "ts", "sequence"),
+    columns=(
+        _SYMBOL,
+        _RESOLUTION,
+        _column("sequence", ColumnType.INTEGER, "tells quotes of the same instant apart, from 0"),
+        _SESSION,
+        _column("ts", ColumnType.TIMESTAMP, "time of the quote, or end of the step, UTC"),
+        *_TIMES[1:],
+        _column("bid", ColumnType.FLOAT, "best bid; null: nobody bids", nullable=True),
+        _column("bid_size", ColumnType.FLOAT, "shares bid for", nullable=True),
+        _column("ask", ColumnType.FLOAT, "best ask; null: nobody asks", nullable=True),
+        _column("ask_size", ColumnType.FLOAT, "shares offered", nullable=True),
+        *_ORIGIN,
+    ),
+)
+
+TRADES = Table(
+    name="trades",
+    meaning="Samples of single trades",
+    key=("symbol", "ts", "sequence"),
+    identity=("symbol", "ts", "sequence"),
+    columns=(
+        _SYMBOL,
+        _column("sequence", ColumnType.INTEGER, "tells trades of the same instant apart, from 0"),
+        _SESSION,
+        _column("ts", ColumnType.TIMESTAMP, "time of the trade, UTC"),
+        *_TIMES[1:],
+        _column("price", ColumnType.FLOAT, "price"),
+        _column("size", ColumnType.FLOAT, "shares"),
+        _column("exchange", ColumnType.TEXT, "where, as the vendor spells it", nullable=True),
+        _column("conditions", ColumnType.TEXT, "the vendor's marks of the trade", nullable=True),
+        *_ORIGIN,
+    ),
+)
+
+PRICE_FACTORS = Table(
+    name="price_factors",
+    meaning="Adjustment factors as a vendor states them: raw prices through a day are multiplied by them",
+    key=("symbol", "basis", "through"),
+    identity=("symbol", "basis", "through"),
+    columns=(
+        _SYMBOL,
+        _column("through", ColumnType.DATE, "last session the factors apply to: the last one that trades with the payment"),
+        *_TIMES,
+        _column("basis", ColumnType.TEXT, "event: of what happens after that session alone; cumulative: of all that happens later"),
+        _column("price_factor", ColumnType.FLOAT, "what dividends leave of a price, in (0, 1]"),
+        _column("split_factor", ColumnType.FLOAT, "old shares per new share"),
+        _column("reference_price", ColumnType.FLOAT, "raw close of that session, as the vendor saw it", nullable=True),
+        *_ORIGIN,
+    ),
+)
+
+SYMBOL_HISTORY = Table(
+    name="symbol_history",
+    meaning="Which symbol named which instrument when: renames, delistings with what was paid, names that were used again",
+    key=("instrument_id", "symbol", "valid_from"),
+    identity=("instrument_id", "symbol", "valid_from"),
+    columns=(
+        _column("instrument_id", ColumnType.TEXT, "stable id, in the source's words"),
+        _SYMBOL,
+        *_VALID,
+        *_TIMES,
+        _column("exchange", ColumnType.TEXT, "primary exchange, where the source states it", nullable=True),
+        _column("event", ColumnType.TEXT, "how the name began or ended: listed, renamed, delisted or reused"),
+        _column("terminal_value", ColumnType.FLOAT, "cash per share at a delisting, where it is known", nullable=True),
+        _column("successor", ColumnType.TEXT, "instrument_id or symbol that takes its place", nullable=True),
+        *_ORIGIN,
+    ),
+)
+
+UNIVERSE_MEMBERSHIP = Table(
+    name="universe_membership",
+    meaning="Which names belonged to a universe when",
+    key=("universe", "symbol", "valid_from"),
+    identity=("universe", "symbol", "valid_from"),
+    columns=(
+        _column("universe", ColumnType.TEXT, "name of the universe, such as sp500"),
+        _SYMBOL,
+        _column("instrument_id", ColumnType.TEXT, "stable id, where the source states it", nullable=True),
+        *_VALID,
+        *_TIMES,
+        *_ORIGIN,
+    ),
+)
+
+SECTORS = Table(
+    name="sectors",
+    meaning="Sector of a name in a classification, from a day on",
+    key=("symbol", "scheme", "valid_from"),
+    identity=("symbol", "scheme", "valid_from"),
+    columns=(
+        _SYMBOL,
+        _column("scheme", ColumnType.TEXT, "name of the classification, such as gics"),
+        _column("sector", ColumnType.TEXT, "sector"),
+        _column("industry", ColumnType.TEXT, "finer class, where the source states it", nullable=True),
+        *_VALID,
+        *_TIMES,
+        *_ORIGIN,
+    ),
+)
+
 FILLS = Table(
     name="fills",
     meaning="Fills as the executor journaled them",
@@ -308,5 +438,12 @@ TABLES: tuple[Table, ...] = (
     STATED_ACTIONS,
     MARKET_SESSIONS,
     ARTICLES,
+    INTRADAY_BARS,
+    QUOTES,
+    TRADES,
+    PRICE_FACTORS,
+    SYMBOL_HISTORY,
+    UNIVERSE_MEMBERSHIP,
+    SECTORS,
     FILLS,
 )
