@@ -27,7 +27,7 @@ export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo dev data-doctor test test-all check lint format lock clean
+.PHONY: help env demo dev data-doctor test test-all check lint format lock bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,9 @@ format: env ## let ruff rewrite what it can
 lock: env ## resolve pyproject.toml into requirements.lock again (UPGRADE="--upgrade" for newer versions)
 	$(BIN)/python -m uv pip compile pyproject.toml --universal --generate-hashes --all-extras --no-emit-index-url --no-emit-find-links \
 	    --python-version 3.11 --custom-compile-command "make lock" $(UPGRADE) --quiet --output-file requirements.lock
+
+bench: env ## ours beside its peers, measured in the same run: data/reports/bench.json; ONLY=lake for one area, STRICT=1 to fail on a missed goal
+	$(BIN)/python -m tests.benchmark $(ONLY) $(if $(STRICT),--strict)
 
 clean: ## remove caches and build output; data/, mlruns/ and .venv/ stay
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
