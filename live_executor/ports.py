@@ -17,6 +17,19 @@ from typing import Protocol
 import msgspec
 
 from hedgefund_core.trading.events import BrokerNews, BrokerReported, Event, Frame, HistoryLoaded, Input, decode
+from hedgefund_core.trading.observed import (
+    AccountSighting,
+    ActivitySighting,
+    AssetSighting,
+    BarSighting,
+    BrokerUpdate,
+    FeedUpdate,
+    MarketClock,
+    MarketDay,
+    OrderSighting,
+    PositionSighting,
+    QuoteSighting,
+)
 from hedgefund_core.trading.order import Order
 
 
@@ -105,6 +118,72 @@ class Broker(Protocol):
 
     async def close(self) -> None:
         """Let go of connections and files."""
+
+
+class LiveBroker(Protocol):
+    """A broker on its own clock, asked and listened to; what it shows are sightings, not yet news (``trading/evidence.py``).
+
+    Every call raises BrokerUnavailable where surely nothing was done (refused connection, 429), and a submit additionally
+    OrderRejected (a definite no) or OrderOutcomeUnknown (time-out, reset, 5xx, unreadable answer). A POST is never repeated here.
+    """
+
+    async def submit(self, order: Order) -> OrderSighting:
+        """Send an order once. An id the broker already has gives back the order that has it."""
+
+    async def cancel(self, order: Order) -> None:
+        """Ask for a cancel; an answer of success proves nothing. An order that is over or not there is no error."""
+
+    async def cancel_all(self) -> None:
+        """Ask for a cancel of everything that is open, whoever sent it."""
+
+    async def look_up(self, client_order_id: str) -> OrderSighting | None:
+        """The broker's evidence about an order: None is proof of absence."""
+
+    async def orders(self, *, since: datetime | None = None) -> list[OrderSighting]:
+        """Every open order, all pages; with ``since`` also those that ended after it."""
+
+    async def activities(self, after: str) -> list[ActivitySighting]:
+        """Lines of the activity list after the id ``after``, oldest first, all pages; empty text: since the account's day began."""
+
+    async def account(self) -> AccountSighting:
+        """Cash, equity, buying power, flags."""
+
+    async def positions(self) -> list[PositionSighting]:
+        """Every position."""
+
+    async def asset(self, symbol: str) -> AssetSighting | None:
+        """What may be done with a symbol; None where the broker does not know it."""
+
+    async def market_clock(self) -> MarketClock:
+        """The market's time."""
+
+    async def market_days(self, first: str, last: str) -> list[MarketDay]:
+        """Trading days with their hours."""
+
+    def updates(self) -> AsyncIterator[BrokerUpdate]:
+        """The order stream for ever: link changes, orders, what is not understood. It reconnects by itself."""
+
+    async def close(self) -> None:
+        """Let go of connections."""
+
+
+class LiveFeed(Protocol):
+    """Market data on the wall clock."""
+
+    async def subscribe(self, symbols: Sequence[str]) -> None:
+        """Follow these symbols as well."""
+
+    def updates(self) -> AsyncIterator[FeedUpdate]:
+        """The data stream for ever: link changes, quotes, bars, halts. It reconnects by itself and says so."""
+
+    async def latest(self, symbols: Sequence[str]) -> list[QuoteSighting]:
+        """The newest price of each symbol by query: quote, else trade, else bar; a symbol without any is left out."""
+
+    async def daily_bars(self, symbols: Sequence[str], first: str, last: str) -> list[BarSighting]:
+        """Daily bars, raw, oldest first, all pages."""
+
+    async def close(self) -> None:
+        """Let go of connections."""
 
 
 class SimulatedMarket(Protocol):

@@ -14,7 +14,7 @@ import msgspec
 
 from hedgefund_core.trading.instrument import Instrument
 from hedgefund_core.trading.ledger import CashKind
-from hedgefund_core.trading.order import Order
+from hedgefund_core.trading.order import Order, OrderType, Side, TimeInForce
 
 Row = tuple[float | None, ...]
 
@@ -111,6 +111,8 @@ class DecisionDue(Event, tag="decision_due", frozen=True, kw_only=True):
     rebalance: bool
     target_weights: dict[str, float] | None = None
     """Weights given from outside instead of by the model."""
+    target_quantities: dict[str, Decimal] | None = None
+    """Signed quantities given from outside; an instrument that is in neither is left alone."""
 
 
 class BrokerEvent(Event, frozen=True, kw_only=True):
@@ -178,6 +180,61 @@ class SplitProcessed(BrokerEvent, tag="split_processed", frozen=True, kw_only=Tr
     session: str
 
 
+class OrderReplaced(BrokerEvent, tag="order_replaced", frozen=True, kw_only=True):
+    """The broker has put another order in this one's place (somebody else asked for it: we cancel and send anew)."""
+
+    client_order_id: str
+    replaced_by: str
+
+
+class OrderDoneForDay(BrokerEvent, tag="order_done_for_day", frozen=True, kw_only=True):
+    """The order trades no more today; it may still be filled or corrected until it is over."""
+
+    client_order_id: str
+
+
+class FillBusted(BrokerEvent, tag="fill_busted", frozen=True, kw_only=True):
+    """A fill was taken back by the exchange."""
+
+    client_order_id: str
+    fill_id: str
+    quantity: Decimal
+    price: Decimal
+    session: str
+
+
+class FillCorrected(BrokerEvent, tag="fill_corrected", frozen=True, kw_only=True):
+    """A fill was changed by the exchange: what was booked, and what it is now."""
+
+    client_order_id: str
+    fill_id: str
+    quantity: Decimal
+    price: Decimal
+    new_quantity: Decimal
+    new_price: Decimal
+    session: str
+
+
+class ExternalFilled(BrokerEvent, tag="external_filled", frozen=True, kw_only=True):
+    """Somebody else traded on this account, with the broker's evidence: booked, said, and no new exposure in it until a person resumes."""
+
+    instrument_id: str
+    broker_order_id: str
+    fill_id: str
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    commission: Decimal
+    session: str
+
+
+class NewsNotUnderstood(BrokerEvent, tag="news_not_understood", frozen=True, kw_only=True):
+    """The broker said something we have no word for: said to people, and a reason to reconcile."""
+
+    what: str
+    payload: str
+
+
 class OrderOutcomeUnknown(Event, tag="order_outcome_unknown", frozen=True, kw_only=True):
     """No answer after a send: neither sent nor not sent."""
 
@@ -199,6 +256,9 @@ class BrokerReported(Event, tag="broker_reported", frozen=True, kw_only=True):
     positions: dict[str, Decimal]
     open_orders: tuple[str, ...]
     last_broker_seq: int
+    lagging: bool = False
+    """True of a live broker, whose reads disagree for seconds: a difference counts when two reports in a row show the same one."""
+    buying_power: Decimal | None = None
 
 
 class HaltRequested(Event, tag="halt_requested", frozen=True, kw_only=True):
@@ -220,6 +280,100 @@ class ResumeRequested(Event, tag="resume_requested", frozen=True, kw_only=True):
 
 class StandInResumed(Event, tag="stand_in_resumed", frozen=True, kw_only=True):
     """In a replay or backtest nobody is there to resume: this input does, 21 sessions after flat; illegal elsewhere."""
+
+    session: str
+
+
+class InstrumentsAdded(Event, tag="instruments_added", frozen=True, kw_only=True):
+    """The account may trade more: a target file or a person named them, and the broker knows them."""
+
+    instruments: tuple[Instrument, ...]
+
+
+class PositionAdopted(Event, tag="position_adopted", frozen=True, kw_only=True):
+    """A position at the broker becomes ours as it is: at the opening of an account, or by a person with a reason. Nothing is traded."""
+
+    instrument_id: str
+    quantity: Decimal
+    """Signed, the whole position after adoption."""
+    average_price: Decimal
+    person: str
+    reason: str
+
+
+class CashAdopted(Event, tag="cash_adopted", frozen=True, kw_only=True):
+    """An unexplained difference of cash is booked by a person with a reason, as an adjustment."""
+
+    amount: Decimal
+    person: str
+    reason: str
+    session: str
+
+
+class PricesSeen(Event, tag="prices_seen", frozen=True, kw_only=True):
+    """Prices in a session, in the order of the account's instruments: what a decision in the session knows. null = none."""
+
+    session: str
+    price: Row
+    """Middle of the quote, else the last trade."""
+    bid: Row
+    ask: Row
+    age_seconds: Row
+    """Since the price was known to hold, by the broker's clock."""
+
+
+class InstrumentStatusSeen(Event, tag="instrument_status_seen", frozen=True, kw_only=True):
+    """What the market allows in an instrument now. ``cause`` is why it is halted or not tradable."""
+
+    instrument_id: str
+    tradable: bool
+    halted: bool
+    shortable: bool
+    easy_to_borrow: bool
+    fractionable: bool = False
+    cause: str = ""
+
+
+class EntriesGated(Event, tag="entries_gated", frozen=True, kw_only=True):
+    """A condition outside the ladder keeps new exposure from leaving (order stream down, not reconciled, data stale), or ends."""
+
+    cause: str
+    closed: bool
+
+
+class OrderRequested(Event, tag="order_requested", frozen=True, kw_only=True):
+    """A person orders, through the same rules as everything else. ``request_id`` makes asking twice the same as asking once."""
+
+    request_id: str
+    instrument_id: str
+    side: Side
+    quantity: Decimal
+    order_type: OrderType
+    limit_price: Decimal | None
+    time_in_force: TimeInForce
+    session: str
+    person: str
+    reason: str
+
+
+class CancelRequested(Event, tag="cancel_requested", frozen=True, kw_only=True):
+    """A person cancels one order, or all that work (empty id)."""
+
+    request_id: str
+    client_order_id: str
+    person: str
+    reason: str
+
+
+class SliceDue(Event, tag="slice_due", frozen=True, kw_only=True):
+    """Time to release the next child of a parent order."""
+
+    parent_id: str
+    session: str
+
+
+class SessionEnded(Event, tag="session_ended", frozen=True, kw_only=True):
+    """A session's regular hours are over: what was for the day is over too once the broker says so; the account is marked."""
 
     session: str
 
@@ -282,6 +436,26 @@ class OrderDenied(Event, tag="order_denied", frozen=True, kw_only=True):
     """An order that we refused ourselves."""
 
     order: Order
+
+
+class OrderRouted(Event, tag="order_routed", frozen=True, kw_only=True):
+    """How an order that is too large for one piece is worked, and why. The children's quantities add up to the parent's."""
+
+    parent_id: str
+    strategy: str
+    """whole, sliced (equal pieces in time) or participation"""
+    quantity: Decimal
+    slices: tuple[Decimal, ...]
+    seconds_between: float
+    reason: str
+
+
+class RequestAnswered(Event, tag="request_answered", frozen=True, kw_only=True):
+    """What became of a person's request: the orders it made, or why none."""
+
+    request_id: str
+    orders: tuple[str, ...]
+    reason: str = ""
 
 
 class LadderMoved(Event, tag="ladder_moved", frozen=True, kw_only=True):
@@ -374,11 +548,29 @@ Input = (
     | HaltRequested
     | ResumeRequested
     | StandInResumed
+    | OrderReplaced
+    | OrderDoneForDay
+    | FillBusted
+    | FillCorrected
+    | ExternalFilled
+    | NewsNotUnderstood
+    | InstrumentsAdded
+    | PositionAdopted
+    | CashAdopted
+    | PricesSeen
+    | InstrumentStatusSeen
+    | EntriesGated
+    | OrderRequested
+    | CancelRequested
+    | SliceDue
+    | SessionEnded
 )
 Output = (
     DecisionMade
     | OrderIntended
     | OrderDenied
+    | OrderRouted
+    | RequestAnswered
     | LadderMoved
     | InstrumentFrozen
     | InstrumentThawed
@@ -388,14 +580,30 @@ Output = (
 )
 Frame = Input | Output
 
-BrokerNews = OrderAccepted | OrderFilled | OrderRejected | OrderCanceled | OrderExpired | CashPosted | SplitProcessed
+BrokerNews = (
+    OrderAccepted
+    | OrderFilled
+    | OrderRejected
+    | OrderCanceled
+    | OrderExpired
+    | CashPosted
+    | SplitProcessed
+    | OrderReplaced
+    | OrderDoneForDay
+    | FillBusted
+    | FillCorrected
+    | ExternalFilled
+    | NewsNotUnderstood
+)
 
 INPUT_KINDS: frozenset[str] = frozenset(
     str(kind.__struct_config__.tag)
     for kind in (
         AccountOpened, ConfigurationLoaded, ModelLoaded, SessionBegan, HistoryLoaded, BarsClosed, DecisionDue, OrderAccepted, OrderFilled,
         OrderRejected, OrderCanceled, OrderExpired, CashPosted, SplitProcessed, OrderOutcomeUnknown, OrderAbsent,
-        BrokerReported, HaltRequested, ResumeRequested, StandInResumed,
+        BrokerReported, HaltRequested, ResumeRequested, StandInResumed, OrderReplaced, OrderDoneForDay, FillBusted, FillCorrected,
+        ExternalFilled, NewsNotUnderstood, InstrumentsAdded, PositionAdopted, CashAdopted, PricesSeen, InstrumentStatusSeen, EntriesGated,
+        OrderRequested, CancelRequested, SliceDue, SessionEnded,
     )
 )  # fmt: skip
 
