@@ -34,21 +34,39 @@ def read_payload(payload: RawPayload, timezone: str) -> SourceBars:
             raise DataInvalid(f"{payload.origin}: the column {wanted} is missing; found: {found}", mend="add or rename the column")
     if table.num_rows == 0:
         raise DataInvalid(f"{payload.origin}: no rows", mend="remove the empty file or fill it")
-    cells = {name: table.column(column).to_pylist() for name, column in names.items()}
-    moments = _column(payload, when, cells[when], _moment if when == "ts" else _day)
+    columns = {name: table.column(column) for name, column in names.items()}
+    moments, place = _distinct(payload, when, columns[when], _moment if when == "ts" else _day)
     sessions = [moment.astimezone(ZoneInfo(timezone)).date() if isinstance(moment, datetime) else moment for moment in moments]
-    fields: dict[str, Floats] = {
-        name: np.array(_column(payload, name, cells[name], _number)) if name in cells else np.full(table.num_rows, np.nan)
-        for name in BAR_FIELDS
-    }
+    fields = {name: _numbers(payload, name, columns[name]) if name in columns else np.full(table.num_rows, np.nan) for name in BAR_FIELDS}
+    symbols, of_row = _distinct(payload, "symbol", columns["symbol"], _symbol)
     return SourceBars(
-        symbol=np.array(_column(payload, "symbol", cells["symbol"], _symbol), dtype=np.str_),
-        session=np.array(sessions, dtype="datetime64[D]"),
+        symbol=np.array(symbols, dtype=np.str_)[of_row],
+        session=np.array(sessions, dtype="datetime64[D]")[place],
         fields=fields,
         raw_sha256=np.full(table.num_rows, payload.sha256),
         source_row=np.arange(1, table.num_rows + 1),
-        ts=_utc(moments) if when == "ts" else None,
+        ts=_utc(moments)[place] if when == "ts" else None,
     )
+
+
+def _distinct(payload: RawPayload, name: str, column: pa.ChunkedArray, read: Callable[[object], T]) -> tuple[list[T], NDArray[np.int64]]:
+    """The distinct values of a column, read once each, and which of them stands in each row: symbols and days repeat."""
+    encoded = pa.chunked_array(column).combine_chunks().dictionary_encode("encode")
+    distinct = encoded.dictionary.to_pylist()
+    try:
+        values = [read(cell) for cell in distinct]
+    except ValueError:
+        values = _column(payload, name, column.to_pylist(), read)  # raises, naming the row
+    return values, encoded.indices.to_numpy().astype(np.int64)
+
+
+def _numbers(payload: RawPayload, name: str, column: pa.ChunkedArray) -> Floats:
+    """Numbers as they are typed, or as text that is a number; whatever else is read cell by cell, so that the row is named."""
+    plain = pa.types.is_floating(column.type) or pa.types.is_integer(column.type)
+    if plain:
+        values: Floats = column.cast(pa.float64(), safe=False).to_numpy().astype(np.float64)
+        return values
+    return np.array(_column(payload, name, column.to_pylist(), _number))
 
 
 def _table(payload: RawPayload) -> pa.Table:

@@ -23,6 +23,9 @@ BAD_ROWS_OF_TABLE = 0.01
 BAD_ROWS_OF_SYMBOL = 0.20
 """Beyond these shares the table is wrong, not its rows (contracts: rows and tables)."""
 
+_DAYS = 1 << 32
+"""More days than any calendar has."""
+
 Released = AbstractSet[tuple[str, str, str]]
 
 
@@ -123,6 +126,14 @@ def in_snapshot(rows: pa.Table, source: Source, payloads: Mapping[str, RawPayloa
     if source.facts.partitioning is not Partitioning.NONE:
         return rows
     offered = source.bars(payloads)
-    wanted = {(str(symbol), int(day)) for symbol, day in zip(offered.symbol, offered.session.astype(np.int64), strict=True)}
-    days = rows.column("session").cast(pa.int32()).to_pylist()
-    return rows.filter(pa.array([key in wanted for key in zip(rows.column("symbol").to_pylist(), days, strict=True)], pa.bool_()))
+    symbols, codes = np.unique(offered.symbol, return_inverse=True)
+    symbol = column_texts(rows, "symbol")
+    known = np.minimum(np.searchsorted(symbols, symbol), max(len(symbols) - 1, 0))
+    wanted = _keys(codes, offered.session)
+    inside = (symbols[known] == symbol) & np.isin(_keys(known, rows.column("session").to_numpy()), wanted)
+    return rows.filter(pa.array(inside))
+
+
+def _keys(codes: NDArray[np.int64], session: NDArray[np.datetime64]) -> NDArray[np.int64]:
+    """One number for each (symbol, day)."""
+    return codes.astype(np.int64) * _DAYS + session.astype("datetime64[D]").astype(np.int64)
