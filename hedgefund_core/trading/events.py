@@ -378,6 +378,13 @@ class SessionEnded(Event, tag="session_ended", frozen=True, kw_only=True):
     session: str
 
 
+class TroubleSeen(Event, tag="trouble_seen", frozen=True, kw_only=True):
+    """The shell met something that a person should know (a bad target file, a task that ended): the machine raises the alert."""
+
+    severity: str
+    message: str
+
+
 # ---- outputs ------------------------------------------------------------------------------------------------------
 
 
@@ -564,6 +571,7 @@ Input = (
     | CancelRequested
     | SliceDue
     | SessionEnded
+    | TroubleSeen
 )
 Output = (
     DecisionMade
@@ -603,7 +611,7 @@ INPUT_KINDS: frozenset[str] = frozenset(
         OrderRejected, OrderCanceled, OrderExpired, CashPosted, SplitProcessed, OrderOutcomeUnknown, OrderAbsent,
         BrokerReported, HaltRequested, ResumeRequested, StandInResumed, OrderReplaced, OrderDoneForDay, FillBusted, FillCorrected,
         ExternalFilled, NewsNotUnderstood, InstrumentsAdded, PositionAdopted, CashAdopted, PricesSeen, InstrumentStatusSeen, EntriesGated,
-        OrderRequested, CancelRequested, SliceDue, SessionEnded,
+        OrderRequested, CancelRequested, SliceDue, SessionEnded, TroubleSeen,
     )
 )  # fmt: skip
 
