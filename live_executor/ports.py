@@ -224,7 +224,13 @@ class Journal(Protocol):
         """The newest entry; number 0 for an empty journal."""
 
     def sign_head(self, signed_at: datetime) -> None:
-        """Sign the head with a key that lives outside the data folder."""
+        """Sign the head with a key that lives outside the data folder, and keep it there too."""
+
+    def save_snapshot(self, payload: bytes) -> None:
+        """Keep a packed state at the head, signed: it shortens the next start."""
+
+    def snapshot(self) -> bytes | None:
+        """The newest snapshot that our own key signed."""
 
     def close(self) -> None:
         """Release file and lock."""

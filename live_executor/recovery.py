@@ -13,12 +13,13 @@ import msgspec
 
 from hedgefund_core.account import State, recalled
 from hedgefund_core.bundle import Bundle
-from hedgefund_core.errors import InvariantViolation, JournalError, ModelOutdated
+from hedgefund_core.errors import HedgefundError, InvariantViolation, JournalError, ModelOutdated
 from hedgefund_core.machine import Record, attach_bundle, step
 from hedgefund_core.trading import events as e
+from live_executor import snapshots
 from live_executor.clock import EPOCH
 from live_executor.logging import logger
-from live_executor.ports import JournalEntry, Phase
+from live_executor.ports import Journal, JournalEntry, Phase
 
 _log = logger("recovery")
 
@@ -62,8 +63,10 @@ class Recovered(msgspec.Struct, frozen=True, kw_only=True):
     entries: int
 
 
-def refold(entries: Iterable[JournalEntry], bundle_of: BundleOf, *, believe_outdated: bool = False) -> Iterator[Turn]:
-    """Fold a journal again, input by input.
+def refold(
+    entries: Iterable[JournalEntry], bundle_of: BundleOf, *, believe_outdated: bool = False, start: State | None = None
+) -> Iterator[Turn]:
+    """Fold a journal again, input by input, from its beginning or from ``start``.
 
     ``believe_outdated`` takes the decisions of a genuine bundle, whose feature code this program no longer has, from the
     record: a restart after an upgrade needs the books, while a proof needs every decision made again.
@@ -72,7 +75,7 @@ def refold(entries: Iterable[JournalEntry], bundle_of: BundleOf, *, believe_outd
     ------
     JournalError : an entry that cannot be decoded, or an output before the first input.
     """
-    state = State()
+    state = State() if start is None else start
     pending: tuple[JournalEntry, e.Input] | None = None
     stored: list[JournalEntry] = []
     for entry in entries:
@@ -90,10 +93,38 @@ def refold(entries: Iterable[JournalEntry], bundle_of: BundleOf, *, believe_outd
         yield _turn(state, pending, stored, bundle_of, believe_outdated=believe_outdated)
 
 
-def recover(entries: Iterable[JournalEntry], bundle_of: BundleOf) -> Recovered:
-    """The state at the end of a journal; raises JournalError where the machine does not make the outputs on record."""
-    state, place, ts, count = State(), None, EPOCH - timedelta(days=1), 0
-    for turn in _whole(refold(entries, bundle_of, believe_outdated=True)):
+def restart(journal: Journal, bundle_of: BundleOf) -> Recovered:
+    """The state at the end of a journal, from its newest snapshot where that can be believed, else from its beginning."""
+    base = _snapshot(journal, bundle_of)
+    return recover(journal.read(0 if base is None else base.entries), bundle_of, base)
+
+
+def _snapshot(journal: Journal, bundle_of: BundleOf) -> Recovered | None:
+    """The newest snapshot, if this program made it and the chain has its hash at its number."""
+    content = journal.snapshot()
+    if content is None:
+        return None
+    try:
+        found = snapshots.unpack(content)
+        entry = next(journal.read(found.seq - 1), None)
+        if found.program != snapshots.program_digest() or entry is None or (entry.seq, entry.hash) != (found.seq, found.hash):
+            return None
+        state = snapshots.state_of(found, bundle_of)
+    except (msgspec.MsgspecError, TypeError, HedgefundError) as error:
+        _log.warning("snapshot not used, the journal is folded from its beginning", reason=str(error))
+        return None
+    return Recovered(state=state, place=found.place, ts=found.ts, entries=found.seq)
+
+
+def recover(entries: Iterable[JournalEntry], bundle_of: BundleOf, base: Recovered | None = None) -> Recovered:
+    """The state at the end of a journal, of which ``base`` is known already.
+
+    Raises JournalError where the machine does not make the outputs on record.
+    """
+    state, place, ts, count = (
+        (State(), None, EPOCH - timedelta(days=1), 0) if base is None else (base.state, base.place, base.ts, base.entries)
+    )
+    for turn in _whole(refold(entries, bundle_of, believe_outdated=True, start=state)):
         if turn.difference:
             raise JournalError(f"the journal does not replay: {turn.difference}", mend="run `executor replay --verify`")
         state, ts, count = turn.state, max(ts, turn.event.ts), turn.seq + len(turn.stored)

@@ -61,6 +61,10 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     signed_through: int = 0
     """Newest entry that a valid signed head covers."""
+    outside_head: int = 0
+    """Entry of the signed head that is kept outside the data folder; 0 = none is kept there."""
+    other_journals: tuple[str, ...] = ()
+    """Journals that this account once had: it was deleted and opened anew, or this one was put in its place."""
 
 
 def head_bytes(seq: int, digest: bytes, signed_at: int) -> bytes:

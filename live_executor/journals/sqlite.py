@@ -11,15 +11,20 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec.structs import replace
 
 from hedgefund_core.errors import JournalError
 from hedgefund_core.layout import account_folder, journal_file
 from hedgefund_core.trading.events import Event, encode, kind_of
-from live_executor.journals import keys
+from live_executor.journals import external, keys
 from live_executor.journals.chain import GENESIS, SignedHead, Verification, chain_hash, head_bytes, microseconds, verify_chain
 from live_executor.journals.lock import AccountLock
+from live_executor.logging import logger
 from live_executor.ports import Head, JournalEntry
+
+_log = logger("journal")
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS frames (
@@ -29,8 +34,12 @@ CREATE TABLE IF NOT EXISTS heads (
     seq INTEGER NOT NULL, hash BLOB NOT NULL, signed_at INTEGER NOT NULL, key_id TEXT NOT NULL, signature BLOB NOT NULL,
     PRIMARY KEY (seq, key_id)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS snapshots (
+    seq INTEGER PRIMARY KEY, key_id TEXT NOT NULL, signature BLOB NOT NULL, payload BLOB NOT NULL
+) STRICT;
 CREATE TABLE IF NOT EXISTS reserve (space BLOB);
 """
+_SNAPSHOT = b"hedgefund-journal-snapshot"
 _WAL_PAGES = 2000
 _PAGE = 4096
 _MEND_DISK = "free disk space or repair the disk, then start again: what was journaled is safe"
@@ -70,7 +79,7 @@ class JournalReader:
     def verify(self, keys_folder: Path) -> Verification:
         """Walk the chain and check every signed head with the public key of ``keys_folder``."""
         public = keys.load_public(keys_folder)
-        walked = 0
+        account, walked = self._path.parent.name, 0
 
         def counted() -> Iterator[JournalEntry]:
             nonlocal walked
@@ -79,9 +88,18 @@ class JournalReader:
                 walked = entry.seq
 
         try:
-            return verify_chain(counted(), self.signed_heads(), lambda head: keys.is_genuine(public, head))
+            journal = self._identity()
+            outside = external.kept(keys_folder, account, journal)
+            heads = [*self.signed_heads(), *([] if outside is None else [outside])]
+            found = verify_chain(counted(), heads, lambda head: keys.is_genuine(public, head))
         except JournalError as error:  # damage below the rows: the entry that cannot be read is the first broken one
             return Verification(ok=False, entries=walked, first_broken=walked + 1, reason=error.message)
+        others = external.others(keys_folder, account, journal)
+        return replace(found, outside_head=0 if outside is None else outside.seq, other_journals=others)
+
+    def _identity(self) -> str:
+        first = next(_entries(self._database, self._path, 0, ()), None)
+        return "" if first is None else external.identity(first.hash)
 
     def close(self) -> None:
         """Release the file."""
@@ -91,8 +109,8 @@ class JournalReader:
 class SqliteJournal:
     """The writing end. Holds the account's lock as long as it lives."""
 
-    def __init__(self, path: Path, key: Ed25519PrivateKey, lock: AccountLock) -> None:
-        self._path, self._key, self._lock = path, key, lock
+    def __init__(self, path: Path, key: Ed25519PrivateKey, lock: AccountLock, keys_folder: Path) -> None:
+        self._path, self._key, self._lock, self._keys_folder = path, key, lock, keys_folder
         self._failed = ""
         try:
             self._database = _open_durable(path)
@@ -100,6 +118,8 @@ class SqliteJournal:
             damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
             raise JournalError(f"cannot open {path}: {error}", mend=_MEND_BROKEN if damaged else _MEND_DISK) from error
         self._head = _head(self._database, path)
+        first = next(_entries(self._database, path, 0, ()), None)
+        self._identity = "" if first is None else external.identity(first.hash)
         self._signed = -1
 
     def append(self, frames: Sequence[Event]) -> Head:
@@ -113,6 +133,8 @@ class SqliteJournal:
             previous = chain_hash(previous, seq, ts, kind, payload)
             rows.append((seq, ts, kind, payload, previous))
         self._commit("INSERT INTO frames VALUES (?, ?, ?, ?, ?)", rows)
+        if not self._identity and rows:
+            self._identity = external.identity(rows[0][4])
         self._head = Head(seq=seq, hash=previous)
         return self._head
 
@@ -131,9 +153,36 @@ class SqliteJournal:
             return
         at = microseconds(signed_at)
         signature = self._key.sign(head_bytes(self._head.seq, self._head.hash, at))
-        row = (self._head.seq, self._head.hash, at, keys.key_id(self._key.public_key()), signature)
+        row = (self._head.seq, self._head.hash, at, self._key_id, signature)
         self._commit("INSERT OR REPLACE INTO heads VALUES (?, ?, ?, ?, ?)", [row])
         self._signed = self._head.seq
+        head = SignedHead(seq=row[0], hash=row[1], signed_at=at, key_id=self._key_id, signature=signature)
+        try:
+            external.keep(self._keys_folder, self._path.parent.name, self._identity, head)
+        except OSError as error:  # the chain and its inner heads stand without it: trading goes on, and it is said
+            _log.error("head not kept outside the data folder", reason=str(error), mend=f"make {self._keys_folder} writable")
+
+    def save_snapshot(self, payload: bytes) -> None:
+        """Keep a state (``snapshots.pack``) at the present head, signed; older ones go, since only the newest is used."""
+        signature = self._key.sign(_SNAPSHOT + payload)
+        self._commit("INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?)", [(self._head.seq, self._key_id, signature, payload)])
+        self._commit("DELETE FROM snapshots WHERE seq < ?", [(self._head.seq,)])
+
+    def snapshot(self) -> bytes | None:
+        """The newest snapshot that our own key signed; None where there is none."""
+        row = self._database.execute("SELECT signature, payload FROM snapshots ORDER BY seq DESC LIMIT 1").fetchone()
+        if row is None:
+            return None
+        try:
+            self._key.public_key().verify(row[0], _SNAPSHOT + row[1])
+        except InvalidSignature:
+            _log.error("snapshot refused", reason="our key did not sign it", mend="run `executor audit verify`")
+            return None
+        return bytes(row[1])
+
+    @property
+    def _key_id(self) -> str:
+        return keys.key_id(self._key.public_key())
 
     def close(self) -> None:
         """Release file and lock."""
@@ -156,7 +205,7 @@ def open_journal(data: Path, keys_folder: Path, account: str) -> SqliteJournal:
     folder.mkdir(parents=True, exist_ok=True)
     lock = AccountLock(folder)
     try:
-        return SqliteJournal(data / journal_file(account), keys.load_or_create(keys_folder), lock)
+        return SqliteJournal(data / journal_file(account), keys.load_or_create(keys_folder), lock, keys_folder)
     except BaseException:
         lock.release()
         raise

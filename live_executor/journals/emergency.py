@@ -1,0 +1,107 @@
+"""The emergency log: what was done at the broker when the journal could not be written, or its process hung.
+
+Cancels and reductions only. The file is as large as it will ever be from the account's first day, so that a full disk cannot
+keep anyone from writing into it. Record: length (4 bytes) ‖ CRC-32 (4 bytes) ‖ JSON; a torn record ends the log. What it holds is
+adopted into the journal at the next start and never deleted: ``adopted`` acts are known by their number.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+
+import msgspec
+
+from hedgefund_core.errors import JournalError
+from hedgefund_core.trading.order import Order
+
+FILE = "emergency.log"
+_SIZE = 512 * 1024
+_HEAD = struct.Struct(">II")
+
+
+class Act(StrEnum):
+    """What was done past the journal."""
+
+    HALT = "halt"
+    CANCEL = "cancel"
+    CANCEL_ALL = "cancel_all"
+    REDUCE = "reduce"
+    VERIFIED = "verified"
+    """The broker was asked and showed nothing open, or nothing held."""
+
+
+class EmergencyAct(msgspec.Struct, frozen=True, kw_only=True):
+    """One act: written before it is done."""
+
+    number: int
+    ts: datetime
+    act: Act
+    person: str
+    reason: str
+    client_order_id: str = ""
+    order: Order | None = None
+    """The order of a reduction, as sent."""
+    note: str = ""
+
+
+class EmergencyLog:
+    """The log of one account."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / FILE
+
+    def prepare(self) -> None:
+        """Take the room on the disk, once; raises OSError where there is none."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            if os.fstat(handle).st_size < _SIZE:
+                os.pwrite(handle, bytes(_SIZE - os.fstat(handle).st_size), os.fstat(handle).st_size)  # zeros that are really there
+                os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def write(self, act: EmergencyAct) -> None:
+        """Durable when it returns; raises JournalError where even this is impossible, or the log is full."""
+        content = msgspec.json.encode(act)
+        record = _HEAD.pack(len(content), zlib.crc32(content)) + content
+        try:
+            handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                place = sum(size for _, size in self._records())
+                if place + len(record) > max(_SIZE, os.fstat(handle).st_size):
+                    raise JournalError(f"{self._path} is full", mend="start the executor, which adopts it, then move it away")
+                os.pwrite(handle, record, place)
+                os.fdatasync(handle)
+            finally:
+                os.close(handle)
+        except OSError as error:
+            raise JournalError(
+                f"cannot write {self._path}: {error}", mend="free disk space; act at the broker's own page meanwhile"
+            ) from error
+
+    def read(self, after: int = 0) -> list[EmergencyAct]:
+        """Acts with a number above ``after``, oldest first."""
+        return [act for act, _ in self._records() if act.number > after]
+
+    @property
+    def next_number(self) -> int:
+        """Number of the next act."""
+        return max((act.number for act, _ in self._records()), default=0) + 1
+
+    def _records(self) -> Iterator[tuple[EmergencyAct, int]]:
+        content = self._path.read_bytes() if self._path.exists() else b""
+        place = 0
+        while place + _HEAD.size <= len(content):
+            length, checksum = _HEAD.unpack_from(content, place)
+            body = content[place + _HEAD.size : place + _HEAD.size + length]
+            if length == 0 or len(body) < length or zlib.crc32(body) != checksum:
+                return
+            yield msgspec.json.decode(body, type=EmergencyAct), _HEAD.size + length
+            place += _HEAD.size + length
