@@ -7,560 +7,103 @@ decimals as strings, times RFC 3339 in UTC; a NaN is refused before it gets here
 
 from __future__ import annotations
 
-from datetime import datetime
-from decimal import Decimal
+import typing
 
 import msgspec
 
+from hedgefund_core.trading.frame import BrokerEvent, Event, Row
+from hedgefund_core.trading.inputs import (
+    AccountOpened,
+    BarsClosed,
+    BrokerReported,
+    CancelRequested,
+    CashAdopted,
+    ConfigurationLoaded,
+    DecisionDue,
+    EntriesGated,
+    HaltRequested,
+    HistoryLoaded,
+    InstrumentsAdded,
+    InstrumentStatusSeen,
+    ModelLoaded,
+    OrderAbsent,
+    OrderOutcomeUnknown,
+    OrderRequested,
+    PositionAdopted,
+    PricesSeen,
+    ResumeRequested,
+    SessionBegan,
+    SessionEnded,
+    SliceDue,
+    StandInResumed,
+    TroubleSeen,
+)
 from hedgefund_core.trading.instrument import Instrument
 from hedgefund_core.trading.ledger import CashKind
+from hedgefund_core.trading.news import (
+    CashPosted,
+    ExternalFilled,
+    FillBusted,
+    FillCorrected,
+    NewsNotUnderstood,
+    OrderAccepted,
+    OrderCanceled,
+    OrderDoneForDay,
+    OrderExpired,
+    OrderFilled,
+    OrderRejected,
+    OrderReplaced,
+    SplitProcessed,
+)
 from hedgefund_core.trading.order import Order, OrderType, Side, TimeInForce
-
-Row = tuple[float | None, ...]
-
-
-class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
-    """Base of all frames. ``ts`` is the (simulated or real) time at which it happened."""
-
-    ts: datetime
-
-
-# ---- inputs -------------------------------------------------------------------------------------------------------
-
-
-class AccountOpened(Event, tag="account_opened", frozen=True, kw_only=True):
-    """First frame of a journal: who trades what, with which money."""
-
-    account: str
-    book: str
-    mode: str
-    broker: str
-    instruments: tuple[Instrument, ...]
-    initial_cash: Decimal
-    source: str
-    price_kind: str
-    sessions_per_year: float = 252.0
-
-
-class ConfigurationLoaded(Event, tag="configuration_loaded", frozen=True, kw_only=True):
-    """The mandate with all its limits, whole, so that a replay judges by the same numbers."""
-
-    digest: str
-    mandate: msgspec.Raw
-    waived: tuple[str, ...] = ()
-    """Rules declared not evaluable for this source (replay and simulation only)."""
-
-
-class ModelLoaded(Event, tag="model_loaded", frozen=True, kw_only=True):
-    """A verified bundle becomes the account's model."""
-
-    name: str
-    version: str
-    digest: str
-    alias: str
-    model_kind: str
-    trained_through: str
-    expires_after_days: int
-    mlflow_run_id: str = ""
-    dagster_run_id: str = ""
-
-
-class SessionBegan(Event, tag="session_began", frozen=True, kw_only=True):
-    """A trading session begins: session-scoped states expire."""
-
-    session: str
-
-
-class BarsClosed(Event, tag="bars_closed", frozen=True, kw_only=True):
-    """The bars of a session, in the order of the account's instruments; null = no bar."""
-
-    session: str
-    known_at: datetime
-    data_version: str
-    close: Row
-    open: Row | None = None
-    high: Row | None = None
-    low: Row | None = None
-    volume: Row | None = None
-    dividends: Row | None = None
-    split_ratios: Row | None = None
-    benchmark: float | None = None
-
-
-class HistoryLoaded(Event, tag="history_loaded", frozen=True, kw_only=True):
-    """Bars before the first traded session (or before a model with a longer warm-up), oldest first, in instrument order."""
-
-    data_version: str
-    sessions: tuple[str, ...]
-    close: tuple[Row, ...]
-    open: tuple[Row, ...] | None = None
-    high: tuple[Row, ...] | None = None
-    low: tuple[Row, ...] | None = None
-    volume: tuple[Row, ...] | None = None
-    dividends: tuple[Row, ...] | None = None
-    split_ratios: tuple[Row, ...] | None = None
-    benchmark: Row | None = None
-
-
-class DecisionDue(Event, tag="decision_due", frozen=True, kw_only=True):
-    """The schedule (or a person's target file) asks for a decision for ``for_session``."""
-
-    session: str
-    for_session: str
-    time_in_force: str
-    rebalance: bool
-    target_weights: dict[str, float] | None = None
-    """Weights given from outside instead of by the model."""
-    target_quantities: dict[str, Decimal] | None = None
-    """Signed quantities given from outside; an instrument that is in neither is left alone."""
-
-
-class BrokerEvent(Event, frozen=True, kw_only=True):
-    """News from the broker. ``broker_seq`` rises by one each: news already booked is recognised by it."""
-
-    broker_seq: int
-
-
-class OrderAccepted(BrokerEvent, tag="order_accepted", frozen=True, kw_only=True):
-    """The broker has the order."""
-
-    client_order_id: str
-    broker_order_id: str
-
-
-class OrderFilled(BrokerEvent, tag="order_filled", frozen=True, kw_only=True):
-    """Some or all of an order traded."""
-
-    client_order_id: str
-    broker_order_id: str
-    fill_id: str
-    quantity: Decimal
-    price: Decimal
-    commission: Decimal
-    session: str
-
-
-class OrderRejected(BrokerEvent, tag="order_rejected", frozen=True, kw_only=True):
-    """The broker's definite no."""
-
-    client_order_id: str
-    reason: str
-
-
-class OrderCanceled(BrokerEvent, tag="order_canceled", frozen=True, kw_only=True):
-    """The order is out of the market."""
-
-    client_order_id: str
-
-
-class OrderExpired(BrokerEvent, tag="order_expired", frozen=True, kw_only=True):
-    """The order's time in force ended before it was filled."""
-
-    client_order_id: str
-
-
-class CashPosted(BrokerEvent, tag="cash_posted", frozen=True, kw_only=True):
-    """A cash line of the broker: dividend, borrow, interest, deposit."""
-
-    activity_id: str
-    cash_kind: CashKind
-    amount: Decimal
-    session: str
-    instrument_id: str = ""
-
-
-class SplitProcessed(BrokerEvent, tag="split_processed", frozen=True, kw_only=True):
-    """The broker adjusted a position for a split before the session's open."""
-
-    activity_id: str
-    instrument_id: str
-    ratio: Decimal
-    quantity_after: Decimal
-    cash_in_lieu: Decimal
-    session: str
-
-
-class OrderReplaced(BrokerEvent, tag="order_replaced", frozen=True, kw_only=True):
-    """The broker has put another order in this one's place (somebody else asked for it: we cancel and send anew)."""
-
-    client_order_id: str
-    replaced_by: str
-
-
-class OrderDoneForDay(BrokerEvent, tag="order_done_for_day", frozen=True, kw_only=True):
-    """The order trades no more today; it may still be filled or corrected until it is over."""
-
-    client_order_id: str
-
-
-class FillBusted(BrokerEvent, tag="fill_busted", frozen=True, kw_only=True):
-    """A fill was taken back by the exchange."""
-
-    client_order_id: str
-    fill_id: str
-    quantity: Decimal
-    price: Decimal
-    session: str
-
-
-class FillCorrected(BrokerEvent, tag="fill_corrected", frozen=True, kw_only=True):
-    """A fill was changed by the exchange: what was booked, and what it is now."""
-
-    client_order_id: str
-    fill_id: str
-    quantity: Decimal
-    price: Decimal
-    new_quantity: Decimal
-    new_price: Decimal
-    session: str
-
-
-class ExternalFilled(BrokerEvent, tag="external_filled", frozen=True, kw_only=True):
-    """Somebody else traded on this account, with the broker's evidence: booked, said, and no new exposure in it until a person resumes."""
-
-    instrument_id: str
-    broker_order_id: str
-    fill_id: str
-    side: Side
-    quantity: Decimal
-    price: Decimal
-    commission: Decimal
-    session: str
-
-
-class NewsNotUnderstood(BrokerEvent, tag="news_not_understood", frozen=True, kw_only=True):
-    """The broker said something we have no word for: said to people, and a reason to reconcile."""
-
-    what: str
-    payload: str
-
-
-class OrderOutcomeUnknown(Event, tag="order_outcome_unknown", frozen=True, kw_only=True):
-    """No answer after a send: neither sent nor not sent."""
-
-    client_order_id: str
-    reason: str
-
-
-class OrderAbsent(Event, tag="order_absent", frozen=True, kw_only=True):
-    """A look-up proved that the broker does not have the order: it may go out again under the same id."""
-
-    client_order_id: str
-
-
-class BrokerReported(Event, tag="broker_reported", frozen=True, kw_only=True):
-    """The broker's own books, read by query: the input of reconciliation."""
-
-    session: str
-    cash: Decimal
-    positions: dict[str, Decimal]
-    open_orders: tuple[str, ...]
-    last_broker_seq: int
-    lagging: bool = False
-    """True of a live broker, whose reads disagree for seconds: a difference counts when two reports in a row show the same one."""
-    buying_power: Decimal | None = None
-
-
-class HaltRequested(Event, tag="halt_requested", frozen=True, kw_only=True):
-    """A person (or the HALT file) stops trading at level 1 to 4."""
-
-    level: int
-    reason: str
-    person: str
-    session: str
-
-
-class ResumeRequested(Event, tag="resume_requested", frozen=True, kw_only=True):
-    """A person resumes, with a reason."""
-
-    reason: str
-    person: str
-    session: str
-
-
-class StandInResumed(Event, tag="stand_in_resumed", frozen=True, kw_only=True):
-    """In a replay or backtest nobody is there to resume: this input does, 21 sessions after flat; illegal elsewhere."""
-
-    session: str
-
-
-class InstrumentsAdded(Event, tag="instruments_added", frozen=True, kw_only=True):
-    """The account may trade more: a target file or a person named them, and the broker knows them."""
-
-    instruments: tuple[Instrument, ...]
-
-
-class PositionAdopted(Event, tag="position_adopted", frozen=True, kw_only=True):
-    """A position at the broker becomes ours as it is: at the opening of an account, or by a person with a reason. Nothing is traded."""
-
-    instrument_id: str
-    quantity: Decimal
-    """Signed, the whole position after adoption."""
-    average_price: Decimal
-    person: str
-    reason: str
-
-
-class CashAdopted(Event, tag="cash_adopted", frozen=True, kw_only=True):
-    """An unexplained difference of cash is booked by a person with a reason, as an adjustment."""
-
-    amount: Decimal
-    person: str
-    reason: str
-    session: str
-
-
-class PricesSeen(Event, tag="prices_seen", frozen=True, kw_only=True):
-    """Prices in a session, in the order of the account's instruments: what a decision in the session knows. null = none."""
-
-    session: str
-    price: Row
-    """Middle of the quote, else the last trade."""
-    bid: Row
-    ask: Row
-    age_seconds: Row
-    """Since the price was known to hold, by the broker's clock."""
-
-
-class InstrumentStatusSeen(Event, tag="instrument_status_seen", frozen=True, kw_only=True):
-    """What the market allows in an instrument now. ``cause`` is why it is halted or not tradable."""
-
-    instrument_id: str
-    tradable: bool
-    halted: bool
-    shortable: bool
-    easy_to_borrow: bool
-    fractionable: bool = False
-    cause: str = ""
-
-
-class EntriesGated(Event, tag="entries_gated", frozen=True, kw_only=True):
-    """A condition outside the ladder keeps new exposure from leaving (order stream down, not reconciled, data stale), or ends."""
-
-    cause: str
-    closed: bool
-
-
-class OrderRequested(Event, tag="order_requested", frozen=True, kw_only=True):
-    """A person orders, through the same rules as everything else. ``request_id`` makes asking twice the same as asking once."""
-
-    request_id: str
-    instrument_id: str
-    side: Side
-    quantity: Decimal
-    order_type: OrderType
-    limit_price: Decimal | None
-    time_in_force: TimeInForce
-    session: str
-    person: str
-    reason: str
-
-
-class CancelRequested(Event, tag="cancel_requested", frozen=True, kw_only=True):
-    """A person cancels one order, or all that work (empty id)."""
-
-    request_id: str
-    client_order_id: str
-    person: str
-    reason: str
-
-
-class SliceDue(Event, tag="slice_due", frozen=True, kw_only=True):
-    """Time to release the next child of a parent order."""
-
-    parent_id: str
-    session: str
-
-
-class SessionEnded(Event, tag="session_ended", frozen=True, kw_only=True):
-    """A session's regular hours are over: what was for the day is over too once the broker says so; the account is marked."""
-
-    session: str
-
-
-class TroubleSeen(Event, tag="trouble_seen", frozen=True, kw_only=True):
-    """The shell met something that a person should know (a bad target file, a task that ended): the machine raises the alert."""
-
-    severity: str
-    message: str
-
-
-# ---- outputs ------------------------------------------------------------------------------------------------------
-
-
-class Scaler(msgspec.Struct, frozen=True, kw_only=True):
-    """A multiplier on weights and what it was measured from."""
-
-    name: str
-    measured: float | None
-    limit: float
-    scale: float
-
-
-class RuleVerdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What one rule said of one order."""
-
-    rule: str
-    verdict: str
-    """allow, deny or not_evaluable"""
-    measured: float | None
-    limit: float | None
-    reason: str = ""
-
-
-class Judgement(msgspec.Struct, frozen=True, kw_only=True):
-    """All verdicts on one order, also those after a denial."""
-
-    client_order_id: str
-    allowed: bool
-    verdicts: tuple[RuleVerdict, ...]
-
-
-class DecisionMade(Event, tag="decision_made", frozen=True, kw_only=True):
-    """The whole decision: scores, weights, scalers, orders and verdicts; ``digest`` covers inputs and result."""
-
-    decision_id: str
-    session: str
-    for_session: str
-    model_digest: str
-    instruments: tuple[str, ...]
-    scores: Row
-    target_weights: tuple[Decimal | None, ...]
-    scalers: tuple[Scaler, ...]
-    judgements: tuple[Judgement, ...]
-    inputs_digest: str
-    digest: str
-    note: str = ""
-
-
-class OrderIntended(Event, tag="order_intended", frozen=True, kw_only=True):
-    """An allowed order, durable before any byte of it leaves."""
-
-    order: Order
-
-
-class OrderDenied(Event, tag="order_denied", frozen=True, kw_only=True):
-    """An order that we refused ourselves."""
-
-    order: Order
-
-
-class OrderRouted(Event, tag="order_routed", frozen=True, kw_only=True):
-    """How an order that is too large for one piece is worked, and why. The children's quantities add up to the parent's."""
-
-    parent_id: str
-    strategy: str
-    """whole, sliced (equal pieces in time) or participation"""
-    quantity: Decimal
-    slices: tuple[Decimal, ...]
-    seconds_between: float
-    reason: str
-
-
-class RequestAnswered(Event, tag="request_answered", frozen=True, kw_only=True):
-    """What became of a person's request: the orders it made, or why none."""
-
-    request_id: str
-    orders: tuple[str, ...]
-    reason: str = ""
-
-
-class LadderMoved(Event, tag="ladder_moved", frozen=True, kw_only=True):
-    """The ladder changed."""
-
-    session: str
-    before: str
-    after: str
-    scope: str
-    cause: str
-    person: str = ""
-
-
-class InstrumentFrozen(Event, tag="instrument_frozen", frozen=True, kw_only=True):
-    """No new exposure in one instrument until the cause is gone."""
-
-    instrument_id: str
-    cause: str
-
-
-class InstrumentThawed(Event, tag="instrument_thawed", frozen=True, kw_only=True):
-    """The cause of a freeze is gone."""
-
-    instrument_id: str
-
-
-class AccountMarked(Event, tag="account_marked", frozen=True, kw_only=True):
-    """The account at a close: everything a report needs of a session. Ratios are fractions; losses are positive."""
-
-    session: str
-    equity: Decimal
-    cash: Decimal
-    external_flow: Decimal
-    day_pnl: Decimal
-    gross: float
-    net: float
-    drawdown: float
-    high_water_mark: Decimal
-    beta: float | None
-    volatility: float | None
-    """Ex-ante, a year."""
-    value_at_risk: float | None
-    """Ex-ante, 95 %, one session, as a fraction of equity."""
-    weights: Row
-    since_resume_drawdown: float
-
-
-class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """One disagreement between our books and the broker's."""
-
-    kind: str
-    symbol: str
-    ours: str
-    broker: str
-
-
-class Reconciled(Event, tag="reconciled", frozen=True, kw_only=True):
-    """Result of comparing our books with the broker's."""
-
-    session: str
-    ok: bool
-    differences: tuple[Difference, ...] = ()
-
-
-class AlertRaised(Event, tag="alert_raised", frozen=True, kw_only=True):
-    """Something a person should know."""
-
-    severity: str
-    message: str
-
-
-Input = (
-    AccountOpened
-    | ConfigurationLoaded
-    | ModelLoaded
-    | SessionBegan
-    | HistoryLoaded
-    | BarsClosed
-    | DecisionDue
-    | OrderAccepted
+from hedgefund_core.trading.outputs import (
+    AccountMarked,
+    AlertRaised,
+    DecisionMade,
+    Difference,
+    InstrumentFrozen,
+    InstrumentThawed,
+    Judgement,
+    LadderMoved,
+    OrderDenied,
+    OrderIntended,
+    OrderRouted,
+    Reconciled,
+    RequestAnswered,
+    RuleVerdict,
+    Scaler,
+)
+
+BrokerNews = (
+    OrderAccepted
     | OrderFilled
     | OrderRejected
     | OrderCanceled
     | OrderExpired
     | CashPosted
     | SplitProcessed
-    | OrderOutcomeUnknown
-    | OrderAbsent
-    | BrokerReported
-    | HaltRequested
-    | ResumeRequested
-    | StandInResumed
     | OrderReplaced
     | OrderDoneForDay
     | FillBusted
     | FillCorrected
     | ExternalFilled
     | NewsNotUnderstood
+)
+Input = (
+    BrokerNews
+    | AccountOpened
+    | ConfigurationLoaded
+    | ModelLoaded
+    | SessionBegan
+    | BarsClosed
+    | HistoryLoaded
+    | DecisionDue
+    | OrderOutcomeUnknown
+    | OrderAbsent
+    | BrokerReported
+    | HaltRequested
+    | ResumeRequested
+    | StandInResumed
     | InstrumentsAdded
     | PositionAdopted
     | CashAdopted
@@ -588,32 +131,7 @@ Output = (
 )
 Frame = Input | Output
 
-BrokerNews = (
-    OrderAccepted
-    | OrderFilled
-    | OrderRejected
-    | OrderCanceled
-    | OrderExpired
-    | CashPosted
-    | SplitProcessed
-    | OrderReplaced
-    | OrderDoneForDay
-    | FillBusted
-    | FillCorrected
-    | ExternalFilled
-    | NewsNotUnderstood
-)
-
-INPUT_KINDS: frozenset[str] = frozenset(
-    str(kind.__struct_config__.tag)
-    for kind in (
-        AccountOpened, ConfigurationLoaded, ModelLoaded, SessionBegan, HistoryLoaded, BarsClosed, DecisionDue, OrderAccepted, OrderFilled,
-        OrderRejected, OrderCanceled, OrderExpired, CashPosted, SplitProcessed, OrderOutcomeUnknown, OrderAbsent,
-        BrokerReported, HaltRequested, ResumeRequested, StandInResumed, OrderReplaced, OrderDoneForDay, FillBusted, FillCorrected,
-        ExternalFilled, NewsNotUnderstood, InstrumentsAdded, PositionAdopted, CashAdopted, PricesSeen, InstrumentStatusSeen, EntriesGated,
-        OrderRequested, CancelRequested, SliceDue, SessionEnded, TroubleSeen,
-    )
-)  # fmt: skip
+INPUT_KINDS: frozenset[str] = frozenset(str(kind.__struct_config__.tag) for kind in typing.get_args(Input))
 
 _encoder = msgspec.json.Encoder(decimal_format="string")
 _decoder: msgspec.json.Decoder[Frame] = msgspec.json.Decoder(Frame)
@@ -636,3 +154,76 @@ def decode(payload: bytes) -> Frame:
 def kind_of(frame: Event) -> str:
     """The frame's kind as stored in the journal."""
     return str(frame.__struct_config__.tag)
+
+
+__all__ = [
+    "INPUT_KINDS",
+    "AccountMarked",
+    "AccountOpened",
+    "AlertRaised",
+    "BarsClosed",
+    "BrokerEvent",
+    "BrokerNews",
+    "BrokerReported",
+    "CancelRequested",
+    "CashAdopted",
+    "CashKind",
+    "CashPosted",
+    "ConfigurationLoaded",
+    "DecisionDue",
+    "DecisionMade",
+    "Difference",
+    "EntriesGated",
+    "Event",
+    "ExternalFilled",
+    "FillBusted",
+    "FillCorrected",
+    "Frame",
+    "HaltRequested",
+    "HistoryLoaded",
+    "Input",
+    "Instrument",
+    "InstrumentFrozen",
+    "InstrumentStatusSeen",
+    "InstrumentThawed",
+    "InstrumentsAdded",
+    "Judgement",
+    "LadderMoved",
+    "ModelLoaded",
+    "NewsNotUnderstood",
+    "Order",
+    "OrderAbsent",
+    "OrderAccepted",
+    "OrderCanceled",
+    "OrderDenied",
+    "OrderDoneForDay",
+    "OrderExpired",
+    "OrderFilled",
+    "OrderIntended",
+    "OrderOutcomeUnknown",
+    "OrderRejected",
+    "OrderReplaced",
+    "OrderRequested",
+    "OrderRouted",
+    "OrderType",
+    "Output",
+    "PositionAdopted",
+    "PricesSeen",
+    "Reconciled",
+    "RequestAnswered",
+    "ResumeRequested",
+    "Row",
+    "RuleVerdict",
+    "Scaler",
+    "SessionBegan",
+    "SessionEnded",
+    "Side",
+    "SliceDue",
+    "SplitProcessed",
+    "StandInResumed",
+    "TimeInForce",
+    "TroubleSeen",
+    "decode",
+    "encode",
+    "kind_of",
+]

@@ -1,0 +1,249 @@
+"""Inputs that are no news of the broker: account, configuration, sessions, bars and prices, schedule, people, doubts."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+
+import msgspec
+
+from hedgefund_core.trading.frame import Event, Row
+from hedgefund_core.trading.instrument import Instrument
+from hedgefund_core.trading.order import OrderType, Side, TimeInForce
+
+
+class AccountOpened(Event, tag="account_opened", frozen=True, kw_only=True):
+    """First frame of a journal: who trades what, with which money."""
+
+    account: str
+    book: str
+    mode: str
+    broker: str
+    instruments: tuple[Instrument, ...]
+    initial_cash: Decimal
+    source: str
+    price_kind: str
+    sessions_per_year: float = 252.0
+
+
+class ConfigurationLoaded(Event, tag="configuration_loaded", frozen=True, kw_only=True):
+    """The mandate with all its limits, whole, so that a replay judges by the same numbers."""
+
+    digest: str
+    mandate: msgspec.Raw
+    waived: tuple[str, ...] = ()
+    """Rules declared not evaluable for this source (replay and simulation only)."""
+
+
+class ModelLoaded(Event, tag="model_loaded", frozen=True, kw_only=True):
+    """A verified bundle becomes the account's model."""
+
+    name: str
+    version: str
+    digest: str
+    alias: str
+    model_kind: str
+    trained_through: str
+    expires_after_days: int
+    mlflow_run_id: str = ""
+    dagster_run_id: str = ""
+
+
+class SessionBegan(Event, tag="session_began", frozen=True, kw_only=True):
+    """A trading session begins: session-scoped states expire."""
+
+    session: str
+
+
+class BarsClosed(Event, tag="bars_closed", frozen=True, kw_only=True):
+    """The bars of a session, in the order of the account's instruments; null = no bar."""
+
+    session: str
+    known_at: datetime
+    data_version: str
+    close: Row
+    open: Row | None = None
+    high: Row | None = None
+    low: Row | None = None
+    volume: Row | None = None
+    dividends: Row | None = None
+    split_ratios: Row | None = None
+    benchmark: float | None = None
+
+
+class HistoryLoaded(Event, tag="history_loaded", frozen=True, kw_only=True):
+    """Bars before the first traded session (or before a model with a longer warm-up), oldest first, in instrument order."""
+
+    data_version: str
+    sessions: tuple[str, ...]
+    close: tuple[Row, ...]
+    open: tuple[Row, ...] | None = None
+    high: tuple[Row, ...] | None = None
+    low: tuple[Row, ...] | None = None
+    volume: tuple[Row, ...] | None = None
+    dividends: tuple[Row, ...] | None = None
+    split_ratios: tuple[Row, ...] | None = None
+    benchmark: Row | None = None
+
+
+class DecisionDue(Event, tag="decision_due", frozen=True, kw_only=True):
+    """The schedule (or a person's target file) asks for a decision for ``for_session``."""
+
+    session: str
+    for_session: str
+    time_in_force: str
+    rebalance: bool
+    target_weights: dict[str, float] | None = None
+    """Weights given from outside instead of by the model."""
+    target_quantities: dict[str, Decimal] | None = None
+    """Signed quantities given from outside; an instrument that is in neither is left alone."""
+
+
+class OrderOutcomeUnknown(Event, tag="order_outcome_unknown", frozen=True, kw_only=True):
+    """No answer after a send: neither sent nor not sent."""
+
+    client_order_id: str
+    reason: str
+
+
+class OrderAbsent(Event, tag="order_absent", frozen=True, kw_only=True):
+    """A look-up proved that the broker does not have the order: it may go out again under the same id."""
+
+    client_order_id: str
+
+
+class BrokerReported(Event, tag="broker_reported", frozen=True, kw_only=True):
+    """The broker's own books, read by query: the input of reconciliation."""
+
+    session: str
+    cash: Decimal
+    positions: dict[str, Decimal]
+    open_orders: tuple[str, ...]
+    last_broker_seq: int
+    lagging: bool = False
+    """True of a live broker, whose reads disagree for seconds: a difference counts when two reports in a row show the same one."""
+    buying_power: Decimal | None = None
+
+
+class HaltRequested(Event, tag="halt_requested", frozen=True, kw_only=True):
+    """A person (or the HALT file) stops trading at level 1 to 4."""
+
+    level: int
+    reason: str
+    person: str
+    session: str
+
+
+class ResumeRequested(Event, tag="resume_requested", frozen=True, kw_only=True):
+    """A person resumes, with a reason."""
+
+    reason: str
+    person: str
+    session: str
+
+
+class StandInResumed(Event, tag="stand_in_resumed", frozen=True, kw_only=True):
+    """In a replay or backtest nobody is there to resume: this input does, 21 sessions after flat; illegal elsewhere."""
+
+    session: str
+
+
+class InstrumentsAdded(Event, tag="instruments_added", frozen=True, kw_only=True):
+    """The account may trade more: a target file or a person named them, and the broker knows them."""
+
+    instruments: tuple[Instrument, ...]
+
+
+class PositionAdopted(Event, tag="position_adopted", frozen=True, kw_only=True):
+    """A position at the broker becomes ours as it is: at the opening of an account, or by a person with a reason. Nothing is traded."""
+
+    instrument_id: str
+    quantity: Decimal
+    """Signed, the whole position after adoption."""
+    average_price: Decimal
+    person: str
+    reason: str
+
+
+class CashAdopted(Event, tag="cash_adopted", frozen=True, kw_only=True):
+    """An unexplained difference of cash is booked by a person with a reason, as an adjustment."""
+
+    amount: Decimal
+    person: str
+    reason: str
+    session: str
+
+
+class PricesSeen(Event, tag="prices_seen", frozen=True, kw_only=True):
+    """Prices in a session, in the order of the account's instruments: what a decision in the session knows. null = none."""
+
+    session: str
+    price: Row
+    """Middle of the quote, else the last trade."""
+    bid: Row
+    ask: Row
+    age_seconds: Row
+    """Since the price was known to hold, by the broker's clock."""
+
+
+class InstrumentStatusSeen(Event, tag="instrument_status_seen", frozen=True, kw_only=True):
+    """What the market allows in an instrument now. ``cause`` is why it is halted or not tradable."""
+
+    instrument_id: str
+    tradable: bool
+    halted: bool
+    shortable: bool
+    easy_to_borrow: bool
+    fractionable: bool = False
+    cause: str = ""
+
+
+class EntriesGated(Event, tag="entries_gated", frozen=True, kw_only=True):
+    """A condition outside the ladder keeps new exposure from leaving (order stream down, not reconciled, data stale), or ends."""
+
+    cause: str
+    closed: bool
+
+
+class OrderRequested(Event, tag="order_requested", frozen=True, kw_only=True):
+    """A person orders, through the same rules as everything else. ``request_id`` makes asking twice the same as asking once."""
+
+    request_id: str
+    instrument_id: str
+    side: Side
+    quantity: Decimal
+    order_type: OrderType
+    limit_price: Decimal | None
+    time_in_force: TimeInForce
+    session: str
+    person: str
+    reason: str
+
+
+class CancelRequested(Event, tag="cancel_requested", frozen=True, kw_only=True):
+    """A person cancels one order, or all that work (empty id)."""
+
+    request_id: str
+    client_order_id: str
+    person: str
+    reason: str
+
+
+class SliceDue(Event, tag="slice_due", frozen=True, kw_only=True):
+    """Time to release the next child of a parent order."""
+
+    parent_id: str
+    session: str
+
+
+class SessionEnded(Event, tag="session_ended", frozen=True, kw_only=True):
+    """A session's regular hours are over: what was for the day is over too once the broker says so; the account is marked."""
+
+    session: str
+
+
+class TroubleSeen(Event, tag="trouble_seen", frozen=True, kw_only=True):
+    """The shell met something that a person should know (a bad target file, a task that ended): the machine raises the alert."""
+
+    severity: str
+    message: str
