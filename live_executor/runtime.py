@@ -14,18 +14,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-import msgspec
-
 from hedgefund_core import errors
 from hedgefund_core.account import State
 from hedgefund_core.bundle import Bundle
-from hedgefund_core.machine import CancelOrder, Command, LookUpOrder, MirrorHalt, Record, SubmitOrder, attach_bundle, step
+from hedgefund_core.machine import CancelOrder, Command, LookUpOrder, MirrorHalt, Record, SubmitOrder
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.order import Order, OrderStatus
 from hedgefund_core.trading.state import Level
 from live_executor.clock import SimulatedClock
 from live_executor.commands import Mailbox
 from live_executor.crash import crash_here
+from live_executor.desk import Desk, Summary
 from live_executor.logging import logger
 from live_executor.ports import Broker, Clock, Journal, MarketFeed, MarketMoment, Moment, Phase, SimulatedMarket
 from live_executor.recovery import Recovered
@@ -37,22 +36,6 @@ _PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0)
 _MOST_LOOK_UPS = 5
 """Of one order in a row; after that the process ends with the order still UNKNOWN, and a restart asks again."""
 _MARKET = {Phase.OPEN: MarketMoment.OPEN, Phase.CLOSE: MarketMoment.CLOSE}
-
-
-class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run did. ``ended`` is end, sigint or sigterm."""
-
-    state: State
-    sessions: int
-    orders: int
-    denied: int
-    fills: int
-    ended: str
-
-    @property
-    def exit_code(self) -> int:
-        """130 after Ctrl-C, else 0."""
-        return 130 if self.ended == "sigint" else 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -74,17 +57,16 @@ class Runtime:
     """One account being traded."""
 
     def __init__(self, parts: Parts, recovered: Recovered) -> None:
-        self._parts, self._state, self._place = parts, recovered.state, recovered.place
+        self._parts, self._place = parts, recovered.place
+        self._desk = Desk(parts.journal, recovered.state, sign_every=parts.sign_every, now=parts.wall.now)
         self._parts.simulated.set(recovered.ts)
         self._stop, self._ended = asyncio.Event(), "end"
-        self._unsigned = 0
         self._look_ups: dict[str, int] = {}
-        self._counts = {"session_began": 0, "order_intended": 0, "order_denied": 0, "order_filled": 0}
 
     @property
     def state(self) -> State:
         """The account as the machine has it."""
-        return self._state
+        return self._desk.state
 
     async def refuse_lost_books(self) -> None:
         """A journal or a broker's book that is gone is restored, not begun again: the other one knows what is missing.
@@ -93,7 +75,7 @@ class Runtime:
         ------
         Halted : the broker has less than was booked from it. JournalError : the broker has news, the journal no order.
         """
-        state = self._state
+        state = self.state
         answer = await _patiently(lambda: self._parts.broker.report(state.session, self._parts.simulated.now()))
         theirs, restore = answer.last_broker_seq, "in the account's folder from a backup, or trade another account with --account"
         if theirs < state.broker_seq:
@@ -105,9 +87,7 @@ class Runtime:
 
     def open(self, events: Sequence[e.Input], bundles: Sequence[Bundle] = ()) -> None:
         """Journal what opens a run: account, configuration, model, history. They ask for nothing outside."""
-        for bundle in bundles:
-            self._state = attach_bundle(self._state, bundle)
-        self._fold(events)
+        self._desk.open(events, bundles)
 
     async def run(self) -> Summary:
         """Trade until the feed ends or somebody stops the process; the head is signed whatever happens."""
@@ -119,18 +99,10 @@ class Runtime:
             async for moment in self._moments():
                 await self._at(moment)
             if not self._stop.is_set():
-                await self._hear_people(self._state.session)  # no moment comes any more: what was asked meanwhile must not wait for one
+                await self._hear_people(self.state.session)  # no moment comes any more: what was asked meanwhile must not wait for one
         finally:
-            self._parts.journal.sign_head(self._parts.wall.now())
-        counts = self._counts
-        return Summary(
-            state=self._state,
-            sessions=counts["session_began"],
-            orders=counts["order_intended"],
-            denied=counts["order_denied"],
-            fills=counts["order_filled"],
-            ended=self._ended,
-        )
+            self._desk.sign()
+        return self._desk.summary(self._ended)
 
     def _ask_to_stop(self, name: str) -> None:
         self._ended = name
@@ -161,15 +133,15 @@ class Runtime:
             await _patiently(lambda: self._parts.market.advance(moment.session, _MARKET[moment.phase], moment.ts))
             await self._book_news()
         elif moment.phase is Phase.REPORT:
-            await self._carry_out(self._fold([await _patiently(lambda: self._parts.broker.report(moment.session, moment.ts))]))
+            await self._carry_out(self._desk.fold([await _patiently(lambda: self._parts.broker.report(moment.session, moment.ts))]))
         else:
-            if moment.phase is Phase.DECISION and self._state.stand_in_due:
-                await self._carry_out(self._fold([e.StandInResumed(ts=moment.ts, session=moment.session)]))
+            if moment.phase is Phase.DECISION and self.state.stand_in_due:
+                await self._carry_out(self._desk.fold([e.StandInResumed(ts=moment.ts, session=moment.session)]))
             if moment.event is not None:
-                await self._carry_out(self._fold([moment.event]))
+                await self._carry_out(self._desk.fold([moment.event]))
             await self._book_news()
         if moment.phase is Phase.REPORT:
-            self._parts.on_session(self._state)
+            self._parts.on_session(self.state)
 
     async def _hear_people(self, session: str) -> None:
         """Journal what people asked for, then remove the file: a crash between the two asks again, which changes nothing."""
@@ -182,57 +154,14 @@ class Runtime:
         requests += [event for _, event in files]
         if requests:
             _log.warning("operator", requests=[e.kind_of(event) for event in requests])
-            commands = self._fold(requests)
+            commands = self._desk.fold(requests)
             for path, _ in files:
                 path.unlink(missing_ok=True)
             await self._carry_out(commands)
-            self._sign()
-        if self._state.ladder.level is Level.HALTED:
-            cause = self._state.ladder.cause
-            raise errors.Halted(f"account {self._state.account} is halted: {cause}", mend="executor resume --reason …, then run again")
-
-    # ---- journal first --------------------------------------------------------------------------------------------------
-
-    def _fold(self, events: Sequence[e.Input]) -> list[Command]:
-        """Step through events, make them and their outputs durable in one commit, and return what is to be done outside."""
-        state, frames, others = self._state, list[e.Event](), list[Command]()
-        for event in events:
-            if isinstance(event, e.BrokerEvent) and event.broker_seq <= state.broker_seq:
-                continue  # booked already
-            before = state.ladder.level
-            state, commands = step(state, event)
-            frames.append(event)
-            for command in commands:
-                if isinstance(command, Record):
-                    frames.append(command.frame)
-                else:
-                    others.append(command)
-            if state.ladder.level > before:
-                self._unsigned = self._parts.sign_every  # a halt is signed at once
-        if frames:
-            crash_here("before_journal")
-            self._parts.journal.append(frames)
-            crash_here("after_journal")
-            self._state = state
-            self._count(frames)
-            self._unsigned += len(frames)
-            if self._unsigned >= self._parts.sign_every:
-                self._sign()
-        return others
-
-    def _count(self, frames: Sequence[e.Event]) -> None:
-        for frame in frames:
-            kind = e.kind_of(frame)
-            if kind in self._counts:
-                self._counts[kind] += 1
-            if isinstance(frame, e.AlertRaised):
-                _log.warning("alert", severity=frame.severity, message=frame.message)
-            elif isinstance(frame, e.LadderMoved):
-                _log.warning("ladder", before=frame.before, after=frame.after, cause=frame.cause, session=frame.session)
-
-    def _sign(self) -> None:
-        self._parts.journal.sign_head(self._parts.wall.now())
-        self._unsigned = 0
+            self._desk.sign()
+        if self.state.ladder.level is Level.HALTED:
+            cause = self.state.ladder.cause
+            raise errors.Halted(f"account {self.state.account} is halted: {cause}", mend="executor resume --reason …, then run again")
 
     # ---- then the outside -------------------------------------------------------------------------------------------------
 
@@ -263,7 +192,7 @@ class Runtime:
             _log.warning("rejected", order=order.client_order_id, reason=error.message)  # the news has it, with its number
         except errors.OrderOutcomeUnknown as error:
             now = self._parts.simulated.now()
-            return self._fold([e.OrderOutcomeUnknown(ts=now, client_order_id=order.client_order_id, reason=error.message)])
+            return self._desk.fold([e.OrderOutcomeUnknown(ts=now, client_order_id=order.client_order_id, reason=error.message)])
         crash_here("after_send")
         return []
 
@@ -276,17 +205,17 @@ class Runtime:
             )
         found = await _patiently(lambda: self._parts.broker.look_up(name))
         if found is None:
-            return self._fold([e.OrderAbsent(ts=self._parts.simulated.now(), client_order_id=name)])
+            return self._desk.fold([e.OrderAbsent(ts=self._parts.simulated.now(), client_order_id=name)])
         return []
 
     async def _book_news(self) -> None:
         """Book everything that is new at the broker, in one commit, until nothing is."""
-        while news := await _patiently(lambda: self._parts.broker.news(self._state.broker_seq)):
+        while news := await _patiently(lambda: self._parts.broker.news(self.state.broker_seq)):
             filled = any(isinstance(item, e.OrderFilled) for item in news)
             accepted = any(isinstance(item, e.OrderAccepted) for item in news)
             if filled:
                 crash_here("before_fill")
-            commands = self._fold(news)
+            commands = self._desk.fold(news)
             if accepted:
                 crash_here("after_acknowledgement")
             if filled:
@@ -295,10 +224,10 @@ class Runtime:
 
     async def _catch_up(self) -> None:
         """After a start: book what was missed, then ask for every order of which we have heard nothing."""
-        if self._state.ladder.person:
+        if self.state.ladder.person:
             self._parts.mailbox.mirror(on=True)  # somebody may have deleted the file: the journal is the truth of the latch
         await self._book_news()
-        for order in self._state.working:
+        for order in self.state.working:
             if order.status in {OrderStatus.PENDING_NEW, OrderStatus.UNKNOWN}:
                 await self._carry_out(await self._look_up(order.client_order_id))
             elif order.status is OrderStatus.PENDING_CANCEL:

@@ -1,0 +1,132 @@
+"""The desk both runtimes work at: the machine's state, the journal before everything else, the counts, the signed head.
+
+A step's input and outputs are one durable commit; what is to be done outside comes back only after it. Whether time is
+simulated (``runtime.py``) or the wall's (``live.py``) is nothing the desk knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+import msgspec
+
+from hedgefund_core.account import State
+from hedgefund_core.bundle import Bundle
+from hedgefund_core.machine import Command, Record, attach_bundle, step
+from hedgefund_core.trading import events as e
+from live_executor.crash import crash_here
+from live_executor.logging import logger
+from live_executor.ports import Journal
+
+_log = logger("desk")
+_COUNTED = ("session_began", "order_intended", "order_denied", "order_filled")
+
+Watcher = Callable[[Sequence[e.Event]], None]
+"""Hears of frames once they are durable."""
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run did. ``ended`` is end, sigint or sigterm."""
+
+    state: State
+    sessions: int
+    orders: int
+    denied: int
+    fills: int
+    ended: str
+
+    @property
+    def exit_code(self) -> int:
+        """130 after Ctrl-C, else 0."""
+        return 130 if self.ended == "sigint" else 0
+
+
+class Desk:
+    """State and journal of one account."""
+
+    def __init__(self, journal: Journal, state: State, *, sign_every: int, now: Callable[[], datetime]) -> None:
+        self._journal, self._state = journal, state
+        self._sign_every, self._unsigned, self._now = sign_every, 0, now
+        self._counts = dict.fromkeys(_COUNTED, 0)
+        self._watchers: list[Watcher] = []
+
+    @property
+    def state(self) -> State:
+        """The account as the machine has it."""
+        return self._state
+
+    def watch(self, watcher: Watcher) -> None:
+        """Let ``watcher`` hear of every commit."""
+        self._watchers.append(watcher)
+
+    def open(self, events: Sequence[e.Input], bundles: Sequence[Bundle] = ()) -> None:
+        """Journal what opens a run: account, configuration, model, history. They ask for nothing outside."""
+        for bundle in bundles:
+            self._state = attach_bundle(self._state, bundle)
+        self.fold(events)
+
+    def fold(self, events: Sequence[e.Input]) -> list[Command]:
+        """Step through events, make them and their outputs durable in one commit, and return what is to be done outside."""
+        state, frames, others = self._state, list[e.Event](), list[Command]()
+        for event in events:
+            if isinstance(event, e.BrokerEvent) and event.broker_seq <= state.broker_seq:
+                continue  # booked already
+            before = state.ladder.level
+            state, commands = step(state, event)
+            frames.append(event)
+            for command in commands:
+                if isinstance(command, Record):
+                    frames.append(command.frame)
+                else:
+                    others.append(command)
+            if state.ladder.level > before:
+                self._unsigned = self._sign_every  # a halt is signed at once
+        if frames:
+            self._commit(state, frames)
+        return others
+
+    def book(self, news: Sequence[e.BrokerNews]) -> list[Command]:
+        """Fold news of a broker that numbers nothing: it gets the numbers after the last one booked."""
+        first = self._state.broker_seq + 1
+        numbered = [msgspec.structs.replace(item, broker_seq=first + place) for place, item in enumerate(news)]
+        return self.fold(numbered)
+
+    def sign(self) -> None:
+        """Sign the head now."""
+        self._journal.sign_head(self._now())
+        self._unsigned = 0
+
+    def summary(self, ended: str) -> Summary:
+        """What was done since the desk was opened."""
+        counts = self._counts
+        return Summary(
+            state=self._state,
+            sessions=counts["session_began"],
+            orders=counts["order_intended"],
+            denied=counts["order_denied"],
+            fills=counts["order_filled"],
+            ended=ended,
+        )
+
+    def _commit(self, state: State, frames: Sequence[e.Event]) -> None:
+        crash_here("before_journal")
+        self._journal.append(frames)
+        crash_here("after_journal")
+        self._state = state
+        self._count(frames)
+        self._unsigned += len(frames)
+        if self._unsigned >= self._sign_every:
+            self.sign()
+        for watcher in self._watchers:
+            watcher(frames)
+
+    def _count(self, frames: Sequence[e.Event]) -> None:
+        for frame in frames:
+            kind = e.kind_of(frame)
+            if kind in self._counts:
+                self._counts[kind] += 1
+            if isinstance(frame, e.AlertRaised):
+                _log.warning("alert", severity=frame.severity, message=frame.message)
+            elif isinstance(frame, e.LadderMoved):
+                _log.warning("ladder", before=frame.before, after=frame.after, cause=frame.cause, session=frame.session)
