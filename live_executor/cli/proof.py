@@ -133,7 +133,9 @@ def audit_verify(account: AccountOption = "", as_json: JsonOption = False) -> No
     if as_json:
         show.as_json(found)
     elif found.ok:
-        show.line(f"unbroken: {found.entries} entries, signed through {found.signed_through}")
+        show.line(f"unbroken: {found.entries} entries, signed through {found.signed_through}, outside the data folder {found.outside_head}")
+        if found.other_journals:
+            show.line(f"note: this account once had another journal ({', '.join(found.other_journals)}): was it opened anew on purpose?")
     else:
         show.line(f"BROKEN at entry {found.first_broken}: {found.reason}")
         show.line("mend: stop trading this account and restore the journal from a backup; executor reconcile shows what the broker has")

@@ -76,10 +76,14 @@ class JournalReader:
             raise JournalError(f"cannot read {self._path}: {error}", mend=_MEND_BROKEN) from error
         return [SignedHead(seq=row[0], hash=row[1], signed_at=row[2], key_id=row[3], signature=row[4]) for row in rows]
 
-    def verify(self, keys_folder: Path) -> Verification:
-        """Walk the chain and check every signed head with the public key of ``keys_folder``."""
+    def verify(self, keys_folder: Path, *, account: str = "", whole: bool = True) -> Verification:
+        """Walk the chain and check every signed head with the public key of ``keys_folder``.
+
+        ``account`` names a journal that lies elsewhere than in its account's folder; ``whole`` False is for a copy that was taken
+        earlier: the head kept outside may have been signed after it.
+        """
         public = keys.load_public(keys_folder)
-        account, walked = self._path.parent.name, 0
+        account, walked = account or self._path.parent.name, 0
 
         def counted() -> Iterator[JournalEntry]:
             nonlocal walked
@@ -90,6 +94,8 @@ class JournalReader:
         try:
             journal = self._identity()
             outside = external.kept(keys_folder, account, journal)
+            if outside is not None and not whole and outside.seq > self.head.seq:
+                outside = None
             heads = [*self.signed_heads(), *([] if outside is None else [outside])]
             found = verify_chain(counted(), heads, lambda head: keys.is_genuine(public, head))
         except JournalError as error:  # damage below the rows: the entry that cannot be read is the first broken one
