@@ -25,6 +25,7 @@ from live_executor import logging
 from live_executor.brokers import BROKERS, BrokerSetup
 from live_executor.clock import SimulatedClock, SystemClock
 from live_executor.commands import Mailbox
+from live_executor.desk import Summary
 from live_executor.feeds import FEEDS, FeedPlan
 from live_executor.journals import JOURNALS
 from live_executor.models import MODEL_SOURCES
@@ -32,8 +33,8 @@ from live_executor.models.loader import Admitted, admit, stored
 from live_executor.models.trust import trusted_verifier
 from live_executor.panels import instruments_of, only, read_panel
 from live_executor.ports import Broker, Journal, SimulatedMarket
-from live_executor.recovery import BundleOf, Recovered, recover
-from live_executor.runtime import Parts, Runtime, Summary
+from live_executor.recovery import BundleOf, Recovered, restart
+from live_executor.runtime import Parts, Runtime
 from live_executor.settings import Settings
 
 T = TypeVar("T")
@@ -63,7 +64,7 @@ def run(settings: Settings, request: RunRequest, on_session: Callable[[State], N
     logging.configure(settings.data / account_folder(account), verbose=request.verbose)
     journal = JOURNALS["sqlite"](settings.data, settings.keys, account)
     try:
-        recovered = recover(journal.read(), bundles_of(settings, account))
+        recovered = restart(journal, bundles_of(settings, account))
         return asyncio.run(_trade(settings, request, account, journal, recovered, on_session))
     finally:
         journal.close()

@@ -15,11 +15,15 @@ from hedgefund_core.account import State
 from hedgefund_core.bundle import Bundle
 from hedgefund_core.machine import Command, Record, attach_bundle, step
 from hedgefund_core.trading import events as e
+from live_executor import snapshots
 from live_executor.crash import crash_here
 from live_executor.logging import logger
 from live_executor.ports import Journal
+from live_executor.recovery import Recovered, place_of
 
 _log = logger("desk")
+_SNAPSHOT_EVERY = 5000
+"""Frames between two snapshots: a restart folds at most so many, some two seconds."""
 _COUNTED = ("session_began", "order_intended", "order_denied", "order_filled")
 
 Watcher = Callable[[Sequence[e.Event]], None]
@@ -45,8 +49,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 class Desk:
     """State and journal of one account."""
 
-    def __init__(self, journal: Journal, state: State, *, sign_every: int, now: Callable[[], datetime]) -> None:
-        self._journal, self._state = journal, state
+    def __init__(self, journal: Journal, recovered: Recovered, *, sign_every: int, now: Callable[[], datetime]) -> None:
+        self._journal, self._state = journal, recovered.state
+        self._place, self._ts, self._unkept = recovered.place, recovered.ts, 0
         self._sign_every, self._unsigned, self._now = sign_every, 0, now
         self._counts = dict.fromkeys(_COUNTED, 0)
         self._watchers: list[Watcher] = []
@@ -75,6 +80,7 @@ class Desk:
             before = state.ladder.level
             state, commands = step(state, event)
             frames.append(event)
+            self._place, self._ts = place_of(event) or self._place, max(self._ts, event.ts)
             for command in commands:
                 if isinstance(command, Record):
                     frames.append(command.frame)
@@ -116,10 +122,18 @@ class Desk:
         self._state = state
         self._count(frames)
         self._unsigned += len(frames)
+        self._unkept += len(frames)
         if self._unsigned >= self._sign_every:
             self.sign()
+        if self._unkept >= _SNAPSHOT_EVERY:
+            self._keep_state()
         for watcher in self._watchers:
             watcher(frames)
+
+    def _keep_state(self) -> None:
+        head = self._journal.head
+        self._journal.save_snapshot(snapshots.pack(self._state, seq=head.seq, digest=head.hash, place=self._place, ts=self._ts))
+        self._unkept = 0
 
     def _count(self, frames: Sequence[e.Event]) -> None:
         for frame in frames:

@@ -21,7 +21,7 @@ from live_executor.commands import Halt, Mailbox, OperatorCommand, send
 from live_executor.journals import JOURNALS
 from live_executor.journals.lock import holder_of
 from live_executor.journals.sqlite import JournalReader
-from live_executor.recovery import Recovered, recover
+from live_executor.recovery import Recovered, restart
 from live_executor.settings import Settings
 
 _POLL_SECONDS = 0.05
@@ -73,7 +73,7 @@ def _journal_directly(settings: Settings, account: str, command: OperatorCommand
     """Steps of the machine, committed as the executor would; its cancels go out when an executor starts."""
     journal = JOURNALS["sqlite"](settings.data, settings.keys, account)
     try:
-        recovered = recover(journal.read(), bundles_of(settings, account))
+        recovered = restart(journal, bundles_of(settings, account))
         mailbox, state, seq = Mailbox(settings.data, account), recovered.state, 0
         left = mailbox.waiting(state.session, recovered.ts)  # asked of an executor that never answered: it was asked before this
         for event in [*(event for _, event in left), _event(command, recovered)]:

@@ -58,7 +58,7 @@ class Runtime:
 
     def __init__(self, parts: Parts, recovered: Recovered) -> None:
         self._parts, self._place = parts, recovered.place
-        self._desk = Desk(parts.journal, recovered.state, sign_every=parts.sign_every, now=parts.wall.now)
+        self._desk = Desk(parts.journal, recovered, sign_every=parts.sign_every, now=parts.wall.now)
         self._parts.simulated.set(recovered.ts)
         self._stop, self._ended = asyncio.Event(), "end"
         self._look_ups: dict[str, int] = {}
