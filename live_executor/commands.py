@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
 
 from hedgefund_core.layout import commands_folder, halt_file
 from hedgefund_core.trading.events import HaltRequested, ResumeRequested
+from hedgefund_core.trading.order import OrderType, Side, TimeInForce
 from hedgefund_core.trading.state import Level
 
 _MIRROR = "mirror of the latch; deleting this file resumes nothing\n"
@@ -33,7 +35,39 @@ class Resume(msgspec.Struct, frozen=True, kw_only=True, tag="resume", forbid_unk
     person: str
 
 
-OperatorCommand = Halt | Resume
+class Place(msgspec.Struct, frozen=True, kw_only=True, tag="place", forbid_unknown_fields=True):
+    """A person's order. ``request_id`` makes asking twice the same as asking once; empty ``time_in_force``: as the market stands."""
+
+    request_id: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+    order_type: OrderType
+    limit_price: Decimal | None
+    time_in_force: TimeInForce | None
+    reason: str
+    person: str
+
+
+class Cancel(msgspec.Struct, frozen=True, kw_only=True, tag="cancel", forbid_unknown_fields=True):
+    """Cancel one order, or all that work (empty id)."""
+
+    request_id: str
+    client_order_id: str
+    reason: str
+    person: str
+
+
+class Adopt(msgspec.Struct, frozen=True, kw_only=True, tag="adopt", forbid_unknown_fields=True):
+    """Take the broker's positions and cash as they are, where they differ from ours: nothing is traded."""
+
+    request_id: str
+    reason: str
+    person: str
+
+
+OperatorCommand = Halt | Resume | Place | Cancel | Adopt
+Latch = Halt | Resume
 _decoder: msgspec.json.Decoder[OperatorCommand] = msgspec.json.Decoder(OperatorCommand)
 
 
@@ -49,6 +83,22 @@ def send(data: Path, account: str, command: OperatorCommand) -> Path:
     return final
 
 
+def latch_event(command: Latch, session: str, ts: datetime) -> HaltRequested | ResumeRequested:
+    """A halt or resume as the journaled input."""
+    if isinstance(command, Halt):
+        return HaltRequested(ts=ts, level=command.level, reason=command.reason, person=command.person, session=session)
+    return ResumeRequested(ts=ts, reason=command.reason, person=command.person, session=session)
+
+
+def _read(path: Path) -> OperatorCommand | None:
+    try:
+        return _decoder.decode(path.read_bytes())
+    except FileNotFoundError:
+        return None  # taken back by the one who left it
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        return Halt(level=int(Level.HALTED), reason=f"unreadable command {path.name}: {error}", person="unknown")
+
+
 class Mailbox:
     """The receiving end."""
 
@@ -60,22 +110,15 @@ class Mailbox:
 
         A file that cannot be read is taken as a request for the strictest halt: somebody wanted something urgently.
         """
-        found: list[tuple[Path, HaltRequested | ResumeRequested]] = []
-        if not self._folder.is_dir():
-            return found
-        for path in sorted(self._folder.glob("*.json")):
-            try:
-                command = _decoder.decode(path.read_bytes())
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                command = Halt(level=int(Level.HALTED), reason=f"unreadable command {path.name}: {error}", person="unknown")
-            if isinstance(command, Halt):
-                event: HaltRequested | ResumeRequested = HaltRequested(
-                    ts=ts, level=command.level, reason=command.reason, person=command.person, session=session
-                )
-            else:
-                event = ResumeRequested(ts=ts, reason=command.reason, person=command.person, session=session)
-            found.append((path, event))
-        return found
+        return [(path, latch_event(command, session, ts)) for path, command in self.commands() if isinstance(command, Halt | Resume)]
+
+    def commands(self) -> list[tuple[Path, OperatorCommand]]:
+        """Everything that waits, oldest first; a file that cannot be read is the strictest halt."""
+        try:
+            paths = sorted(self._folder.glob("*.json"))
+        except FileNotFoundError:
+            return []
+        return [(path, command) for path in paths if (command := _read(path)) is not None]
 
     def halt_file_event(self, session: str, ts: datetime) -> HaltRequested | None:
         """A HALT file that a person made (ours says that it is a mirror)."""
@@ -85,7 +128,9 @@ class Mailbox:
 
     def mirror(self, *, on: bool) -> None:
         """Make the HALT file show the latch."""
-        if on:
-            self._halt.write_text(_MIRROR)
+        if on:  # renamed into place: a file that is still empty would be taken for a person's
+            fresh = self._halt.with_name(f".HALT.{os.getpid()}")
+            fresh.write_text(_MIRROR)
+            fresh.replace(self._halt)
         else:
             self._halt.unlink(missing_ok=True)

@@ -17,7 +17,7 @@ from hedgefund_core.machine import MirrorHalt, Record, step
 from hedgefund_core.trading import events as e
 from live_executor.app import bundles_of
 from live_executor.clock import SystemClock
-from live_executor.commands import Halt, Mailbox, OperatorCommand, send
+from live_executor.commands import Halt, Latch, Mailbox, latch_event, send
 from live_executor.journals import JOURNALS
 from live_executor.journals.lock import holder_of
 from live_executor.journals.sqlite import JournalReader
@@ -38,7 +38,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     journal_seq: int
 
 
-def ask(settings: Settings, account: str, command: OperatorCommand, *, patience_seconds: float) -> Done:
+def ask(settings: Settings, account: str, command: Latch, *, patience_seconds: float) -> Done:
     """Halt or resume an account.
 
     Raises
@@ -69,14 +69,14 @@ def leave_urgently(data: Path, account: str, command: Halt) -> None:
     send(data, account, command)
 
 
-def _journal_directly(settings: Settings, account: str, command: OperatorCommand) -> Done:
+def _journal_directly(settings: Settings, account: str, command: Latch) -> Done:
     """Steps of the machine, committed as the executor would; its cancels go out when an executor starts."""
     journal = JOURNALS["sqlite"](settings.data, settings.keys, account)
     try:
         recovered = restart(journal, bundles_of(settings, account))
         mailbox, state, seq = Mailbox(settings.data, account), recovered.state, 0
         left = mailbox.waiting(state.session, recovered.ts)  # asked of an executor that never answered: it was asked before this
-        for event in [*(event for _, event in left), _event(command, recovered)]:
+        for event in [*(event for _, event in left), latch_event(command, state.session, recovered.ts)]:
             state, commands = step(state, event)
             seq = journal.append([event, *(found.frame for found in commands if isinstance(found, Record))]).seq
             for found in commands:
@@ -89,13 +89,6 @@ def _journal_directly(settings: Settings, account: str, command: OperatorCommand
         journal.close()
     ladder = state.ladder
     return Done(account=account, state=ladder.name, cause=ladder.cause, person=ladder.person, by="command", journal_seq=seq)
-
-
-def _event(command: OperatorCommand, recovered: Recovered) -> e.HaltRequested | e.ResumeRequested:
-    ts, session = recovered.ts, recovered.state.session
-    if isinstance(command, Halt):
-        return e.HaltRequested(ts=ts, level=command.level, reason=command.reason, person=command.person, session=session)
-    return e.ResumeRequested(ts=ts, reason=command.reason, person=command.person, session=session)
 
 
 def _taken(path: Path, folder: Path, patience_seconds: float) -> bool:

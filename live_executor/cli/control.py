@@ -15,7 +15,7 @@ from live_executor.cli import show
 from live_executor.cli.show import AccountOption, JsonOption
 
 if TYPE_CHECKING:
-    from live_executor.commands import OperatorCommand
+    from live_executor.commands import Latch
 
 _PATIENCE_SECONDS = 10.0
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why; journaled with your name.")]
@@ -69,7 +69,7 @@ def resume(
     _ask(account, Resume(reason=_given(reason), person=_person(person)), wait, as_json=as_json)
 
 
-def _ask(account: str, command: OperatorCommand, wait: float, *, as_json: bool) -> None:
+def _ask(account: str, command: Latch, wait: float, *, as_json: bool) -> None:
     from live_executor.cli.desk import open_desk
     from live_executor.operations import ask
 
@@ -87,7 +87,7 @@ def _ask(account: str, command: OperatorCommand, wait: float, *, as_json: bool) 
     show.line(f"account {done.account} is {done.state.upper()} ({done.cause}); journaled by {whose} as entry {done.journal_seq}")
 
 
-def _halt_all_the_same(account: str, command: OperatorCommand) -> None:
+def _halt_all_the_same(account: str, command: Latch) -> None:
     """A mistake in a file must not keep anyone from halting."""
     from hedgefund_core.layout import LAST_ACCOUNT
     from live_executor.commands import Halt

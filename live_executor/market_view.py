@@ -1,0 +1,99 @@
+"""The newest prices as a decision may know them: a sane quote's middle, else the last trade, with its age by the broker's clock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from hedgefund_core.trading.events import PricesSeen
+from hedgefund_core.trading.instrument import Instrument
+from hedgefund_core.trading.observed import BarSighting, HaltSighting, QuoteSighting
+
+_ZERO, _TWO = Decimal(0), Decimal(2)
+
+
+class MarketView:
+    """What the feed has shown, by symbol."""
+
+    def __init__(self) -> None:
+        self._quotes: dict[str, QuoteSighting] = {}
+        self._trades: dict[str, tuple[datetime, Decimal]] = {}
+        self._halts: dict[str, str] = {}
+        self._newest: datetime | None = None
+
+    def take(self, seen: QuoteSighting | BarSighting | HaltSighting) -> None:
+        """Remember a sighting; an older one than we have, or one that is no price, changes nothing."""
+        if isinstance(seen, HaltSighting):
+            self._take_halt(seen)
+            return
+        self._newest = max(self._newest or seen.at, seen.at)
+        if isinstance(seen, BarSighting):
+            self._take_trade(seen.symbol, seen.at, Decimal(str(seen.close)))
+            return
+        if seen.last is not None:
+            self._take_trade(seen.symbol, seen.at, seen.last)
+        known = self._quotes.get(seen.symbol)
+        if _is_sane(seen) and (known is None or seen.at >= known.at):
+            self._quotes[seen.symbol] = seen
+
+    @property
+    def newest(self) -> datetime | None:
+        """The vendor's time of the newest thing seen."""
+        return self._newest
+
+    def halted(self, symbol: str) -> str:
+        """Why trading in a symbol is halted; empty where it is not."""
+        return self._halts.get(symbol, "")
+
+    def age(self, symbol: str, now: datetime) -> float | None:
+        """Seconds since a symbol's best price was known to hold; None without any."""
+        at = self._best(symbol)[0]
+        return None if at is None else max(0.0, (now - at).total_seconds())
+
+    def stale(self, symbols: Sequence[str], now: datetime, limit: timedelta) -> list[str]:
+        """Symbols whose price is older than ``limit`` or missing: to be asked for by query."""
+        ages = {symbol: self.age(symbol, now) for symbol in symbols}
+        return [symbol for symbol, age in ages.items() if age is None or age > limit.total_seconds()]
+
+    def prices_seen(self, instruments: Sequence[Instrument], session: str, ts: datetime, now: datetime) -> PricesSeen:
+        """The journaled input, in the order of the account's instruments. ``ts`` is ours, ``now`` the broker's."""
+        rows = [self._row(instrument.symbol, now) for instrument in instruments]
+        price, bid, ask, age = (tuple(column) for column in zip(*rows, strict=True)) if rows else ((), (), (), ())
+        return PricesSeen(ts=ts, session=session, price=price, bid=bid, ask=ask, age_seconds=age)
+
+    def _row(self, symbol: str, now: datetime) -> tuple[float | None, float | None, float | None, float | None]:
+        at, price = self._best(symbol)
+        quote = self._quotes.get(symbol)
+        used = quote is not None and quote.at == at
+        bid = float(quote.bid) if used and quote is not None and quote.bid is not None else None
+        ask = float(quote.ask) if used and quote is not None and quote.ask is not None else None
+        return (None if price is None else float(price)), bid, ask, self.age(symbol, now)
+
+    def _best(self, symbol: str) -> tuple[datetime | None, Decimal | None]:
+        """The quote unless a trade is newer by so much that the quote must have been missed."""
+        quote, trade = self._quotes.get(symbol), self._trades.get(symbol)
+        if quote is not None and quote.bid is not None and quote.ask is not None and (trade is None or quote.at >= trade[0] - _LAG):
+            return quote.at, (quote.bid + quote.ask) / _TWO
+        return (None, None) if trade is None else trade
+
+    def _take_trade(self, symbol: str, at: datetime, price: Decimal) -> None:
+        known = self._trades.get(symbol)
+        if price.is_finite() and price > _ZERO and (known is None or at >= known[0]):
+            self._trades[symbol] = (at, price)
+
+    def _take_halt(self, seen: HaltSighting) -> None:
+        if seen.halted:
+            self._halts[seen.symbol] = seen.reason or "halted"
+        else:
+            self._halts.pop(seen.symbol, None)
+
+
+_LAG = timedelta(seconds=15)
+
+
+def _is_sane(quote: QuoteSighting) -> bool:
+    """Both sides, above zero and not crossed: anything else is no quote to trade on."""
+    if quote.bid is None or quote.ask is None or not (quote.bid.is_finite() and quote.ask.is_finite()):
+        return False
+    return _ZERO < quote.bid <= quote.ask

@@ -1,0 +1,125 @@
+"""Where the market stands, by the broker's clock and calendar: this computer's date and time zone decide nothing.
+
+The clock says whether the market is open and until when; the calendar names the sessions. Where they disagree the clock wins, since
+it is what orders meet. Between two readings time goes on at our own clock's pace, moved by the offset that was measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from hedgefund_core.trading.observed import MarketClock, MarketDay
+from live_executor.ports import Clock
+
+EXCHANGE_ZONE = ZoneInfo("America/New_York")
+_AUCTION_FROM = time(19, 0)
+_AUCTION_UNTIL = timedelta(minutes=2)
+"""Orders for the opening auction: from 19:00 of the day before to two minutes before the open (Alpaca, orders at Alpaca)."""
+_SOON = timedelta(seconds=1)
+
+
+class Timeline:
+    """The market's time, its session, and what comes next."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock, self._offset = clock, timedelta(0)
+        self._seen: MarketClock | None = None
+        self._days: tuple[MarketDay, ...] = ()
+
+    def learn(self, seen: MarketClock, asked_at: datetime, answered_at: datetime) -> None:
+        """Take a reading of the broker's clock; it held half-way between question and answer."""
+        self._seen = seen
+        self._offset = seen.at - (asked_at + (answered_at - asked_at) / 2)
+
+    def learn_days(self, days: Sequence[MarketDay]) -> None:
+        """Take the calendar."""
+        self._days = tuple(sorted(days, key=lambda day: day.opens_at))
+
+    @property
+    def offset_seconds(self) -> float:
+        """The broker's clock less ours."""
+        return self._offset.total_seconds()
+
+    def now(self) -> datetime:
+        """The broker's time."""
+        return self._clock.now() + self._offset
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the regular session runs now."""
+        seen, now = self._seen, self.now()
+        if seen is None:
+            return False
+        return now < seen.next_close if seen.is_open else seen.next_open <= now
+
+    @property
+    def session(self) -> str:
+        """The session that runs, else the one that ended last."""
+        now = self.now()
+        if self.is_open:
+            running = next((day.session for day in self._days if day.opens_at <= now < day.closes_at), "")
+            return running or _local(now).isoformat()
+        ended = [day.session for day in self._days if day.closes_at <= now]
+        return ended[-1] if ended else self._ended_without_calendar(now)
+
+    @property
+    def next_session(self) -> str:
+        """The session after `session`."""
+        now = self.now()
+        if self._seen is not None and not self.is_open and self._seen.next_open > now:
+            return _local(self._seen.next_open).isoformat()
+        coming = next((day.session for day in self._days if day.opens_at > now), "")
+        return coming or _weekday(date.fromisoformat(self.session), 1).isoformat()
+
+    @property
+    def closes_at(self) -> datetime | None:
+        """Close of the session that runs; None while closed."""
+        if not self.is_open or self._seen is None:
+            return None
+        now = self.now()
+        listed = next((day.closes_at for day in self._days if day.opens_at <= now < day.closes_at), None)
+        return self._seen.next_close if self._seen.is_open else listed
+
+    @property
+    def opens_at(self) -> datetime | None:
+        """The next open; None where the broker has not told it."""
+        now = self.now()
+        if self._seen is not None and self._seen.next_open > now:
+            return self._seen.next_open
+        return next((day.opens_at for day in self._days if day.opens_at > now), None)
+
+    @property
+    def takes_opening_orders(self) -> bool:
+        """Whether orders for the next opening auction are accepted now."""
+        opens = self.opens_at
+        if self.is_open or opens is None:
+            return False
+        evening = datetime.combine(_local(opens) - timedelta(days=1), _AUCTION_FROM, EXCHANGE_ZONE)
+        return evening <= self.now() < opens - _AUCTION_UNTIL
+
+    def seconds_to_change(self) -> float:
+        """Until the market opens or closes by what we know; a second at least."""
+        seen, now = self._seen, self.now()
+        if seen is None:
+            return _SOON.total_seconds()
+        coming = [moment for moment in (seen.next_open, seen.next_close) if moment > now]
+        return max(_SOON, min(coming, default=now) - now).total_seconds()
+
+    def _ended_without_calendar(self, now: datetime) -> str:
+        today = _local(now)
+        before_open = self._seen is not None and _local(self._seen.next_open) == today
+        return (_weekday(today, -1) if before_open or today.weekday() > 4 else today).isoformat()
+
+
+def _local(moment: datetime) -> date:
+    return moment.astimezone(EXCHANGE_ZONE).date()
+
+
+def _weekday(day: date, step: int) -> date:
+    """The weekday before or after ``day``."""
+    found = day + timedelta(days=step)
+    while found.weekday() > 4:
+        found += timedelta(days=step)
+    return found
