@@ -330,7 +330,9 @@ def test_replay_finds_a_changed_bar_after_an_honest_rehash(bundle: Path, own_hou
     database.commit()
     database.close()
     reader = JournalReader(path)
-    assert reader.verify(own_house / "config" / "keys").ok  # the chain alone cannot know
+    assert not reader.verify(own_house / "config" / "keys").ok  # the head outside the data folder knows
+    shutil.rmtree(own_house / "config" / "keys" / "heads")
+    assert reader.verify(own_house / "config" / "keys").ok  # the chain alone cannot
     differing = [turn.difference for turn in refold(reader.read(), bundles_of(read_settings(), "a")) if turn.difference]
     assert "decision_made" in differing[0]
     assert "2001-07-02" in differing[0]
