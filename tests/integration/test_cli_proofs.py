@@ -87,6 +87,8 @@ def test_one_changed_bar_fails_the_replay_and_names_the_first_decision_that_saw_
         database.execute("UPDATE frames SET payload = ? WHERE seq = ?", (e.encode(changed), seq))
         database.execute("DELETE FROM heads")
         rehash(database)
+    assert not parsed("audit", "verify", code=1)["ok"], "the head outside the data folder knows"
+    shutil.rmtree(traded / "config" / "keys" / "heads")
     assert parsed("audit", "verify")["ok"], "the chain itself is honest"
     replayed = parsed("replay", "--verify", code=1)
     assert not replayed["ok"]
