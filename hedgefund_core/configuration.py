@@ -53,6 +53,18 @@ class VendorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     queries: dict[str, str] = {}
 
 
+class CacheSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where vendors' answers are kept besides the data folder: this process's memory, and a Valkey or Redis that processes share.
+
+    ``url``: redis://, rediss:// or unix:// address, ``embedded`` (one of our own in the data folder), empty for none; ``seconds``: how
+    long an answer serves the other data sets that are read off it.
+    """
+
+    url: str = ""
+    memory_mb: typing.Annotated[int, msgspec.Meta(ge=0)] = 64
+    seconds: typing.Annotated[float, msgspec.Meta(ge=0.0)] = 300.0
+
+
 class SourcesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``config/sources.yaml``: settings of the sources that have any; ``fallback``: data set -> ``vendor/data set``, first choice first."""
 
@@ -60,6 +72,7 @@ class SourcesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     research_start: dict[str, str] = {}
     vendors: dict[str, VendorSettings] = {}
     fallback: dict[str, tuple[str, ...]] = {}
+    cache: CacheSettings = CacheSettings()
 
 
 class UniverseSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,4 +1,4 @@
-"""How each data vendor stands: key, reachable, quota left, last success, lag, breaker. Asks nobody unless told to (``--probe``)."""
+"""How each data vendor stands: key, reachable, quota left, last success, lag, breaker, cache. Asks nobody unless told to (``--probe``)."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from hedgefund_dagster.settings import Settings, config_folder, data_folder
 from hedgefund_dagster.sources import VENDORS
 from hedgefund_dagster.sources.http.access import access_of, missing_keys
 from hedgefund_dagster.sources.http.breaker import Breaker
+from hedgefund_dagster.sources.http.cache import read_totals
 from hedgefund_dagster.sources.http.declaration import Dataset, VendorFacts
 from hedgefund_dagster.sources.http.faults import Transient
 from hedgefund_dagster.sources.http.pulse import Pulse, real_pulse
@@ -38,6 +39,7 @@ class SourceHealth(msgspec.Struct, frozen=True, kw_only=True):
     last_success: str | None
     lag_days: float | None
     breaker: str
+    cache: str
     trouble: str
 
 
@@ -60,6 +62,7 @@ def health_of(name: str, settings: Settings, pulse: Pulse, *, probe: bool) -> So
         last_success=_moment(state.last_success),
         lag_days=_lag(facts, Lake(data_folder(settings.env)), pulse.now()),
         breaker=breaker.status.value,
+        cache="; ".join(f"{layer} {counts.spelt()}" for layer, counts in read_totals(folder / "cache.json").items()),
         trouble=trouble or state.last_reason,
     )
 
@@ -105,7 +108,7 @@ def _probe(facts: VendorFacts, settings: Settings, pulse: Pulse) -> str:
 
 def table(rows: Sequence[SourceHealth]) -> str:
     """A line a vendor."""
-    head = ("source", "key", "reachable", "quota left", "last success", "lag", "breaker", "trouble")
+    head = ("source", "key", "reachable", "quota left", "last success", "lag", "breaker", "cache hits", "trouble")
     cells = [head] + [
         (
             row.source,
@@ -115,6 +118,7 @@ def table(rows: Sequence[SourceHealth]) -> str:
             row.last_success or "never",
             "-" if row.lag_days is None else f"{row.lag_days:g} d",
             row.breaker,
+            row.cache or "-",
             row.trouble,
         )
         for row in rows

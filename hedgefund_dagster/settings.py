@@ -80,10 +80,12 @@ class Settings:
     def vendor_client(self, facts: VendorFacts, pulse: Pulse) -> HttpClient:
         """The client of a vendor; raises ConfigError naming the key or contact that is missing."""
         from hedgefund_dagster.sources.http.access import access_of
+        from hedgefund_dagster.sources.http.cache import open_cache
         from hedgefund_dagster.sources.http.client import HttpClient
 
-        access = access_of(facts, self.vendor_settings(facts.name), self.env)
-        return HttpClient(facts, access, data_folder(self.env) / layout.vendor_folder(facts.name), pulse)
+        data = data_folder(self.env)
+        access, folder = access_of(facts, self.vendor_settings(facts.name), self.env), data / layout.vendor_folder(facts.name)
+        return HttpClient(facts, access, folder, pulse, cache=open_cache(self.sources.cache, data, folder, pulse))
 
     def research_start(self, source: str) -> str:
         """First session research may use: configured, else the source's own, else empty (the first there is)."""

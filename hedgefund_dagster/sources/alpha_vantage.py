@@ -16,8 +16,7 @@ from hedgefund_core.schemas import BARS, STATED_ACTIONS
 from hedgefund_dagster.sources.http.client import Ask, HttpClient
 from hedgefund_dagster.sources.http.content import json_of
 from hedgefund_dagster.sources.http.declaration import Dataset, KeyRule, Quota, Scope, VendorFacts
-from hedgefund_dagster.sources.http.rows import table_rows
-from hedgefund_dagster.sources.price_rows import DIVIDEND, SPLIT, ReadAction, ReadBar, action_records, bar_records, finite
+from hedgefund_dagster.sources.price_rows import DIVIDEND, SPLIT, ReadAction, ReadBar, dashed, dotted, finite, price_table
 from hedgefund_dagster.sources.source import Bias, Partitioning, RawPayload
 
 NAME = "alpha_vantage"
@@ -110,20 +109,12 @@ class AlphaVantage:
     def fetch(self, dataset: str, scope: Scope, client: HttpClient) -> tuple[RawPayload, ...]:
         """The history of each symbol."""
         params = {"function": "TIME_SERIES_DAILY_ADJUSTED", "outputsize": "full", "datatype": "json"}
-        asks = [Ask(dataset=dataset, path="/query", params={**params, "symbol": _theirs(name)}) for name in scope.names]
+        asks = [Ask(dataset=dataset, path="/query", params={**params, "symbol": dashed(name)}, shared=True) for name in scope.names]
         return tuple(client.get(ask, _series).payload for ask in asks)
 
     def rows(self, dataset: str, payloads: Sequence[RawPayload], recorded_at: datetime) -> pa.Table:
         """Bars as traded, or the actions of the days that had any."""
-        if dataset == "bars":
-            return table_rows(BARS, bar_records(NAME, [bar for payload in payloads for bar in _bars(payload)]), recorded_at)
-        actions = [action for payload in payloads for action in _actions(payload)]
-        return table_rows(STATED_ACTIONS, action_records(NAME, actions), recorded_at)
-
-
-def _theirs(symbol: str) -> str:
-    """Share classes are written with a dash there."""
-    return symbol.replace(".", "-")
+        return price_table(FACTS, dataset, payloads, recorded_at, (_bars, _actions))
 
 
 def _series(payload: RawPayload) -> _Series:
@@ -145,14 +136,14 @@ def _series(payload: RawPayload) -> _Series:
 
 def _bars(payload: RawPayload) -> Iterator[ReadBar]:
     found = _series(payload)
-    symbol = found.meta.symbol.replace("-", ".").upper()
+    symbol = dotted(found.meta.symbol)
     for row, (session, day) in enumerate(found.days.items(), start=1):
         yield ReadBar(payload=payload, row=row, symbol=symbol, session=session, values={ours: getattr(day, ours) for ours in _FIELDS})
 
 
 def _actions(payload: RawPayload) -> Iterator[ReadAction]:
     found = _series(payload)
-    symbol = found.meta.symbol.replace("-", ".").upper()
+    symbol = dotted(found.meta.symbol)
     for row, (session, day) in enumerate(found.days.items(), start=1):
         for kind, value, nothing in ((DIVIDEND, day.dividend, 0.0), (SPLIT, day.split, 1.0)):
             if value != nothing:

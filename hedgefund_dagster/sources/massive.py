@@ -19,8 +19,8 @@ from hedgefund_dagster.sources.http.client import Ask, Fetched, HttpClient
 from hedgefund_dagster.sources.http.content import json_of
 from hedgefund_dagster.sources.http.declaration import Dataset, KeyRule, Quota, Scope, VendorFacts
 from hedgefund_dagster.sources.http.paging import walk_pages
-from hedgefund_dagster.sources.http.rows import NEW_YORK, table_rows
-from hedgefund_dagster.sources.price_rows import DIVIDEND, SPLIT, ReadAction, ReadBar, action_records, bar_records, finite
+from hedgefund_dagster.sources.http.rows import NEW_YORK
+from hedgefund_dagster.sources.price_rows import DIVIDEND, SPLIT, ReadAction, ReadBar, finite, price_table
 from hedgefund_dagster.sources.source import Bias, Partitioning, RawPayload
 
 NAME = "massive"
@@ -151,10 +151,7 @@ class Massive:
 
     def rows(self, dataset: str, payloads: Sequence[RawPayload], recorded_at: datetime) -> pa.Table:
         """Bars as traded, or splits and dividends."""
-        if dataset == "bars":
-            return table_rows(BARS, bar_records(NAME, [bar for payload in payloads for bar in _bars(payload)]), recorded_at)
-        actions = [action for payload in payloads for action in _actions(payload)]
-        return table_rows(STATED_ACTIONS, action_records(NAME, actions), recorded_at)
+        return price_table(FACTS, dataset, payloads, recorded_at, (_bars, _actions))
 
     def _pages(self, client: HttpClient, first: Ask, check: Callable[[RawPayload], Page]) -> list[RawPayload]:
         def page_at(cursor: str) -> Fetched[Page]:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
+import pyarrow as pa
 
 from hedgefund_core.errors import DataInvalid
 from hedgefund_core.quant.bars import KnownAtBasis
+from hedgefund_core.schemas import BARS, STATED_ACTIONS
 from hedgefund_dagster.sources.calendars import session_closes
+from hedgefund_dagster.sources.http.declaration import VendorFacts
+from hedgefund_dagster.sources.http.rows import table_rows
 from hedgefund_dagster.sources.source import RawPayload
 
 DELAY = timedelta(minutes=15)
@@ -52,6 +56,31 @@ class _Sum:
     first: ReadAction
     value: float
     seen: set[tuple[str, float]] = field(default_factory=set)
+
+
+def price_table(
+    facts: VendorFacts,
+    dataset: str,
+    payloads: Sequence[RawPayload],
+    recorded_at: datetime,
+    read: tuple[Callable[[RawPayload], Iterable[ReadBar]], Callable[[RawPayload], Iterable[ReadAction]]],
+) -> pa.Table:
+    """The table of a price data set: ``read`` says how a vendor's payload is read into daily bars, and how into stated actions."""
+    declared, (bars, actions) = facts.dataset(dataset), read
+    if declared.table is BARS:
+        found = [bar for payload in payloads for bar in bars(payload)]
+        return table_rows(BARS, bar_records(declared.stored_as or facts.name, found), recorded_at)
+    return table_rows(STATED_ACTIONS, action_records(facts.name, [a for payload in payloads for a in actions(payload)]), recorded_at)
+
+
+def dashed(symbol: str) -> str:
+    """Share classes as many vendors spell them: BRK-B."""
+    return symbol.replace(".", "-")
+
+
+def dotted(symbol: str) -> str:
+    """Share classes as exchanges and brokers spell them, and we: BRK.B."""
+    return symbol.replace("-", ".").upper()
 
 
 def finite(payload: RawPayload, row: int, name: str, value: float | None) -> float | None:

@@ -16,8 +16,7 @@ from hedgefund_core.schemas import BARS, STATED_ACTIONS
 from hedgefund_dagster.sources.http.client import Ask, HttpClient
 from hedgefund_dagster.sources.http.content import json_of
 from hedgefund_dagster.sources.http.declaration import Dataset, KeyRule, Quota, Scope, VendorFacts
-from hedgefund_dagster.sources.http.rows import table_rows
-from hedgefund_dagster.sources.price_rows import DIVIDEND, SPLIT, ReadAction, ReadBar, action_records, bar_records, finite
+from hedgefund_dagster.sources.price_rows import DIVIDEND, SPLIT, ReadAction, ReadBar, dashed, dotted, finite, price_table
 from hedgefund_dagster.sources.source import Bias, Partitioning, RawPayload
 
 NAME = "tiingo"
@@ -90,25 +89,20 @@ class Tiingo:
     def fetch(self, dataset: str, scope: Scope, client: HttpClient) -> tuple[RawPayload, ...]:
         """The days of each symbol; a symbol without any is an empty list."""
         span = {"startDate": scope.since.isoformat(), "endDate": scope.until.isoformat(), "format": "json"}
-        asks = [Ask(dataset=dataset, path=f"/tiingo/daily/{quote(_theirs(name), safe='')}/prices", params=span) for name in scope.names]
+        asks = [
+            Ask(dataset=dataset, path=f"/tiingo/daily/{quote(dashed(name), safe='')}/prices", params=span, shared=True)
+            for name in scope.names
+        ]
         return tuple(client.get(ask, _days).payload for ask in asks)
 
     def rows(self, dataset: str, payloads: Sequence[RawPayload], recorded_at: datetime) -> pa.Table:
         """Bars as traded, or the actions of the days that had any."""
-        if dataset == "bars":
-            return table_rows(BARS, bar_records(NAME, [bar for payload in payloads for bar in _bars(payload)]), recorded_at)
-        actions = [action for payload in payloads for action in _actions(payload)]
-        return table_rows(STATED_ACTIONS, action_records(NAME, actions), recorded_at)
-
-
-def _theirs(symbol: str) -> str:
-    """Share classes are written with a dash there."""
-    return symbol.replace(".", "-")
+        return price_table(FACTS, dataset, payloads, recorded_at, (_bars, _actions))
 
 
 def _symbol(payload: RawPayload) -> str:
     """The answer names no symbol: the address does."""
-    return unquote(urlsplit(payload.origin).path.split("/")[-2]).replace("-", ".").upper()
+    return dotted(unquote(urlsplit(payload.origin).path.split("/")[-2]))
 
 
 def _days(payload: RawPayload) -> list[_Day]:

@@ -22,8 +22,8 @@ from hedgefund_core.schemas import BARS, STATED_ACTIONS
 from hedgefund_dagster.sources.http.client import Ask, HttpClient
 from hedgefund_dagster.sources.http.content import json_of
 from hedgefund_dagster.sources.http.declaration import Dataset, Quota, Scope, VendorFacts
-from hedgefund_dagster.sources.http.rows import at, table_rows
-from hedgefund_dagster.sources.price_rows import DIVIDEND, SPLIT, ReadAction, ReadBar, action_records, bar_records, finite
+from hedgefund_dagster.sources.http.rows import at
+from hedgefund_dagster.sources.price_rows import DIVIDEND, SPLIT, ReadAction, ReadBar, dashed, dotted, finite, price_table
 from hedgefund_dagster.sources.source import Bias, Partitioning, RawPayload
 
 NAME = "yahoo"
@@ -150,20 +150,15 @@ class Yahoo:
         """The chart of each symbol from the scope's first day to now."""
         span = {"period1": str(int(at(scope.since, time()).timestamp())), "period2": _FOR_EVER}
         params = {**span, "interval": "1d", "events": "div,splits", "includeAdjustedClose": "true"}
-        asks = [Ask(dataset=dataset, path=f"/v8/finance/chart/{quote(_theirs(name), safe='')}", params=params) for name in scope.names]
+        asks = [
+            Ask(dataset=dataset, path=f"/v8/finance/chart/{quote(dashed(name), safe='')}", params=params, shared=True)
+            for name in scope.names
+        ]
         return tuple(client.get(ask, _chart).payload for ask in asks)
 
     def rows(self, dataset: str, payloads: Sequence[RawPayload], recorded_at: datetime) -> pa.Table:
         """Bars or actions in the shares of their day."""
-        if dataset == "bars":
-            return table_rows(BARS, bar_records(NAME, [bar for payload in payloads for bar in _bars(payload)]), recorded_at)
-        actions = [action for payload in payloads for action in _actions(payload)]
-        return table_rows(STATED_ACTIONS, action_records(NAME, actions), recorded_at)
-
-
-def _theirs(symbol: str) -> str:
-    """Share classes are written with a dash there."""
-    return symbol.replace(".", "-")
+        return price_table(FACTS, dataset, payloads, recorded_at, (_bars, _actions))
 
 
 def _chart(payload: RawPayload) -> _Result:
@@ -226,7 +221,7 @@ def _bars(payload: RawPayload) -> Iterator[ReadBar]:
         shares = _later_splits(chart, session, zone)
         values = {name: _times(said[name], shares) for name in _PRICES}
         values |= {"volume": _times(said["volume"], 1.0 / shares), "adj_close": said["adj_close"]}
-        yield ReadBar(payload=payload, row=place + 1, symbol=chart.meta.symbol.replace("-", "."), session=session, values=values)
+        yield ReadBar(payload=payload, row=place + 1, symbol=dotted(chart.meta.symbol), session=session, values=values)
 
 
 def _times(value: float | None, factor: float) -> float | None:
@@ -235,7 +230,7 @@ def _times(value: float | None, factor: float) -> float | None:
 
 def _actions(payload: RawPayload) -> Iterator[ReadAction]:
     chart = _chart(payload)
-    zone, symbol = _zone(payload, chart), chart.meta.symbol.replace("-", ".")
+    zone, symbol = _zone(payload, chart), dotted(chart.meta.symbol)
     events = [(SPLIT, split.date, split.numerator / split.denominator) for split in chart.events.splits.values()]
     for paid in chart.events.dividends.values():
         shares = _later_splits(chart, _day(paid.date, zone), zone)

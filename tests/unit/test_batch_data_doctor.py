@@ -14,8 +14,8 @@ from hedgefund_dagster.resources.lake import Lake
 from hedgefund_dagster.settings import Settings
 from hedgefund_dagster.sources import VENDORS
 from hedgefund_dagster.sources.http.pulse import Pulse
+from tests.contract.vendors.bench import bench_of
 from tests.contract.vendors.loopback import Fault, serving
-from tests.contract.vendors.test_vendors import bench_of
 
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 PULSE = Pulse(now=lambda: NOW, sleep=lambda _: None, chance=lambda: 0.5, elapsed=lambda: 0.0)

@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from hedgefund_core.errors import ConfigError, DataInvalid, DataUnavailable
 from hedgefund_core.quant.bars import PriceKind
 from hedgefund_dagster.sources.http.breaker import Breaker, BreakerStatus
-from hedgefund_dagster.sources.http.cache import HttpCache
 from hedgefund_dagster.sources.http.content import csv_of, json_of, number
 from hedgefund_dagster.sources.http.declaration import Access, Quota
 from hedgefund_dagster.sources.http.fallback import Candidate, first_available
@@ -237,48 +236,6 @@ def test_pauses_double_with_jitter_and_are_bounded():
 )
 def test_retry_after_is_a_number_or_a_date(text, seconds):
     assert parse_retry_after(text, NOW) == seconds
-
-
-# -------------------------------------------------------------------------------------------------------------- cache
-
-
-def test_an_answer_is_fresh_for_its_age_and_then_has_validators(tmp_path):
-    cache = HttpCache(tmp_path)
-    cache.keep("https://v/x", b"body", {"cache-control": "public, max-age=60", "etag": '"1"', "last-modified": "then"}, NOW)
-    entry, body = cache.find("https://v/x") or pytest.fail("not kept")
-    assert body == b"body"
-    assert entry.fresh_until == NOW.timestamp() + 60
-    assert entry.validators() == {"If-None-Match": '"1"', "If-Modified-Since": "then"}
-
-
-@pytest.mark.parametrize("headers", [{}, {"cache-control": "no-store, max-age=60", "etag": '"1"'}, {"cache-control": "max-age=0"}])
-def test_what_may_not_or_cannot_be_reused_is_not_kept(tmp_path, headers):
-    cache = HttpCache(tmp_path)
-    cache.keep("https://v/x", b"body", headers, NOW)
-    assert cache.find("https://v/x") is None
-
-
-def test_no_cache_means_ask_with_the_validator(tmp_path):
-    cache = HttpCache(tmp_path)
-    cache.keep("https://v/x", b"body", {"cache-control": "no-cache, max-age=60", "etag": '"1"'}, NOW)
-    entry, _ = cache.find("https://v/x") or pytest.fail("not kept")
-    assert entry.fresh_until == NOW.timestamp()
-
-
-@pytest.mark.parametrize("ending", ["*.json", "*.body"])
-def test_a_damaged_entry_is_a_miss(tmp_path, ending):
-    cache = HttpCache(tmp_path)
-    cache.keep("https://v/x", b"body", {"etag": '"1"'}, NOW)
-    for path in tmp_path.glob(ending):
-        path.write_bytes(path.read_bytes()[:-2])
-    assert cache.find("https://v/x") is None
-
-
-def test_a_cache_that_cannot_be_written_is_no_failure(tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    cache = HttpCache(tmp_path / "file" / "cache")
-    cache.keep("https://v/x", b"body", {"etag": '"1"'}, NOW)
-    assert cache.find("https://v/x") is None
 
 
 # ---------------------------------------------------------------------------------------------------------- transport

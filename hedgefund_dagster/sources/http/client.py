@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import urlencode
 
 from hedgefund_core.errors import DataUnavailable, HedgefundError
 from hedgefund_dagster.sources.http.breaker import Breaker, BreakerState, BreakerStatus
-from hedgefund_dagster.sources.http.cache import HttpCache
+from hedgefund_dagster.sources.http.cache import CacheEntry, LayerCounts, LayeredCache, disk_cache
 from hedgefund_dagster.sources.http.content import refuse_page
 from hedgefund_dagster.sources.http.declaration import Access, VendorFacts
 from hedgefund_dagster.sources.http.faults import Garbled, Transient
@@ -28,13 +29,17 @@ _TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """One GET. ``params`` hold no secret: keys are added by the client. ``ending`` names the kind of file we keep."""
+    """One GET. ``params`` hold no secret: keys are added by the client. ``ending`` names the kind of file we keep.
+
+    ``shared``: several data sets are read off one answer, so that it is good for the next of them for a while, whatever age it states.
+    """
 
     dataset: str
     path: str
     params: Mapping[str, str] = field(default_factory=dict)
     base: str = ""
     ending: str = ".json"
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +57,7 @@ class VendorStatus:
     breaker: BreakerStatus
     history: BreakerState
     quota_left: Mapping[str, int]
+    cache: Mapping[str, LayerCounts]
 
 
 class HttpClient:
@@ -66,6 +72,7 @@ class HttpClient:
         *,
         retry: RetryPolicy | None = None,
         bounds: Bounds | None = None,
+        cache: LayeredCache | None = None,
     ) -> None:
         from hedgefund_dagster.sources.http.transport import Bounds, Transport
 
@@ -73,7 +80,7 @@ class HttpClient:
         self._access = access
         self._pulse = pulse
         self._retry = retry or RetryPolicy()
-        self._cache = HttpCache(folder / "cache")
+        self._cache = cache or disk_cache(folder, pulse)
         self._quota = SharedQuota(facts.name, facts.quotas, folder / "quota.json", pulse)
         self._breaker = Breaker(facts.name, folder / "breaker.json", pulse)
         self._transport = Transport(facts.name, bounds or Bounds(max_body_bytes=facts.max_body_bytes), pulse)
@@ -107,8 +114,10 @@ class HttpClient:
         raise DataUnavailable(f"{self._facts.name}: no attempt is allowed")  # attempts <= 0
 
     def status(self) -> VendorStatus:
-        """Breaker and quota as they stand."""
-        return VendorStatus(breaker=self._breaker.status, history=self._breaker.state, quota_left=self._quota.left())
+        """Breaker and quota as they stand, and what the cache was worth to this client."""
+        return VendorStatus(
+            breaker=self._breaker.status, history=self._breaker.state, quota_left=self._quota.left(), cache=self._cache.counts()
+        )
 
     def origin(self, ask: Ask) -> str:
         """The address without secrets: what is kept, cached and named in errors."""
@@ -116,12 +125,16 @@ class HttpClient:
         return f"{self._access.base_urls[ask.base].rstrip('/')}{ask.path}{'?' if query else ''}{query}"
 
     def _fresh(self, ask: Ask, check: Callable[[RawPayload], T]) -> Fetched[T] | None:
-        """A kept answer the vendor said is still good."""
+        """A kept answer the vendor said is still good, as old as it is: what it says of a session still open stays unfinished."""
         found = self._cache.find(self.origin(ask))
         if found is None or found[0].fresh_until <= self._pulse.now().timestamp():
             return None
-        payload = self._payload(ask, found[1])
-        return Fetched(value=check(payload), payload=payload)
+        payload = self._payload(ask, found[1], found[0].retrieved_at)
+        try:
+            return Fetched(value=check(payload), payload=payload)
+        except HedgefundError:
+            self._cache.forget(payload.origin)
+            return None
 
     def _attempt(self, ask: Ask, check: Callable[[RawPayload], T]) -> Fetched[T]:
         origin = self.origin(ask)
@@ -131,11 +144,29 @@ class HttpClient:
             self._quota.take()
             answer = self._transport.get(url, headers)
             self._judge(ask, answer)
-        unchanged = answer.status == 304 and kept is not None
-        payload = self._payload(ask, kept[1] if unchanged and kept is not None else answer.body)
-        value = self._checked(payload, "" if unchanged else answer.headers.get("content-type", ""), check)
-        self._cache.keep(origin, payload.content, answer.headers, self._pulse.now())
+        if answer.status == 304:
+            return self._unchanged(ask, check, kept, answer)
+        payload = self._payload(ask, answer.body, self._pulse.now())
+        value = self._checked(payload, answer.headers.get("content-type", ""), check)
+        self._keep(ask, payload, answer.headers)
         return Fetched(value=value, payload=payload)
+
+    def _unchanged(self, ask: Ask, check: Callable[[RawPayload], T], kept: tuple[CacheEntry, bytes] | None, answer: Answer) -> Fetched[T]:
+        """The kept answer, which the vendor says still holds; one we cannot use is forgotten and asked for again, whole."""
+        if kept is None:
+            raise Transient("status 304 though nothing was kept")
+        payload = self._payload(ask, kept[1], self._pulse.now())
+        try:
+            value = check(payload)
+        except HedgefundError:
+            self._cache.forget(payload.origin)
+            raise Transient("status 304, but what was kept cannot be read any more") from None
+        named = {"etag": kept[0].etag, "last-modified": kept[0].last_modified}
+        self._keep(ask, payload, {**named, **answer.headers})
+        return Fetched(value=value, payload=payload)
+
+    def _keep(self, ask: Ask, payload: RawPayload, headers: Mapping[str, str]) -> None:
+        self._cache.keep(payload.origin, payload.content, headers, payload.retrieved_at, shared=ask.shared)
 
     def _checked(self, payload: RawPayload, content_type: str, check: Callable[[RawPayload], T]) -> T:
         """What the check reads; its complaint may quote the payload, and the payload may quote our key."""
@@ -173,10 +204,8 @@ class HttpClient:
         mend = f"check {names} in .env" if answer.status in (401, 403) and names else f"see {self._facts.documentation}"
         raise DataUnavailable(f"{self._facts.name}: {self.origin(ask)}: {reason}", mend=mend)
 
-    def _payload(self, ask: Ask, content: bytes) -> RawPayload:
-        return RawPayload.of(
-            self._facts.name, ask.dataset, content, origin=self.origin(ask), retrieved_at=self._pulse.now(), ending=ask.ending
-        )
+    def _payload(self, ask: Ask, content: bytes, retrieved_at: datetime) -> RawPayload:
+        return RawPayload.of(self._facts.name, ask.dataset, content, origin=self.origin(ask), retrieved_at=retrieved_at, ending=ask.ending)
 
     def _unavailable(self, ask: Ask, fault: Transient, attempts: int) -> DataUnavailable:
         wish = "" if fault.retry_after is None else f"; it asks to wait {fault.retry_after:.0f} s"
