@@ -21,7 +21,7 @@ from live_executor.commands import Halt, Latch, Mailbox, latch_event, send
 from live_executor.journals import JOURNALS
 from live_executor.journals.lock import holder_of
 from live_executor.journals.sqlite import JournalReader
-from live_executor.recovery import Recovered, restart
+from live_executor.recovery import restart
 from live_executor.settings import Settings
 
 _POLL_SECONDS = 0.05

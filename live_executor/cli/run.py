@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from hedgefund_core.account import State
     from live_executor.app import RunRequest
-    from live_executor.runtime import Summary
+    from live_executor.desk import Summary
     from live_executor.settings import Settings
 
 _MODES = ("replay",)
