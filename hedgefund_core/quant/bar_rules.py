@@ -1,8 +1,7 @@
 """Row rules of bars: what makes a row wrong, as pure functions on columns sorted by (symbol, session).
 
-A rule returns findings; an ``error`` holds the row back, a ``warning`` keeps it and notes it. Real extreme moves are
-spared: a jump is an error only if it is isolated (it returns the next session), is far outside the symbol's own scale
-*and* the cross-section's, and is larger than the tick can explain.
+A rule returns findings; an ``error`` holds the row back, a ``warning`` keeps it and notes it. These rules look at a row alone,
+or at the rows of its key; what needs neighbours in time is a detector (``quant/defects``).
 """
 
 from __future__ import annotations
@@ -19,16 +18,8 @@ Indices = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 ERROR, WARNING = "error", "warning"
-SPIKE_LOG_MOVE = 0.20
-"""A move of at least 22 % that is undone the next session is looked at; smaller ones cannot be told from news."""
-SPIKE_ROBUST_Z = 12.0
-SPIKE_RETURN_SHARE = 0.2
-"""Undone = what is left after two sessions is at most a fifth of the move."""
 UNIT_RATIO = 50.0
 """Cents for dollars is a factor 100; no listed share moves by 50 in a session without a corporate action."""
-STALE_RUN = 10
-"""Ten equal closes in a row."""
-MAD_TO_SIGMA = 1.4826
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +55,7 @@ class Finding:
     severity: str
     reason: str
     value: float
+    evidence: tuple[tuple[str, float], ...] = ()
 
 
 def not_positive(bars: BarColumns) -> list[Finding]:
@@ -105,10 +97,11 @@ def duplicate(bars: BarColumns) -> list[Finding]:
     """A second row of the same symbol and session; if the rows contradict each other none is trusted."""
     same = np.zeros(len(bars.session), dtype=bool)
     same[1:] = (bars.symbol[1:] == bars.symbol[:-1]) & (bars.session[1:] == bars.session[:-1])
-    group = np.cumsum(~same)
+    starts = np.flatnonzero(~same)
+    ends = np.append(starts[1:], len(same))
     findings: list[Finding] = []
-    for number in np.unique(group[same]):
-        rows = np.flatnonzero(group == number)
+    for start, end in zip(starts[ends - starts > 1], ends[ends - starts > 1], strict=True):
+        rows = np.arange(start, end)
         equal = all(_all_equal(values[rows]) for values in bars.fields.values())
         held = rows[1:] if equal else rows
         reason = f"{len(rows)} rows for {bars.symbol[rows[0]]} on {bars.session[rows[0]]}" + ("" if equal else " contradict each other")
@@ -142,40 +135,6 @@ def future_date(bars: BarColumns) -> list[Finding]:
     return [_error(int(r), "future_date", f"{bars.session[r]} lies after {bars.today}", float(bars.close[r])) for r in rows]
 
 
-def spike(bars: BarColumns) -> list[Finding]:
-    """An isolated jump that is undone the next session, beyond both the symbol's own scale and the cross-section's.
-
-    The breach is known only when the price has returned, so ``known_row`` is the next row.
-    """
-    close = np.where((bars.close > 0) & np.isfinite(bars.close), bars.close, np.nan)
-    sessions, position = np.unique(bars.session, return_inverse=True)
-    moves = np.full(len(close), np.nan)
-    for rows in _symbol_rows(bars.symbol):
-        moves[rows[1:]] = np.diff(np.log(close[rows]))
-    market = _median_by(moves, position, len(sessions))[position]
-    findings: list[Finding] = []
-    for rows in _symbol_rows(bars.symbol):
-        findings.extend(_spikes_of_symbol(rows, moves[rows], market[rows], close[rows], bars.tick or 0.0))
-    return findings
-
-
-def stale(bars: BarColumns) -> list[Finding]:
-    """Ten or more equal closes in a row where the tick cannot explain them: kept and noted (halted names do this)."""
-    findings: list[Finding] = []
-    for rows in _symbol_rows(bars.symbol):
-        close = bars.close[rows]
-        steps = np.abs(np.diff(close))
-        moved = steps[steps > 0]
-        if len(moved) == 0 or (bars.tick or 0.0) > 0.5 * float(np.median(moved)):
-            continue
-        starts = np.flatnonzero(np.concatenate([[True], steps != 0]))
-        lengths = np.diff(np.append(starts, len(close)))
-        for start, length in zip(starts[lengths >= STALE_RUN], lengths[lengths >= STALE_RUN], strict=True):
-            row = int(rows[start + length - 1])
-            findings.append(_finding(row, "stale", WARNING, f"close {close[start]:g} repeated {length} times", float(close[start])))
-    return findings
-
-
 RULES: tuple[Callable[[BarColumns], list[Finding]], ...] = (
     not_positive,
     high_below_low,
@@ -184,14 +143,16 @@ RULES: tuple[Callable[[BarColumns], list[Finding]], ...] = (
     out_of_order,
     unknown_session,
     future_date,
-    spike,
-    stale,
 )
 
 
-def check_rows(bars: BarColumns) -> list[Finding]:
+SESSION_RULES = tuple(rule for rule in RULES if rule is not out_of_order)
+"""Rules for the rows of one session as they arrive: order within a file is no question there."""
+
+
+def check_rows(bars: BarColumns, rules: tuple[Callable[[BarColumns], list[Finding]], ...] = RULES) -> list[Finding]:
     """All findings of all rules, in row order."""
-    return sorted((finding for rule in RULES for finding in rule(bars)), key=lambda f: (f.row, f.rule))
+    return sorted((finding for rule in rules for finding in rule(bars)), key=lambda f: (f.row, f.rule))
 
 
 def unit_breaks(bars: BarColumns) -> list[str]:
@@ -207,45 +168,6 @@ def unit_breaks(bars: BarColumns) -> list[str]:
         jumped = (after - before > np.log(UNIT_RATIO)) | (before_low - after_high > np.log(UNIT_RATIO))
         breaks.extend(f"{bars.symbol[usable[i]]} changes scale at {bars.session[usable[i + 2]]}" for i in np.flatnonzero(jumped))
     return breaks
-
-
-def _spikes_of_symbol(rows: Indices, moves: Floats, market: Floats, close: Floats, tick: float) -> list[Finding]:
-    """Spikes of one symbol; ``moves`` are log returns, ``market`` their cross-section's median on the same session."""
-    finite = moves[np.isfinite(moves)]
-    if len(finite) < STALE_RUN:
-        return []
-    scale = MAD_TO_SIGMA * float(np.median(np.abs(finite - np.median(finite))))
-    back = np.append(moves[1:], np.nan)
-    before = np.append(np.nan, close[:-1])
-    noise = 2.0 * tick / np.minimum(before, close)
-    large = np.maximum(SPIKE_LOG_MOVE, SPIKE_ROBUST_Z * scale) + np.nan_to_num(noise)
-    isolated = np.abs(moves + back) <= SPIKE_RETURN_SHARE * np.abs(moves)
-    alone = np.abs(moves - np.nan_to_num(market)) > large
-    found = np.flatnonzero((np.abs(moves) > large) & isolated & alone)
-    return [
-        Finding(
-            row=int(rows[i]),
-            known_row=int(rows[i + 1]),
-            rule="spike",
-            severity=ERROR,
-            reason=f"moves by {np.expm1(moves[i]):+.0%} and back by {np.expm1(back[i]):+.0%}",
-            value=float(close[i]),
-        )
-        for i in found
-    ]
-
-
-def _median_by(values: Floats, group: Indices, n_groups: int) -> Floats:
-    """Median of ``values`` in each group, NaN where a group has fewer than three (no cross-section to compare with)."""
-    medians = np.full(n_groups, np.nan)
-    order = np.argsort(group, kind="stable")
-    edges = np.searchsorted(group[order], np.arange(n_groups + 1))
-    for number in range(n_groups):
-        block = values[order[edges[number] : edges[number + 1]]]
-        finite = block[np.isfinite(block)]
-        if len(finite) >= 3:  # a median of two is no cross-section
-            medians[number] = np.median(finite)
-    return medians
 
 
 def _symbol_rows(symbol: NDArray[np.str_]) -> list[Indices]:

@@ -73,7 +73,7 @@ def build_panel(bars: LongBars, facts: PanelFacts, *, actions: LongActions | Non
     shape = (len(sessions), len(symbols))
     grids = {name: _grid(shape, row, column, bars.fields[name]) for name in FIELDS if name in bars.fields}
     present = {name: grid for name, grid in grids.items() if name == "close" or bool(np.any(np.isfinite(grid)))}
-    dividends, splits = (None, None) if actions is None else _actions(actions, sessions, symbols)
+    dividends, splits = (None, None) if actions is None else action_grids(actions, sessions, symbols)
     return Panel(
         sessions=sessions,
         symbols=tuple(str(symbol) for symbol in symbols),
@@ -125,7 +125,7 @@ def _latest(moments: NDArray[np.datetime64], row: NDArray[np.intp], n_sessions: 
     return latest.astype("datetime64[us]")
 
 
-def _actions(actions: LongActions, sessions: NDArray[np.datetime64], symbols: NDArray[np.str_]) -> tuple[Floats | None, Floats]:
+def action_grids(actions: LongActions, sessions: NDArray[np.datetime64], symbols: NDArray[np.str_]) -> tuple[Floats | None, Floats]:
     """Dividend and split grids; dividends are None where none is known at all (unknown is not zero)."""
     splits = np.ones((len(sessions), len(symbols)))
     dividends = np.zeros_like(splits)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hedgefund_core.quant.bars import Panel
-from hedgefund_core.quant.defects import absent, actions, copies, gaps, level, reuse, shape, volume
+from hedgefund_core.quant.defects import absent, actions, closes, copies, gaps, level, reuse, shape, volume
 from hedgefund_core.quant.defects.defect import Defect, Detector, Severity
 from hedgefund_core.quant.defects.grid import Grid
 
-__all__ = ["DETECTORS", "RING_ROWS", "Defect", "Detector", "Severity", "find_defects", "live_findings"]
+__all__ = ["CLOSE_DETECTORS", "DETECTORS", "RING_ROWS", "Defect", "Detector", "Severity", "find_defects", "live_findings"]
 
 DETECTORS: tuple[Detector, ...] = (
     copies.DETECTOR,
@@ -24,7 +24,11 @@ DETECTORS: tuple[Detector, ...] = (
     level.DETECTOR,
     actions.DETECTOR,
     reuse.DETECTOR,
+    closes.SPIKE,
+    closes.STALE,
 )
+CLOSE_DETECTORS = (closes.SPIKE, closes.STALE)
+"""What can be said of a source that has closes only."""
 
 RING_ROWS = max(detector.look_back + detector.look_ahead for detector in DETECTORS)
 """So many earlier rows make the live findings equal to those of the whole history."""

@@ -13,24 +13,18 @@ FIELDS = ("open", "high", "low")
 def find(grid: Grid, since: int) -> list[Defect]:
     """Bars without a price that the bar before (or, for the first bar, the one after) has."""
     absent: dict[tuple[int, int], tuple[int, list[str]]] = {}
+    start = max(0, since - NEIGHBOUR_ROWS)
     for name in FIELDS:
         values = getattr(grid.panel, name)
         if values is None:
             continue
-        there = np.isfinite(values) & (values > 0)
-        lacking = grid.present & ~there
-        lacking[: max(0, since - NEIGHBOUR_ROWS)] = False
-        if not lacking.any():
-            continue
-        carried = np.zeros(grid.shape, dtype=bool)
-        for lag in range(1, min(NEIGHBOUR_ROWS, grid.shape[0] - 1) + 1):
-            carried[lag:] |= there[:-lag]
-        for row, column in np.argwhere(lacking & carried):
-            absent.setdefault((int(row), int(column)), (int(row), []))[1].append(name)
-        for row, column in np.argwhere(lacking & ~carried & (grid.before < 0)):
-            later = int(grid.after[row, column])
-            if later >= 0 and there[later, column]:
-                absent.setdefault((int(row), int(column)), (later, []))[1].append(name)
+        for row, column in np.argwhere(grid.present[start:] & ~(np.isfinite(values[start:]) & (values[start:] > 0))):
+            cell = (int(row) + start, int(column))
+            past, later = values[max(0, cell[0] - NEIGHBOUR_ROWS) : cell[0], cell[1]], int(grid.after[cell])
+            if (np.isfinite(past) & (past > 0)).any():
+                absent.setdefault(cell, (cell[0], []))[1].append(name)
+            elif grid.before[cell] < 0 <= later and np.isfinite(values[later, cell[1]]) and values[later, cell[1]] > 0:
+                absent.setdefault(cell, (later, []))[1].append(name)
     found = []
     for cell, (known, names) in sorted(absent.items()):
         if known >= since:

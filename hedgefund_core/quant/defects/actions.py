@@ -44,25 +44,27 @@ def _stated_splits(grid: Grid, since: int) -> list[Defect]:
     if splits is None or grid.panel.price_kind is not PriceKind.RAW:
         return []
     found = []
-    stated = -np.log(np.where(splits > 0, splits, 1.0))
-    for row, column in np.argwhere(np.abs(stated) > SPLIT_MISMATCH):
-        expected = float(stated[row, column])
+    stated = -np.log(np.where(splits[since:] > 0, splits[since:], 1.0))
+    for place, column in np.argwhere(np.abs(stated) > SPLIT_MISMATCH):
+        row, expected = int(place) + since, float(stated[place, column])
         gap = float(grid.gap[row, column])
-        if row >= since and np.isfinite(gap) and abs(gap) < abs(gap - expected):
+        if np.isfinite(gap) and abs(gap) < abs(gap - expected):
             reason = f"a split of {splits[row, column]:g} for 1 is stated and the price moved by {np.expm1(gap):+.1%}: old or new price"
             found.append(defect(grid, (row, column), "split_not_in_price", reason, gap=gap, expected=expected))
     return found
 
 
 def _unstated(grid: Grid, since: int) -> list[Defect]:
-    gap = grid.gap - _stated(grid)
-    rows, columns = np.nonzero(np.abs(gap) >= GAP)
+    start = max(0, since - STAY_ROWS)
+    gap = grid.gap[start:] - _stated(grid, start)
+    places, columns = np.nonzero(np.abs(gap) >= GAP)
+    rows = places + start
     end = rows + STAY_ROWS
     usable = (end < grid.shape[0]) & (end >= since) & (rows >= STAY_ROWS)
     rows, columns, end = rows[usable], columns[usable], end[usable]
     if len(rows) == 0:
         return []
-    size = gap[rows, columns]
+    size = gap[rows - start, columns]
     large = np.abs(size) >= GAP_SIGMAS * grid.scale(grid.gap, rows, columns)
     stays = large & (np.sign(size) * _shift(grid, rows, columns) >= STAY_SHARE * np.abs(size))
     calm = stays & _calm(grid, rows, columns, size) & _alone(grid, rows, columns, size)
@@ -85,15 +87,15 @@ def _quiet_gap(grid: Grid, cell: tuple[int, int], size: float, ratio: str, known
     return defect(grid, cell, rule, f"{seen}: {meaning}", known_row=known_row, severity=note, gap=size, volume_times=volume)
 
 
-def _stated(grid: Grid) -> Floats:
-    """Log gap that stated splits and dividends explain."""
+def _stated(grid: Grid, start: int) -> Floats:
+    """Log gap that stated splits and dividends explain, in the rows ``start`` and later."""
     panel = grid.panel
-    explained = np.zeros(grid.shape)
+    explained = np.zeros((grid.shape[0] - start, grid.shape[1]))
     if panel.split_ratios is not None and panel.price_kind is PriceKind.RAW:
-        explained -= np.log(np.where(panel.split_ratios > 0, panel.split_ratios, 1.0))
+        explained -= np.log(np.where(panel.split_ratios[start:] > 0, panel.split_ratios[start:], 1.0))
     if panel.dividends is not None and panel.price_kind is not PriceKind.TOTAL_RETURN:
-        last = np.exp(grid.at(grid.close, grid.before))
-        share = np.clip(np.nan_to_num(panel.dividends / last), 0.0, 0.9)
+        last = np.exp(grid.at(grid.close, grid.before[start:]))
+        share = np.clip(np.nan_to_num(panel.dividends[start:] / last), 0.0, 0.9)
         explained += np.log1p(-share)
     return explained
 
@@ -109,15 +111,15 @@ def _calm(grid: Grid, rows: Rows, columns: Rows, size: Floats) -> np.ndarray:
     """It opens elsewhere and then does not trade as news does."""
     limit = np.where(np.abs(size) >= LARGE_GAP, LARGE_VOLUME, QUIET_VOLUME)
     quiet = grid.volume_ratio[rows, columns] <= np.log(limit)
-    narrow = (grid.high - grid.low)[rows, columns] <= RANGE_SHARE * np.abs(size)
+    narrow = grid.high[rows, columns] - grid.low[rows, columns] <= RANGE_SHARE * np.abs(size)
     still = np.abs(grid.intraday[rows, columns]) <= INTRADAY_SHARE * np.abs(size)
     return np.asarray(quiet & narrow & still)
 
 
 def _alone(grid: Grid, rows: Rows, columns: Rows, size: Floats) -> np.ndarray:
     """Fewer than five symbols gap the same way in that session."""
-    down, up = (grid.gap <= -GAP).sum(axis=1), (grid.gap >= GAP).sum(axis=1)
-    return np.asarray(np.where(size < 0, down[rows], up[rows]) < COMPANY)
+    near = grid.gap[rows]
+    return np.asarray(np.where(size < 0, (near <= -GAP).sum(axis=1), (near >= GAP).sum(axis=1)) < COMPANY)
 
 
 DETECTOR = Detector(name="corporate_action", look_back=SCALE_ROWS + 2 * NEIGHBOUR_ROWS + VOLUME_ROWS, look_ahead=STAY_ROWS, find=find)

@@ -172,11 +172,11 @@ def _join(left: _Pairs, right: _Pairs) -> _Pairs:
 def _same_shape(grid: Grid, since: int, names: tuple[str, ...]) -> _Pairs:
     """Pairs of equal prices, by sorting a hash of them: the newest earlier row of each."""
     prices = [grid.panel.field(name) for name in names]
-    usable = grid.present & np.logical_and.reduce([np.isfinite(values) for values in prices])
     start = max(0, since - LOOK_BACK)
     if 0 < since == grid.shape[0] - 1:
-        return _same_as_newest(grid, prices, usable, start)
-    rows, columns = np.nonzero(usable[start:])
+        return _same_as_newest(grid, prices, start)
+    usable = grid.present[start:] & np.logical_and.reduce([np.isfinite(values[start:]) for values in prices])
+    rows, columns = np.nonzero(usable)
     rows = rows + start
     key = np.zeros(len(rows), dtype=np.uint64)
     for values in prices:
@@ -191,15 +191,18 @@ def _same_shape(grid: Grid, since: int, names: tuple[str, ...]) -> _Pairs:
     return _Pairs(grid, rows[first][same], rows[second][same], columns[first][same])
 
 
-def _same_as_newest(grid: Grid, prices: list[Floats], usable: Flags, start: int) -> _Pairs:
-    """The same for the newest row alone: comparing is cheaper than sorting."""
+def _same_as_newest(grid: Grid, prices: list[Floats], start: int) -> _Pairs:
+    """The same for the newest row alone: comparing is cheaper than sorting, and few cells pass the first comparison."""
     last = grid.shape[0] - 1
-    same = usable[start:last] & usable[last]
+    rows, columns = np.divmod(np.flatnonzero(prices[-1][start:last] == prices[-1][last]), grid.shape[1])
+    rows = rows + start
+    same = grid.present[rows, columns] & grid.present[last, columns]
     for values in prices:
-        same &= values[start:last] == values[last]
-    columns = np.flatnonzero(same.any(axis=0))
-    early = last - 1 - np.argmax(same[::-1, columns], axis=0)
-    return _Pairs(grid, early, np.full(len(columns), last), columns)
+        same &= np.isfinite(values[last, columns]) & (values[rows, columns] == values[last, columns])
+    newest = np.full(grid.shape[1], -1)
+    newest[columns[same]] = rows[same]  # rows ascend: the last one written is the newest
+    found = np.flatnonzero(newest >= 0)
+    return _Pairs(grid, newest[found], np.full(len(found), last), found)
 
 
 def _log_t(z: Floats) -> Floats:

@@ -6,8 +6,10 @@ same bits as the whole history.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,27 +52,27 @@ class Levels:
     @cached_property
     def open(self) -> Floats:
         """Log open."""
-        return _log(self.panel.open, self.shape)
+        return log_prices(self.panel.open, self.shape)
 
     @cached_property
     def high(self) -> Floats:
         """Log high."""
-        return _log(self.panel.high, self.shape)
+        return log_prices(self.panel.high, self.shape)
 
     @cached_property
     def low(self) -> Floats:
         """Log low."""
-        return _log(self.panel.low, self.shape)
+        return log_prices(self.panel.low, self.shape)
 
     @cached_property
     def close(self) -> Floats:
         """Log close."""
-        return _log(self.panel.close, self.shape)
+        return log_prices(self.panel.close, self.shape)
 
     @cached_property
     def log_volume(self) -> Floats:
         """Log volume; NaN where nothing was traded."""
-        return _log(self.panel.volume, self.shape)
+        return log_prices(self.panel.volume, self.shape)
 
     @cached_property
     def before(self) -> Rows:
@@ -98,6 +100,13 @@ class Levels:
 @dataclass(frozen=True)
 class Grid(Levels):
     """Moves against the market and scales of the past, on top of the levels."""
+
+    @classmethod
+    def made(cls, panel: Panel, known: Mapping[str, NDArray[Any]]) -> Grid:
+        """A grid whose derived arrays are known already, by name: they are not worked out again."""
+        grid = cls(panel)
+        grid.__dict__.update(known)  # where cached_property keeps what it made
+        return grid
 
     def at(self, values: Floats, rows: Rows) -> Floats:
         """``values`` at the given row of each cell; NaN where the row is -1."""
@@ -165,7 +174,8 @@ class Grid(Levels):
         return np.asarray(raw - self.market(raw)[:, None])
 
 
-def _log(values: Floats | None, shape: tuple[int, int]) -> Floats:
+def log_prices(values: Floats | None, shape: tuple[int, int]) -> Floats:
+    """Logs of what is positive and finite; NaN elsewhere, and everywhere where the source has no such field."""
     if values is None:
         return np.full(shape, np.nan)
     return np.asarray(np.log(values, out=np.full(shape, np.nan), where=(values > 0) & np.isfinite(values)))

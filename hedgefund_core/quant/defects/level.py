@@ -22,8 +22,9 @@ QUIET_VOLUME = 1.5
 
 def find(grid: Grid, since: int) -> list[Defect]:
     """Bars away from both neighbours, and closes that jump and return in silence."""
-    move, later = grid.move, grid.after
-    rows, columns = np.nonzero((np.abs(move) >= APART) & (later >= max(since, 0)))
+    move, later, start = grid.move, grid.after, max(0, since - NEIGHBOUR_ROWS)
+    rows, columns = np.nonzero((np.abs(move[start:]) >= APART) & (later[start:] >= max(since, 0)))
+    rows = rows + start
     if len(rows) == 0:
         return []
     after, before = later[rows, columns], grid.before[rows, columns]
@@ -49,11 +50,15 @@ def find(grid: Grid, since: int) -> list[Defect]:
 
 def _hole(grid: Grid, before: np.ndarray, rows: np.ndarray, after: np.ndarray, columns: np.ndarray) -> Floats:
     """Empty space between a bar's range and both neighbours' (log price), negative where they touch."""
-    high = np.where(np.isfinite(grid.high), grid.high, grid.close)
-    low = np.where(np.isfinite(grid.low), grid.low, grid.close)
+
+    def extreme(values: Floats, at: np.ndarray) -> Floats:
+        found = values[at, columns]
+        return np.asarray(np.where(np.isfinite(found), found, grid.close[at, columns]))
+
     has_range = np.isfinite(grid.high[rows, columns])
-    above = np.fmin(low[rows, columns] - high[before, columns], low[rows, columns] - high[after, columns])
-    below = np.fmin(low[before, columns] - high[rows, columns], low[after, columns] - high[rows, columns])
+    high, low = extreme(grid.high, rows), extreme(grid.low, rows)
+    above = np.fmin(low - extreme(grid.high, before), low - extreme(grid.high, after))
+    below = np.fmin(extreme(grid.low, before) - high, extreme(grid.low, after) - high)
     return np.where(has_range & (before >= 0), np.fmax(above, below), -np.inf)
 
 

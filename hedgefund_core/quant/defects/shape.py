@@ -25,58 +25,59 @@ def find_open(grid: Grid, since: int) -> list[Defect]:
     """Opens far outside the bar's range, or absurd against both the last close and the bar's own."""
     if grid.panel.open is None:
         return []
-    outside = np.fmax(np.fmax(grid.low - grid.open, grid.open - grid.high), 0.0)
-    last = grid.at(grid.close, grid.before)
-    absurd = np.minimum(np.abs(grid.open - last), np.abs(grid.open - grid.close)) > np.log(ABSURD)
-    absurd &= np.sign(grid.open - last) == np.sign(grid.open - grid.close)
-    absurd &= np.abs(grid.close - last) < np.log(ABSURD) / 2
-    slack = OUTSIDE + 2 * _tick_share(grid)
+    opened, high, low, close = (values[since:] for values in (grid.open, grid.high, grid.low, grid.close))
+    outside = np.fmax(np.fmax(low - opened, opened - high), 0.0)
+    last = grid.at(grid.close, grid.before[since:])
+    from_last, from_close = opened - last, opened - close
+    absurd = np.minimum(np.abs(from_last), np.abs(from_close)) > np.log(ABSURD)
+    absurd &= (np.sign(from_last) == np.sign(from_close)) & (np.abs(close - last) < np.log(ABSURD) / 2)
+    slack = OUTSIDE + 2 * _tick_share(grid, since)
     found = []
-    for row, column in np.argwhere((outside > slack) & (grid.high >= grid.low) | absurd):
-        if row < since:
-            continue
-        price, close = grid.panel.open[row, column], grid.panel.close[row, column]
-        beyond = np.expm1(outside[row, column])
+    for place, column in np.argwhere((outside > slack) & (high >= low) | absurd):
+        row = place + since
+        price, own = grid.panel.open[row, column], grid.panel.close[row, column]
+        beyond = np.expm1(outside[place, column])
         where = f"lies {beyond:.1%} outside the bar's range" if beyond > 0 else "fits nothing around it"
-        reason = f"open {price:g} {where} while the close {close:g} is where it was"
-        found.append(defect(grid, (row, column), "bad_open", reason, open=price, close=close, outside=outside[row, column]))
+        reason = f"open {price:g} {where} while the close {own:g} is where it was"
+        found.append(defect(grid, (row, column), "bad_open", reason, open=price, close=own, outside=outside[place, column]))
     return found
 
 
 def find_range(grid: Grid, since: int) -> list[Defect]:
     """High below the body or low above it by more than two ticks: the extremes are not the day's."""
     found = []
-    body_top, body_low = np.fmax(grid.open, grid.close), np.fmin(grid.open, grid.close)
-    slack = 2 * _tick_share(grid) + 1e-9
-    close_out = np.fmax(grid.close - grid.high, grid.low - grid.close) > slack
-    for row, column in np.argwhere((body_top - grid.high > slack) | (grid.low - body_low > slack)):
-        if row < since:
-            continue
-        cell = (int(row), int(column))
-        high, low, top, bottom = (float(np.exp(values[cell])) for values in (grid.high, grid.low, body_top, body_low))
+    opened, highs, lows, close = (values[since:] for values in (grid.open, grid.high, grid.low, grid.close))
+    body_top, body_low = np.fmax(opened, close), np.fmin(opened, close)
+    slack = 2 * _tick_share(grid, since) + 1e-9
+    for place, column in np.argwhere((body_top - highs > slack) | (lows - body_low > slack)):
+        cell = (int(place), int(column))
+        close_out = max(close[cell] - highs[cell], lows[cell] - close[cell]) > slack[cell]
+        high, low, top, bottom = (float(np.exp(values[cell])) for values in (highs, lows, body_top, body_low))
         reason = f"open and close span [{bottom:g}, {top:g}], high and low [{low:g}, {high:g}]"
-        severity = Severity.ERROR if close_out[cell] or high < low else Severity.WARNING
-        found.append(defect(grid, cell, "range_contradicts", reason, severity=severity, high=high, low=low, top=top, bottom=bottom))
+        severity = Severity.ERROR if close_out or high < low else Severity.WARNING
+        place_of = (cell[0] + since, cell[1])
+        found.append(defect(grid, place_of, "range_contradicts", reason, severity=severity, high=high, low=low, top=top, bottom=bottom))
     return found
 
 
 def find_wick(grid: Grid, since: int) -> list[Defect]:
     """A single print far beyond the body on a calm day, or one that is no price at all (a third of it, three times)."""
-    top, bottom = np.fmax(grid.open, grid.close), np.fmin(grid.open, grid.close)
+    opened, close = grid.open[since:], grid.close[since:]
     found = []
-    for name, wick in (("high", grid.high - top), ("low", bottom - grid.low)):
+    for name, wick in (("high", grid.high[since:] - np.fmax(opened, close)), ("low", np.fmin(opened, close) - grid.low[since:])):
         found.extend(_wicks(grid, since, name, wick))
     return found
 
 
 def _wicks(grid: Grid, since: int, name: str, wick: Floats) -> list[Defect]:
-    rows, columns = np.nonzero(wick[since:] > WICK)
-    rows = rows + since
-    size = wick[rows, columns]
+    places, columns = np.nonzero(wick > WICK)
+    if len(places) == 0:
+        return []
+    rows, size = places + since, wick[places, columns]
     z = size / grid.scale(grid.move, rows, columns)
     moved = np.abs(grid.move[rows, columns])
     absurd = (size > np.log(WICK_ABSURD)) & (moved < size / 2)
-    alone = (z > WICK_SIGMAS) & _calm(wick)[rows] & (moved < size / 4)
+    alone = (z > WICK_SIGMAS) & _calm(wick)[places] & (moved < size / 4)
     found = []
     for i in np.flatnonzero(absurd | alone):
         price = float(grid.panel.field(name)[rows[i], columns[i]])
@@ -91,9 +92,9 @@ def _calm(wick: Floats) -> Flags:
     return np.asarray((np.nan_to_num(wick) > CALM_WICK).sum(axis=1) <= 0.1 * seen + 1)
 
 
-def _tick_share(grid: Grid) -> Floats:
-    """The tick as a share of the price."""
-    return np.asarray(grid.tick / np.where(grid.present, grid.panel.close, np.nan))
+def _tick_share(grid: Grid, since: int) -> Floats:
+    """The tick as a share of the price, in the rows ``since`` and later."""
+    return np.asarray(grid.tick / np.where(grid.present[since:], grid.panel.close[since:], np.nan))
 
 
 OPEN = Detector(name="bad_open", look_back=NEIGHBOUR_ROWS, look_ahead=0, find=find_open)

@@ -21,15 +21,13 @@ def find_zero(grid: Grid, since: int) -> list[Defect]:
     volume = grid.panel.volume
     if volume is None or not (volume[since:] == 0).any():
         return []
-    traded = np.zeros(grid.shape, dtype=bool)
-    for lag in range(1, min(NEIGHBOUR_ROWS, grid.shape[0] - 1) + 1):
-        traded[lag:] |= volume[:-lag] > 0
-    change = grid.close - grid.at(grid.close, grid.before)
+    change = grid.close[since:] - grid.at(grid.close, grid.before[since:])
     found = []
-    for row, column in np.argwhere((volume == 0) & traded & (np.abs(change) > 0)):
-        if row >= since:
-            reason = f"the close moved by {np.expm1(change[row, column]):+.2%} and nothing was traded"
-            found.append(defect(grid, (row, column), "zero_volume", reason, move=change[row, column]))
+    for place, column in np.argwhere((volume[since:] == 0) & (np.abs(change) > 0)):
+        row, move = int(place) + since, float(change[place, column])
+        if (volume[max(0, row - NEIGHBOUR_ROWS) : row, column] > 0).any():
+            reason = f"the close moved by {np.expm1(move):+.2%} and nothing was traded"
+            found.append(defect(grid, (row, column), "zero_volume", reason, move=move))
     return found
 
 
@@ -40,6 +38,8 @@ def find_thin(grid: Grid, since: int) -> list[Defect]:
     ratio = grid.volume_ratio
     rows, columns = np.nonzero(ratio[since:] < np.log(THIN_SHARE))
     rows = rows + since
+    if len(rows) == 0:
+        return []
     spread = np.maximum(grid.scale(ratio, rows, columns, SPREAD_ROWS), VOLUME_SPREAD_FLOOR)
     enough = np.isfinite(grid.past(ratio, rows, columns, SPREAD_ROWS)).sum(axis=1) >= SPREAD_ROWS / 2
     z = ratio[rows, columns] / spread
@@ -56,7 +56,11 @@ def find_unit(grid: Grid, since: int) -> list[Defect]:
     if grid.panel.volume is None:
         return []
     ratio = grid.volume_ratio
-    rows, columns = np.nonzero(ratio > np.log(UNIT_SHARE))
+    start = max(0, since - NEIGHBOUR_ROWS)
+    rows, columns = np.nonzero(ratio[start:] > np.log(UNIT_SHARE))
+    rows = rows + start
+    if len(rows) == 0:
+        return []
     later = grid.after[rows, columns]
     rows, columns, later = (values[later >= since] for values in (rows, columns, later))
     back = grid.log_volume[rows, columns] - grid.log_volume[later, columns] > np.log(UNIT_SHARE / 5)
