@@ -14,8 +14,9 @@ warnings.filterwarnings("ignore", message=".*backfill_policy.*", category=dg.Bet
 YEARS = dg.TimeWindowPartitionsDefinition(cron_schedule="0 0 1 1 *", start="1990", end="2023", fmt="%Y")
 """Years of all bundled sources: one definition, so that one job and one backfill run them together."""
 
-DAYS = dg.DailyPartitionsDefinition(start_date="2020-01-01", timezone="America/New_York", end_offset=1)
-"""Sessions of sources that fetch day by day; days without a session hold no rows."""
+DAYS = dg.DailyPartitionsDefinition(start_date="1990-01-01", timezone="America/New_York", end_offset=1)
+"""Days of sources that are asked day by day, from the first any vendor has; days without a session hold no rows. A vendor whose data
+set begins later is asked from there on."""
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 

@@ -53,6 +53,15 @@ class RawStore:
         write_atomic(sidecar, msgspec.json.encode(record))
         return record
 
+    def refer(self, source: str, record: RawRecord) -> RawRecord:
+        """Note that another source's payload stands behind this source's rows too: a sidecar of its own, the bytes stay where they are."""
+        dataset = f"{record.source}.{record.dataset}"
+        noted = msgspec.structs.replace(record, source=source, dataset=dataset)
+        sidecar = self._root / layout.raw_folder(source, dataset) / f"{record.sha256[:16]}.json"
+        if not sidecar.exists():
+            write_atomic(sidecar, msgspec.json.encode(noted))
+        return noted
+
     def set_current(self, source: str, records: Sequence[RawRecord]) -> None:
         """Say which payloads the latest fetch consisted of: a file the user took away must not come back."""
         listing = msgspec.json.encode([record.sha256 for record in records])

@@ -1,6 +1,7 @@
 """Data sources: one file and one line each. Loaded lazily: naming the sources costs nothing.
 
-SOURCES bring prices the research chain runs on; VENDORS are asked over the network for any data set (``sources/http``).
+SOURCES bring prices the research chain runs on, each in one fetch; VENDORS are asked over the network for any data set
+(``sources/http``). SERVED is the research chain's source of what vendors serve.
 """
 
 from __future__ import annotations
@@ -48,12 +49,22 @@ SOURCES: Mapping[str, Callable[[SourcesSettings], Source]] = {
 }
 
 
+def _served(settings: SourcesSettings) -> Source:
+    from hedgefund_dagster.sources.served import Served
+
+    return Served(settings)
+
+
+SERVED: Mapping[str, Callable[[SourcesSettings], Source]] = {"served": _served}
+
+
 def open_source(name: str, settings: SourcesSettings) -> Source:
     """The source of that name; raises ConfigError naming the known ones."""
-    if name not in SOURCES:
-        message = f"unknown source {name!r}; known: {', '.join(SOURCES)}"
+    known = {**SOURCES, **SERVED}
+    if name not in known:
+        message = f"unknown source {name!r}; known: {', '.join(known)}"
         raise ConfigError(message, mend="set `source` in config/universe.yaml")
-    return SOURCES[name](settings)
+    return known[name](settings)
 
 
 def _cboe_vix(settings: VendorSettings) -> Vendor:

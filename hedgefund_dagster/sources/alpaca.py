@@ -46,6 +46,7 @@ def _bars_dataset(name: str, title: str) -> Dataset:
         price_kind=PriceKind.RAW,
         stored_as=f"{NAME}_{_FEEDS[name]}",
         partitioning=Partitioning.DAILY,
+        names_at_once=_NAMES_AT_ONCE,
     )
 
 
@@ -65,6 +66,7 @@ FACTS = VendorFacts(
             names_needed=True,
             mapping={"session": "ex_date", "value": "new_rate / old_rate, rate"},
             partitioning=Partitioning.DAILY,
+            names_at_once=_NAMES_AT_ONCE,
         ),
         Dataset(
             name="calendar",
@@ -97,6 +99,7 @@ FACTS = VendorFacts(
                 "url": "url",
             },
             partitioning=Partitioning.DAILY,
+            names_at_once=_NAMES_AT_ONCE,
         ),
     ),
     quotas=(Quota(requests=200, seconds=60.0),),

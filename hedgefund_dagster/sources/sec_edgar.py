@@ -34,6 +34,7 @@ FACTS = VendorFacts(
             table=FUNDAMENTALS,
             title="facts of 10-K, 10-Q and other filings by filing time",
             names_needed=True,
+            names_at_once=50,  # each time the list of tickers is asked for
             mapping={
                 "cik": "cik",
                 "entity": "entityName",

@@ -48,6 +48,7 @@ def test_without_a_key_the_next_serves_and_one_that_does_not_answer_is_passed_ov
         assert shown["price_kind"].value == "raw"
     lake = Lake(ready / "data")
     assert lake.read_bars("yahoo").num_rows == lake.read_bars("tiingo").num_rows == 5, "each under its own name: sources never mix"
+    assert set(lake.read_bars("served").column("source").to_pylist()) == {"yahoo"}, "the later choice had no gap to fill"
 
 
 def test_none_left_says_why_of_each(monkeypatch):

@@ -13,7 +13,8 @@ from hedgefund_core.errors import ConfigError, DataUnavailable
 from hedgefund_core.schemas import FUNDAMENTALS, MACRO
 from hedgefund_dagster.definitions import defs
 from hedgefund_dagster.defs.ingest.definitions import slice_definitions
-from hedgefund_dagster.defs.ingest.vendors import VendorRun, scope_of, vendor_assets, vendor_facts
+from hedgefund_dagster.defs.ingest.fetching import VendorRun, scope_of
+from hedgefund_dagster.defs.ingest.vendors import vendor_assets, vendor_facts
 from hedgefund_dagster.resources.lake import Lake
 from hedgefund_dagster.settings import shared_resources
 from hedgefund_dagster.sources.http import pulse

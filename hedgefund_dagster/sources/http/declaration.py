@@ -41,7 +41,8 @@ class Dataset:
 
     ``mapping``: canonical column -> the vendor's own field. ``first``: the first day it can have; ``names_needed``: it is asked for
     by symbol or series, and without any there is nothing to ask. ``stored_as``: the source its rows are stored under, where one vendor
-    has several of one kind that must not mix (empty: the vendor). ``partitioning``: how its asset is cut.
+    has several of one kind that must not mix (empty: the vendor). ``partitioning``: how its asset is cut. ``names_at_once``: how many
+    names one request can ask for; a load is asked for in such steps.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Dataset:
     names_needed: bool = False
     stored_as: str = ""
     partitioning: Partitioning = Partitioning.NONE
+    names_at_once: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
