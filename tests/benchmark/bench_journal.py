@@ -1,0 +1,121 @@
+"""The journal against bare sqlite3 on the same disk in the same run, and how long a restart takes at 100,000 entries."""
+
+from __future__ import annotations
+
+import sqlite3
+import statistics
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+
+from hedgefund_core.risk.limits import Mandate
+from hedgefund_core.trading import events as e
+from hedgefund_core.trading.instrument import Instrument
+from live_executor.clock import EPOCH
+from live_executor.desk import Desk
+from live_executor.journals.sqlite import SqliteJournal, open_journal
+from live_executor.recovery import Recovered, recover, restart
+from live_executor.settings import read_settings
+from tests.benchmark.row import Row
+
+T0 = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
+GROUP, ROUNDS = 500, 40
+ENTRIES = 100_000
+
+
+def measure(folder: Path) -> Iterator[Row]:
+    """Single and grouped commits, then a restart."""
+    journal = open_journal(folder, folder / "keys", "bench")
+    yield from _commits(journal, folder)
+    journal.close()
+    yield from _restart(folder)
+
+
+def _commits(journal: SqliteJournal, folder: Path) -> Iterator[Row]:
+    frame = e.OrderAccepted(ts=T0, broker_seq=1, client_order_id="a" * 35, broker_order_id="b" * 36)
+    content = e.encode(frame) + b" " * 64  # as much as a row of ours with its hash
+    for size, goal in ((1, "at least 0.9 of bare sqlite3"), (GROUP, "at least 30,000 durable events a second")):
+        bare, ours, theirs = _bare(folder / f"bare-{size}.sqlite"), list[float](), list[float]()
+        for _ in range(ROUNDS):
+            ours.append(_timed(lambda: journal.append([frame] * size)))  # noqa: B023 - called at once
+            theirs.append(_timed(lambda: _insert(bare, content, size)))  # noqa: B023 - called at once
+        bare.close()
+        mine, peer = size / statistics.median(ours), size / statistics.median(theirs)
+        met = mine / peer >= 0.9 if size == 1 else mine >= 30_000
+        name = "durable commits of one" if size == 1 else f"durable events in groups of {size}"
+        yield Row(name=name, ours=mine, unit="a second", peer="sqlite3, WAL, FULL", theirs=peer, ratio=mine / peer, goal=goal, met=met)
+
+
+def _bare(path: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(path, isolation_level=None)
+    database.execute("PRAGMA journal_mode=WAL")
+    database.execute("PRAGMA synchronous=FULL")
+    database.execute("CREATE TABLE frames (seq INTEGER PRIMARY KEY, ts INTEGER, kind TEXT, payload BLOB)")
+    return database
+
+
+def _insert(database: sqlite3.Connection, content: bytes, size: int) -> None:
+    database.execute("BEGIN IMMEDIATE")
+    database.executemany("INSERT INTO frames (ts, kind, payload) VALUES (?, ?, ?)", [(1, "order_accepted", content)] * size)
+    database.execute("COMMIT")
+
+
+def _timed(work: object) -> float:
+    started = time.perf_counter()
+    work()  # type: ignore[operator]
+    return time.perf_counter() - started
+
+
+def _restart(folder: Path) -> Iterator[Row]:
+    journal = open_journal(folder, folder / "keys", "restart")
+    desk = Desk(journal, Recovered(state=recover([], _none).state, place=None, ts=EPOCH, entries=0), sign_every=5000, now=lambda: T0)
+    _live_through(desk)
+    entries = journal.head.seq
+    journal.close()
+
+    journal = open_journal(folder, folder / "keys", "restart")
+    with_snapshot = _timed(lambda: restart(journal, _none))
+    whole = _timed(lambda: recover(journal.read(), _none))
+    journal.close()
+    note = f"{entries:,} entries; the snapshot is at most 5,000 behind"
+    yield Row(
+        name="restart at 100,000 entries",
+        ours=with_snapshot,
+        unit="s",
+        peer="folding from the beginning",
+        theirs=whole,
+        ratio=whole / with_snapshot,
+        goal="at most 10 s",
+        met=with_snapshot <= 10.0,
+        note=note,
+    )
+
+
+def _none(digest: str) -> object:
+    raise LookupError(digest)
+
+
+def _mandate() -> Mandate:
+    return read_settings().mandate
+
+
+def _live_through(desk: Desk) -> None:
+    """Days of cash lines, prices and marks of 20 names, as the journal of a live account holds them."""
+    names = tuple(Instrument(instrument_id=f"N{n:02d}", symbol=f"N{n:02d}") for n in range(20))
+    opened = e.AccountOpened(
+        ts=T0, account="restart", book="b", mode="paper", broker="alpaca", instruments=names, initial_cash=Decimal(1_000_000),
+        source="alpaca", price_kind="raw",
+    )  # fmt: skip
+    mandate = msgspec.Raw(msgspec.json.encode(_mandate()))
+    desk.open([opened, e.ConfigurationLoaded(ts=T0, digest="d", mandate=mandate), e.SessionBegan(ts=T0, session="2026-03-02")])
+    prices = tuple(100.0 + n for n in range(20))
+    for number in range(ENTRIES // GROUP + 1):
+        ts = T0 + timedelta(seconds=number)
+        batch: list[e.Input] = [
+            e.PricesSeen(ts=ts, session="2026-03-02", price=prices, bid=prices, ask=prices, age_seconds=(1.0,) * 20) for _ in range(GROUP)
+        ]
+        desk.fold(batch)
