@@ -65,13 +65,23 @@ class CacheSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     seconds: typing.Annotated[float, msgspec.Meta(ge=0.0)] = 300.0
 
 
+class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where bars and actions are kept. The address of a PostgreSQL server is in the environment: it holds a password."""
+
+    bars: typing.Literal["parquet", "postgresql"] = "parquet"
+
+
 class SourcesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``config/sources.yaml``: settings of the sources that have any; ``fallback``: data set -> ``vendor/data set``, first choice first."""
+    """``config/sources.yaml``: settings of the sources that have any; ``fallback``: data set -> ``vendor/data set``, first choice first;
+    ``late_after_minutes``: so long after a close a bar that is not there is late.
+    """
 
     files: FilesSettings = FilesSettings()
     research_start: dict[str, str] = {}
     vendors: dict[str, VendorSettings] = {}
     fallback: dict[str, tuple[str, ...]] = {}
+    late_after_minutes: typing.Annotated[float, msgspec.Meta(ge=15.0)] = 60.0
+    store: StoreSettings = StoreSettings()
     cache: CacheSettings = CacheSettings()
 
 

@@ -15,6 +15,7 @@ from hedgefund_core.errors import ConfigError, DataInvalid, DataUnavailable, Hed
 from hedgefund_core.schemas import BARS
 from hedgefund_dagster.resources.clock import ClockResource
 from hedgefund_dagster.resources.lake import Lake
+from hedgefund_dagster.resources.stores import bar_store, open_lake
 from hedgefund_dagster.settings import Settings, config_folder, data_folder
 from hedgefund_dagster.sources import VENDORS
 from hedgefund_dagster.sources.http.access import access_of, missing_keys
@@ -60,7 +61,7 @@ def health_of(name: str, settings: Settings, pulse: Pulse, *, probe: bool) -> So
         reachable=_probe(facts, settings, pulse) if probe else NOT_ASKED,
         quota_left=SharedQuota(name, facts.quotas, folder / "quota.json", pulse).left(),
         last_success=_moment(state.last_success),
-        lag_days=_lag(facts, Lake(data_folder(settings.env)), pulse.now()),
+        lag_days=_lag(facts, open_lake(data_folder(settings.env), settings.sources.store, settings.env), pulse.now()),
         breaker=breaker.status.value,
         cache="; ".join(f"{layer} {counts.spelt()}" for layer, counts in read_totals(folder / "cache.json").items()),
         trouble=trouble or state.last_reason,
@@ -83,8 +84,9 @@ def _lag(facts: VendorFacts, lake: Lake, now: datetime) -> float | None:
 
 def _newest(dataset: Dataset, source: str, lake: Lake) -> datetime | None:
     """When the newest row of a data set happened."""
-    stored = (lake.root / layout.BARS / f"source={source}").exists() if dataset.table is BARS else lake.versions.has(dataset.table, source)
-    if not stored:
+    if dataset.table is BARS:
+        return bar_store(lake).newest(source)
+    if not lake.versions.has(dataset.table, source):
         return None
     query = f"SELECT epoch_us(max(ts)) AS newest FROM {dataset.table.name} WHERE source = '{source}'"  # noqa: S608 - names are ours
     found = lake.sql(query).column("newest").to_pylist()[0]

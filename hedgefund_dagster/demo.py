@@ -196,8 +196,7 @@ def prepare(arguments: argparse.Namespace, screen: Screen, checker: Executor) ->
         validated = checker.start("config", "validate")  # while the imports take their seconds
         from hedgefund_dagster.books import book_of
         from hedgefund_dagster.demo_loop import Pipeline, TradingChoice, instance, new_account
-        from hedgefund_dagster.resources.lake import Lake
-        from hedgefund_dagster.settings import SettingsResource, data_folder
+        from hedgefund_dagster.settings import SettingsResource, data_folder, opened_lake
 
         logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)  # it prints a traceback for a connection that Ctrl-C closes
         settings = SettingsResource().open()
@@ -208,7 +207,7 @@ def prepare(arguments: argparse.Namespace, screen: Screen, checker: Executor) ->
         return Demo(
             screen=screen,
             settings=settings,
-            pipeline=Pipeline(instance=instance(), lake=Lake(data)),
+            pipeline=Pipeline(instance=instance(), lake=opened_lake()),
             executor=Executor(env={"HEDGEFUND_UNIVERSE__SOURCE": source}),
             book=book_of(source),
             mandate=settings.load("trading", TradingChoice).mandate,

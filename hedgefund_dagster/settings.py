@@ -15,7 +15,8 @@ from hedgefund_core import layout
 from hedgefund_core.configuration import SourcesSettings, UniverseSettings, VendorSettings, resolve
 from hedgefund_core.errors import ConfigError
 from hedgefund_dagster.resources.clock import ClockResource
-from hedgefund_dagster.resources.lake import LakeResource
+from hedgefund_dagster.resources.lake import Lake, LakeResource
+from hedgefund_dagster.resources.stores import open_lake
 from hedgefund_dagster.sources import open_source, open_vendor
 from hedgefund_dagster.sources.source import Source
 
@@ -92,6 +93,13 @@ class Settings:
         return self.sources.research_start.get(source) or self.source(source).facts.research_start
 
 
+def opened_lake(root: str = "", folder: str = "") -> Lake:
+    """The lake with its stores as configured; an empty root or folder means the environment's."""
+    env = dict(os.environ)
+    settings = Settings(folder=Path(folder) if folder else config_folder(env), env=env)
+    return open_lake(root or str(data_folder(env)), settings.sources.store, env)
+
+
 def read_yaml(path: Path) -> dict[str, object]:
     """A YAML mapping; raises ConfigError if the file is absent or not one."""
     try:
@@ -120,7 +128,7 @@ class SettingsResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 def shared_resources(*, data_dir: str = "", config_dir: str = "", fixed_clock: str = "") -> dict[str, object]:
     """Resources every slice may ask for; empty means the environment decides when a run starts."""
     return {
-        "lake": LakeResource(root=data_dir),
+        "lake": LakeResource(root=data_dir, config=config_dir),
         "clock": ClockResource(fixed=fixed_clock),
         "settings": SettingsResource(folder=config_dir),
     }

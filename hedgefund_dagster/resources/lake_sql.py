@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Mapping
 
 import duckdb
 import pyarrow as pa
@@ -27,13 +28,15 @@ from hedgefund_core.schemas import (
 )
 
 
-def run_query(root: UPath, query: str) -> pa.Table:
-    """Result of a query; raises DataInvalid with DuckDB's words if it cannot run."""
+def run_query(root: UPath, query: str, tables: Mapping[str, pa.Table] | None = None) -> pa.Table:
+    """Result of a query, ``tables`` in place of the files of their names; raises DataInvalid with DuckDB's words if it cannot run."""
     with duckdb.connect() as connection:
         if not isinstance(root, pathlib.Path):
             connection.register_filesystem(root.fs)
         for name, pattern in _patterns().items():
-            if next(iter(root.glob(pattern)), None) is not None:
+            if name in (tables or {}):
+                connection.register(name, (tables or {})[name])
+            elif next(iter(root.glob(pattern)), None) is not None:
                 place = str(root / pattern).replace("'", "''")
                 connection.execute(
                     f"CREATE VIEW {name} AS SELECT * FROM read_parquet('{place}', hive_partitioning = true)"  # noqa: S608 - names are ours

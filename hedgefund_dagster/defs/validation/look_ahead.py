@@ -10,8 +10,9 @@ from hedgefund_core.quant.bars import FIELDS, Floats, Panel
 from hedgefund_core.quant.features.audit import LookAheadFinding, audit_as_of, audit_restatement, audit_split_factors
 from hedgefund_core.quant.panel_build import SPLIT
 from hedgefund_core.schemas import CORPORATE_ACTIONS, VALIDATED_BARS
-from hedgefund_dagster.resources.lake import Lake, bar_versions, first_versions
+from hedgefund_dagster.resources.lake import Lake
 from hedgefund_dagster.resources.lake_files import column_texts
+from hedgefund_dagster.resources.stores import bar_store
 from hedgefund_dagster.sources.bar_table import PUBLICATION_DELAY
 
 Places = NDArray[np.int64]
@@ -35,7 +36,7 @@ def late_rows(lake: Lake, panel: Panel) -> list[LookAheadFinding]:
 
 def restated_cells(lake: Lake, panel: Panel) -> list[LookAheadFinding]:
     """Cells that said something else when they were first recorded, one finding a field."""
-    first = first_versions(bar_versions(lake.root, panel.source))
+    first = bar_store(lake).first_bars(panel.source)
     found: list[LookAheadFinding] = []
     for name, values in _fields(panel).items():
         then = _on_axes(first, name, panel)
