@@ -119,6 +119,10 @@ class HttpClient:
             breaker=self._breaker.status, history=self._breaker.state, quota_left=self._quota.left(), cache=self._cache.counts()
         )
 
+    def now(self) -> datetime:
+        """The time it is, for adapters that must not ask for what is not out yet."""
+        return self._pulse.now()
+
     def origin(self, ask: Ask) -> str:
         """The address without secrets: what is kept, cached and named in errors."""
         query = urlencode(sorted(ask.params.items()))

@@ -10,6 +10,8 @@ from tests.contract.vendors.cases import SECRET, Case, Change
 APPLE_AND_MICROSOFT = Scope(names=("AAPL", "MSFT"), since=date(2020, 8, 1), until=date(2020, 11, 30))
 ALPACA = {"ALPACA_API_KEY": SECRET, "ALPACA_SECRET_KEY": SECRET}
 
+HALF_DAY = Scope(names=("AAPL", "MSFT"), since=date(2020, 11, 27), until=date(2020, 11, 27))
+
 ALPACA_CASES = (
     *(
         Case(
@@ -47,6 +49,7 @@ ALPACA_CASES = (
                 Change(old="2020-08-28T04:00:00Z", new="28 Aug", named="].t"),
                 Change(old="2020-08-28T04:00:00Z", new="2020-08-28T04:00:00", named="`t`"),
             ),
+            twin=feed == "iex",
         )
         for feed in ("sip", "iex")
     ),
@@ -146,5 +149,159 @@ ALPACA_CASES = (
             Change(old='"created_at": "2020-08-28T13:31:00Z"', new='"created_at": "2020-08-28T13:31:00"', named="created_at"),
             Change(old='"id": 24843171', new='"id": "first"', named="id"),
         ),
+    ),
+    Case(
+        vendor="alpaca",
+        dataset="symbol_changes",
+        scope=Scope(names=("META", "FB"), since=date(2020, 8, 1), until=date(2024, 11, 30)),
+        env=ALPACA,
+        rows=2,
+        expected=(
+            {
+                "instrument_id": "30303M102",
+                "symbol": "FB",
+                "valid_from": "2016-01-04",
+                "valid_until": "2022-06-08",
+                "successor": "30303M102",
+                "event": "renamed",
+            },
+            {
+                "symbol": "META",
+                "valid_from": "2022-06-09",
+                "valid_until": None,
+                "known_at": "2022-06-10T04:00:00Z",
+                "known_at_basis": "assumed",
+            },
+        ),
+        wrong=(
+            Change(
+                old='"old_symbol": "FB", "old_cusip": "74347G861", "new_symbol": "FB"',
+                new='"old_symbol": "GOOG", "old_cusip": "x", "new_symbol": "GOOGL"',
+                named="old_symbol",
+            ),
+        ),
+        renamed=(
+            Change(old='"corporate_actions"', new='"actions"', named="corporate_actions"),
+            Change(old='"old_cusip"', new='"cusip"', named="old_cusip"),
+            Change(old='"process_date"', new='"date"', named="process_date"),
+        ),
+        retyped=(
+            Change(old='"2022-06-09"', new='"9 June"', named="process_date"),
+            Change(old='"new_symbol": "META"', new='"new_symbol": null', named="new_symbol"),
+        ),
+    ),
+    *(
+        case
+        for feed, delay in (("sip", "15"), ("iex", "01"))
+        for case in (
+            Case(
+                vendor="alpaca",
+                dataset=f"bars_1h_{feed}",
+                scope=HALF_DAY,
+                env=ALPACA,
+                rows=3,
+                expected=(
+                    {
+                        "symbol": "AAPL",
+                        "resolution": "1h",
+                        "session": "2020-11-27",
+                        "ts": "2020-11-27T15:00:00Z",
+                        "known_at": f"2020-11-27T15:{delay}:00Z",
+                        "open": 116.6,
+                        "vwap": 116.881,
+                        "trade_count": 81234,
+                        "source": f"alpaca_{feed}",
+                    },
+                    {"symbol": "AAPL", "ts": "2020-11-27T18:00:00Z", "volume": 9871200.0},
+                    {"symbol": "MSFT", "ts": "2020-11-27T15:00:00Z", "close": 215.8},
+                ),
+                wrong=(
+                    Change(old='"MSFT": [', new='"GOOG": [', named="bars"),
+                    Change(old="2020-11-27T17:00:00Z", new="2020-11-27T17:30:00Z", named="t"),
+                ),
+                renamed=(
+                    Change(old='"c":', new='"close":', named="c"),
+                    Change(old='"next_page_token"', new='"next"', named="next_page_token"),
+                ),
+                retyped=(
+                    Change(old='"c": 116.9,', new='"c": "n/a",', named="].c"),
+                    Change(old='"vw": 116.65', new='"vw": "nan"', named="`vw`"),
+                    Change(old='"n": 60511', new='"n": 0.5', named="].n"),
+                ),
+                twin=feed == "iex",
+            ),
+            Case(
+                vendor="alpaca",
+                dataset=f"bars_1m_{feed}",
+                scope=HALF_DAY,
+                env=ALPACA,
+                rows=3,
+                expected=(
+                    {"symbol": "AAPL", "resolution": "1m", "ts": "2020-11-27T14:31:00Z", "open": 116.57, "known_at_basis": "assumed"},
+                    {"symbol": "AAPL", "ts": "2020-11-27T18:00:00Z", "close": 116.59},
+                    {"symbol": "MSFT", "ts": "2020-11-27T14:32:00Z", "volume": 51230.0},
+                ),
+                wrong=(Change(old="2020-11-27T17:59:00Z", new="2020-11-27T17:59:30Z", named="t"),),
+                renamed=(Change(old='"bars"', new='"data"', named="bars"), Change(old='"v":', new='"volume":', named="v")),
+                retyped=(
+                    Change(old='"o": 116.57', new='"o": "inf"', named="`o`"),
+                    Change(old='"o": 116.57', new='"o": null', named="].o"),
+                ),
+                twin=feed == "iex",
+            ),
+            Case(
+                vendor="alpaca",
+                dataset=f"quotes_{feed}",
+                scope=HALF_DAY,
+                env=ALPACA,
+                rows=4,
+                expected=(
+                    {
+                        "symbol": "AAPL",
+                        "resolution": "tick",
+                        "sequence": 0,
+                        "bid": 116.91,
+                        "bid_size": 5.0,
+                        "ask": 116.93,
+                        "ask_size": 2.0,
+                        "source": f"alpaca_{feed}",
+                    },
+                    {"symbol": "AAPL", "sequence": 1, "ask_size": 1.0},
+                    {"bid": 116.9, "ask": None, "ask_size": None, "session": "2020-11-27"},
+                    {"symbol": "MSFT", "ts": "2020-11-27T17:30:01Z", "known_at": f"2020-11-27T17:{30 + int(delay)}:01Z"},
+                ),
+                wrong=(Change(old='"MSFT": [', new='"GOOG": [', named="quotes"),),
+                renamed=(
+                    Change(old='"quotes"', new='"data"', named="quotes"),
+                    Change(old='"as":', new='"size":', named="as"),
+                    Change(old='"bp":', new='"bid":', named="bp"),
+                ),
+                retyped=(
+                    Change(old='"bp": 116.9,', new='"bp": "nan",', named="`bp`"),
+                    Change(old="2020-11-27T15:00:07.5Z", new="2020-11-27T15:00:07.5", named="`t`"),
+                ),
+                twin=feed == "iex",
+            ),
+            Case(
+                vendor="alpaca",
+                dataset=f"trades_{feed}",
+                scope=HALF_DAY,
+                env=ALPACA,
+                rows=3,
+                expected=(
+                    {"symbol": "AAPL", "sequence": 0, "price": 116.92, "size": 100.0, "exchange": "V", "conditions": "@"},
+                    {"symbol": "AAPL", "sequence": 1, "price": 116.93, "conditions": "@I"},
+                    {"symbol": "MSFT", "size": 30.5, "ts": "2020-11-27T17:30:09Z"},
+                ),
+                wrong=(Change(old='"MSFT": [', new='"GOOG": [', named="trades"),),
+                renamed=(Change(old='"trades"', new='"data"', named="trades"), Change(old='"p":', new='"price":', named="p")),
+                retyped=(
+                    Change(old='"s": 30.5', new='"s": "inf"', named="`s`"),
+                    Change(old='"p": 215.39', new='"p": {"usd": 215.39}', named="].p"),
+                    Change(old='"i": 55512', new='"i": "first"', named="].i"),
+                ),
+                twin=feed == "iex",
+            ),
+        )
     ),
 )

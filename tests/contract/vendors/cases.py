@@ -32,6 +32,8 @@ class Case:
     retyped: tuple[Change, ...]
     settings: Mapping[str, object] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
+    twin: bool = False
+    """The same end point and reader as another case: what a server may do wrong is tried on that one."""
 
     @property
     def name(self) -> str:

@@ -52,6 +52,7 @@ PRICE_CASES = (
     Case(
         vendor="tiingo",
         dataset="corporate_actions",
+        twin=True,
         scope=APPLE,
         env=TIINGO,
         rows=2,
@@ -110,6 +111,7 @@ PRICE_CASES = (
     Case(
         vendor="yahoo",
         dataset="corporate_actions",
+        twin=True,
         scope=APPLE,
         rows=2,
         expected=(
@@ -207,6 +209,7 @@ PRICE_CASES = (
     Case(
         vendor="alpha_vantage",
         dataset="corporate_actions",
+        twin=True,
         scope=APPLE,
         env=ALPHA_VANTAGE,
         rows=2,

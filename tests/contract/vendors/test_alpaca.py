@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date
+from dataclasses import replace
+from datetime import UTC, date, datetime
 
 import pytest
 
@@ -10,6 +11,7 @@ from hedgefund_core.configuration import SourcesSettings, VendorSettings
 from hedgefund_core.errors import ConfigError, DataInvalid
 from hedgefund_dagster.sources import open_vendor
 from hedgefund_dagster.sources.http.access import access_of
+from hedgefund_dagster.sources.http.declaration import Scope
 from tests.contract.vendors.bench import bench_of, changed_by
 from tests.contract.vendors.loopback import Fault, serving
 
@@ -86,3 +88,52 @@ def test_alpacas_two_hosts_are_moved_by_two_variables():
         access_of(facts, VendorSettings(), {**env, "ALPACA_DATA_URL": "http://data.example"})
     with pytest.raises(ConfigError, match="ALPACA_SECRET_KEY"):
         access_of(facts, VendorSettings(), {"ALPACA_API_KEY": "a"})
+
+
+def test_alpaca_samples_are_of_the_session_and_of_what_is_out(tmp_path):
+    with serving("alpaca") as server:
+        bench = bench_of("alpaca", "quotes_sip", server, tmp_path)
+        bench.rows()
+        assert [seen.query["start"] for seen in server.seen] == ["2020-11-27T15:00:00Z", "2020-11-27T17:30:00Z"], "a half day ends at 13:00"
+        server.seen.clear()
+        bench.clock.now = datetime(2020, 11, 27, 15, 10, tzinfo=UTC)
+        assert bench.fetch() == ()
+        assert server.seen == [], "what is younger than a quarter of an hour is refused to a free plan"
+
+
+def test_alpaca_a_bar_that_is_not_complete_is_left_for_the_next_fetch(tmp_path):
+    with serving("alpaca") as server:
+        bench = bench_of("alpaca", "bars_1m_iex", server, tmp_path)
+        payloads = [replace(payload, retrieved_at=datetime(2020, 11, 27, 14, 32, 59, tzinfo=UTC)) for payload in bench.fetch()]
+        assert bench.rows(payloads).column("ts").to_pylist() == [datetime(2020, 11, 27, 14, 31, tzinfo=UTC)]
+
+
+@pytest.mark.parametrize("dataset", ["bars_1h_sip", "bars_1m_sip", "quotes_sip", "trades_sip"])
+def test_alpaca_overlapping_pages_give_each_tick_and_bar_once(tmp_path, dataset):
+    with serving("alpaca") as server:
+        bench = bench_of("alpaca", dataset, server, tmp_path)
+        payloads = bench.fetch()
+        assert bench.rows([*payloads, *payloads]).num_rows == bench.case.rows
+
+
+def test_alpaca_long_spans_of_bars_are_asked_for_by_the_month(tmp_path):
+    with serving("alpaca") as server:
+        bench = bench_of("alpaca", "bars_1m_sip", server, tmp_path)
+        server.always = Fault(kind="status", body=b'{"bars": {}, "next_page_token": null}')
+        scope = Scope(names=("AAPL",), since=date(2020, 1, 1), until=date(2020, 3, 31))
+        bench.vendor.fetch("bars_1m_sip", scope, bench.client())
+        spans = [(seen.query["start"][:10], seen.query["end"][:10]) for seen in server.seen]
+        assert spans == [("2020-01-01", "2020-02-01"), ("2020-02-02", "2020-03-04"), ("2020-03-05", "2020-03-31")]
+
+
+def test_alpaca_a_name_between_two_changes_has_both_its_days(tmp_path):
+    with serving("alpaca") as server:
+        bench = bench_of("alpaca", "symbol_changes", server, tmp_path)
+
+        def changed_again(content):
+            again = {"old_symbol": "META", "old_cusip": "30303M102", "new_symbol": "FB", "new_cusip": "x", "process_date": "2023-01-03"}
+            content["corporate_actions"]["name_changes"] = [*content["corporate_actions"]["name_changes"][:1], again]
+
+        server.edit = changed_by(changed_again)
+        found = [(row["symbol"], str(row["valid_from"]), str(row["valid_until"])) for row in bench.rows().to_pylist()]
+        assert found == [("FB", "2016-01-04", "2022-06-08"), ("META", "2022-06-09", "2023-01-02"), ("FB", "2023-01-03", "None")]

@@ -102,128 +102,128 @@ def test_requests_say_who_asks_and_keep_the_quota(bench):
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
-def test_a_passing_status_is_tried_again(bench, status):
-    bench.server.faults = [Fault(kind="status", status=status), Fault(kind="status", status=status)]
-    assert bench.rows().num_rows == bench.case.rows
-    assert min(wait for wait in bench.clock.waits if wait) > 0.0
+def test_a_passing_status_is_tried_again(troubled, status):
+    troubled.server.faults = [Fault(kind="status", status=status), Fault(kind="status", status=status)]
+    assert troubled.rows().num_rows == troubled.case.rows
+    assert min(wait for wait in troubled.clock.waits if wait) > 0.0
 
 
-def test_retry_after_in_seconds_is_honoured(bench):
-    bench.server.faults = [Fault(kind="status", status=429, headers={"Retry-After": "17"})]
-    assert bench.rows().num_rows == bench.case.rows
-    assert max(bench.clock.waits) >= 17.0
+def test_retry_after_in_seconds_is_honoured(troubled):
+    troubled.server.faults = [Fault(kind="status", status=429, headers={"Retry-After": "17"})]
+    assert troubled.rows().num_rows == troubled.case.rows
+    assert max(troubled.clock.waits) >= 17.0
 
 
-def test_retry_after_as_a_date_is_honoured(bench):
-    bench.server.faults = [Fault(kind="status", status=503, headers={"Retry-After": "Mon, 05 Jan 2026 12:00:30 GMT"})]
-    assert bench.rows().num_rows == bench.case.rows
-    assert sum(bench.clock.waits) >= 30.0
+def test_retry_after_as_a_date_is_honoured(troubled):
+    troubled.server.faults = [Fault(kind="status", status=503, headers={"Retry-After": "Mon, 05 Jan 2026 12:00:30 GMT"})]
+    assert troubled.rows().num_rows == troubled.case.rows
+    assert sum(troubled.clock.waits) >= 30.0
 
 
-def test_a_vendor_that_asks_for_too_much_patience_is_left_alone(bench):
-    bench.server.faults = [Fault(kind="status", status=429, headers={"Retry-After": "86400"})]
+def test_a_vendor_that_asks_for_too_much_patience_is_left_alone(troubled):
+    troubled.server.faults = [Fault(kind="status", status=429, headers={"Retry-After": "86400"})]
     with pytest.raises(DataUnavailable, match="86400 s"):
-        bench.fetch()
-    assert len(bench.server.seen) == 1
+        troubled.fetch()
+    assert len(troubled.server.seen) == 1
     with pytest.raises(DataUnavailable, match="quota is used up"):  # and the other processes keep quiet too
-        bench.fetch()
-    assert len(bench.server.seen) == 1
+        troubled.fetch()
+    assert len(troubled.server.seen) == 1
 
 
-def test_a_silent_server_is_given_up_and_asked_again(bench):
-    bench.server.faults = [Fault(kind="hang")]
+def test_a_silent_server_is_given_up_and_asked_again(troubled):
+    troubled.server.faults = [Fault(kind="hang")]
     started = time.perf_counter()
-    payloads = bench.fetch(read_seconds=0.3)
-    assert bench.rows(payloads).num_rows == bench.case.rows
+    payloads = troubled.fetch(read_seconds=0.3)
+    assert troubled.rows(payloads).num_rows == troubled.case.rows
     assert time.perf_counter() - started < 5.0
 
 
-def test_a_connection_reset_in_the_body_is_tried_again(bench):
-    bench.server.faults = [Fault(kind="reset")]
-    assert bench.rows().num_rows == bench.case.rows
+def test_a_connection_reset_in_the_body_is_tried_again(troubled):
+    troubled.server.faults = [Fault(kind="reset")]
+    assert troubled.rows().num_rows == troubled.case.rows
 
 
-def test_a_garbled_body_is_tried_again(bench):
-    bench.server.faults = [Fault(kind="status", body=b"\x00\xff\xfe half a docu")]
-    assert bench.rows().num_rows == bench.case.rows
+def test_a_garbled_body_is_tried_again(troubled):
+    troubled.server.faults = [Fault(kind="status", body=b"\x00\xff\xfe half a docu")]
+    assert troubled.rows().num_rows == troubled.case.rows
 
 
 # ----------------------------------------------------------------------------------------------------- trouble that stays
 
 
 @pytest.mark.parametrize("fault", [Fault(kind="status", status=503), Fault(kind="reset"), Fault(kind="status", status=429)], ids=str)
-def test_trouble_that_stays_names_source_and_address_and_no_secret(bench, fault):
-    bench.server.always = fault
+def test_trouble_that_stays_names_source_and_address_and_no_secret(troubled, fault):
+    troubled.server.always = fault
     with pytest.raises(DataUnavailable) as caught:
-        bench.fetch()
-    assert bench.case.vendor in caught.value.message
-    assert bench.server.url in caught.value.message
+        troubled.fetch()
+    assert troubled.case.vendor in caught.value.message
+    assert troubled.server.url in caught.value.message
     assert SECRET not in caught.value.message
-    assert len(bench.server.seen) == 4, "bounded"
+    assert len(troubled.server.seen) == 4, "bounded"
     assert caught.value.mend
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 422])
-def test_a_definite_no_is_not_asked_twice(bench, status):
-    bench.server.always = Fault(kind="status", status=status, body=f"no: {SECRET}".encode())
+def test_a_definite_no_is_not_asked_twice(troubled, status):
+    troubled.server.always = Fault(kind="status", status=status, body=f"no: {SECRET}".encode())
     with pytest.raises(DataUnavailable, match=f"status {status}") as caught:
-        bench.fetch()
-    assert len(bench.server.seen) == 1
-    assert SECRET not in caught.value.message or not bench.case.env
+        troubled.fetch()
+    assert len(troubled.server.seen) == 1
+    assert SECRET not in caught.value.message or not troubled.case.env
 
 
 @pytest.mark.parametrize("page", [b"<!DOCTYPE html><html><body>Just a moment...</body></html>", b"\n <html><title>Sorry</title></html>"])
-def test_a_web_page_with_status_200_is_no_data(bench, page):
-    bench.server.always = Fault(kind="status", headers={"Content-Type": "text/html"}, body=page)
+def test_a_web_page_with_status_200_is_no_data(troubled, page):
+    troubled.server.always = Fault(kind="status", headers={"Content-Type": "text/html"}, body=page)
     with pytest.raises(DataUnavailable, match="web page"):
-        bench.fetch()
+        troubled.fetch()
 
 
 @pytest.mark.parametrize("nothing", [b"", b" \n"])
-def test_an_empty_answer_is_no_data(bench, nothing):
-    bench.server.always = Fault(kind="status", body=nothing)
+def test_an_empty_answer_is_no_data(troubled, nothing):
+    troubled.server.always = Fault(kind="status", body=nothing)
     with pytest.raises(DataInvalid, match="nothing"):
-        bench.fetch()
+        troubled.fetch()
 
 
-def test_a_document_that_ends_too_early_is_refused(bench):
-    bench.server.edit = lambda body: body.rstrip()[: -len(body.rstrip().rsplit(b"\n", 1)[-1]) // 2 - 1]
+def test_a_document_that_ends_too_early_is_refused(troubled):
+    troubled.server.edit = lambda body: body.rstrip()[: -len(body.rstrip().rsplit(b"\n", 1)[-1]) // 2 - 1]
     with pytest.raises(DataInvalid) as caught:
-        bench.fetch()
-    assert bench.server.url in caught.value.message
+        troubled.fetch()
+    assert troubled.server.url in caught.value.message
 
 
 @pytest.mark.parametrize("kind", ["huge", "huge_declared"])
-def test_a_gigabyte_is_cut_off(bench, kind):
-    bench.server.always = Fault(kind=kind)
+def test_a_gigabyte_is_cut_off(troubled, kind):
+    troubled.server.always = Fault(kind=kind)
     started = time.perf_counter()
     with pytest.raises(DataInvalid, match="larger than"):
-        bench.fetch()
+        troubled.fetch()
     assert time.perf_counter() - started < 3.0
 
 
-def test_another_host_is_not_followed(bench):
+def test_another_host_is_not_followed(troubled):
     with serving() as foreign:
-        bench.server.always = Fault(kind="status", status=302, headers={"Location": f"{foreign.url}/steal"})
+        troubled.server.always = Fault(kind="status", status=302, headers={"Location": f"{foreign.url}/steal"})
         with pytest.raises(DataUnavailable, match="another host"):
-            bench.fetch()
+            troubled.fetch()
         assert foreign.seen == []
 
 
-def test_endless_redirects_on_the_host_end(bench):
-    bench.server.always = Fault(kind="status", status=301, headers={"Location": "/again"})
+def test_endless_redirects_on_the_host_end(troubled):
+    troubled.server.always = Fault(kind="status", status=301, headers={"Location": "/again"})
     with pytest.raises(DataUnavailable, match="redirects"):
-        bench.fetch()
+        troubled.fetch()
 
 
-def test_nothing_bad_is_remembered(bench):
-    bench.server.always = Fault(
+def test_nothing_bad_is_remembered(troubled):
+    troubled.server.always = Fault(
         kind="status", headers={"Content-Type": "text/html", "Cache-Control": "max-age=86400", "ETag": '"bad"'}, body=b"<html></html>"
     )
     with pytest.raises(DataUnavailable):
-        bench.fetch()
-    bench.server.always = None
-    assert bench.rows().num_rows == bench.case.rows
+        troubled.fetch()
+    troubled.server.always = None
+    assert troubled.rows().num_rows == troubled.case.rows
 
 
 @pytest.mark.parametrize(("case", "change"), changes("wrong"))
