@@ -1,0 +1,1 @@
+"""Alpaca, or any server that speaks like it: `AlpacaBroker` over `endpoints.py`."""

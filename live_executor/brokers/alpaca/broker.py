@@ -1,0 +1,211 @@
+"""`AlpacaBroker`: orders to Alpaca (paper or live) or to any server that speaks like it.
+
+An order leaves once, always with our own id. What its answer means is decided here and nowhere else: a definite no, surely nothing
+done, or unknown; unknown is looked up by whoever asked, never sent again from here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from pathlib import Path
+
+import msgspec
+
+from hedgefund_core.errors import BrokerUnavailable, ConfigError, HedgefundError, OrderOutcomeUnknown, OrderRejected
+from hedgefund_core.trading.observed import BrokerUpdate, OrderSighting
+from hedgefund_core.trading.order import Leg, Order, Purpose, Side
+from live_executor.brokers.alpaca import wire
+from live_executor.brokers.alpaca.budget import Budget, Lane
+from live_executor.brokers.alpaca.endpoints import Endpoints
+from live_executor.brokers.alpaca.order_stream import OrderConversation, Said
+from live_executor.brokers.alpaca.queries import AlpacaQueries
+from live_executor.brokers.alpaca.transport import (
+    CREDENTIALS_MEND,
+    MEND,
+    Answer,
+    NoAnswerError,
+    NothingSentError,
+    RequestTiming,
+    Transport,
+    problem_of,
+    trading_reason,
+)
+from live_executor.streams import StreamTiming, Surroundings, WatchedStream
+
+_CENT, _SUBPENNY, _DOLLAR = Decimal("0.01"), Decimal("0.0001"), Decimal(1)
+_DUPLICATE = "client_order_id must be unique"
+_MAYBE_DONE = frozenset({408, 409, 425})
+"""Answers below 500 after which the server may still act."""
+_NOT_THERE = frozenset({404, 405, 301, 302, 303, 307, 308})
+_encode = msgspec.json.Encoder().encode
+
+
+class AlpacaTiming(msgspec.Struct, frozen=True, kw_only=True):
+    """Durations of requests and of the stream."""
+
+    requests: RequestTiming = RequestTiming()
+    stream: StreamTiming = StreamTiming(quiet=0.0)
+    """An order stream may rightly say nothing for hours: pings watch it, and queries every few seconds."""
+
+
+class AlpacaBroker(AlpacaQueries):
+    """A `LiveBroker`."""
+
+    def __init__(
+        self, endpoints: Endpoints, surroundings: Surroundings, *, timing: AlpacaTiming | None = None, locks: Path | None = None
+    ) -> None:
+        timing = timing or AlpacaTiming()
+        clock = surroundings.clock
+        self.budget = Budget(now=lambda: clock.now().timestamp())
+        super().__init__(
+            Transport(endpoints.trading, endpoints, budget=self.budget, surroundings=surroundings, timing=timing.requests), clock
+        )
+        self.stream: WatchedStream[Said] = WatchedStream(
+            endpoints.trading_stream,
+            OrderConversation(endpoints, clock),
+            surroundings,
+            timing=timing.stream,
+            lock=None if locks is None else locks / f"orders-{endpoints.holder}.lock",
+        )
+
+    async def submit(self, order: Order) -> OrderSighting:
+        """Send an order once; see the module and `LiveBroker` for what an error means."""
+        path = "/v2/orders"
+        try:
+            answer = await self._transport.post(path, _encode(order_body(order)), lane_of(order))
+        except NothingSentError as error:
+            raise BrokerUnavailable(f"order {order.client_order_id} was not sent: {error}", mend=MEND) from error
+        except NoAnswerError as error:
+            raise _unknown(order, str(error)) from error
+        if 200 <= answer.status < 300:
+            return self._accepted(order, answer)
+        return await self._not_accepted(order, answer)
+
+    async def cancel(self, order: Order) -> None:
+        """Ask for a cancel. Success proves nothing; an order that is over or not there is no error."""
+        broker_order_id = order.broker_order_id
+        if not broker_order_id:
+            found = await self.look_up(order.client_order_id)
+            if found is None:
+                return
+            broker_order_id = found.broker_order_id
+        path = f"/v2/orders/{broker_order_id}"
+        answer = await self._transport.delete(path)
+        gone = answer.status in {404, 422} and problem_of(answer) is not None
+        if not (200 <= answer.status < 300 or gone):
+            raise BrokerUnavailable(f"DELETE {path}: HTTP {answer.status} {trading_reason(answer)}", mend=MEND)
+
+    async def cancel_all(self) -> None:
+        """Ask for a cancel of everything that is open, whoever sent it; what is left is seen by query."""
+        answer = await self._transport.delete("/v2/orders")
+        if not 200 <= answer.status < 300:
+            raise BrokerUnavailable(f"DELETE /v2/orders: HTTP {answer.status} {trading_reason(answer)}", mend=MEND)
+
+    async def updates(self) -> AsyncIterator[BrokerUpdate]:
+        """The order stream for ever; rows of lists that could not be read come here, too."""
+        news: asyncio.Queue[BrokerUpdate | None] = asyncio.Queue()
+        self._oddities.on_new = _waker(news)
+        reader = asyncio.create_task(self._forward(news))
+        try:
+            while True:
+                update = await news.get()
+                for odd in self._oddities.take():
+                    yield odd
+                if update is not None:
+                    yield update
+                elif reader.done():
+                    reader.result()
+                    return
+        finally:
+            reader.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await reader
+
+    async def _forward(self, news: asyncio.Queue[BrokerUpdate | None]) -> None:
+        try:
+            async with contextlib.aclosing(self.stream.updates()) as updates:
+                async for update in updates:
+                    news.put_nowait(update)
+        finally:
+            news.put_nowait(None)
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        await self._transport.close()
+
+    # ------------------------------------------------------------------------------------------------ answers to a POST
+    def _accepted(self, order: Order, answer: Answer) -> OrderSighting:
+        try:
+            found = self._order(wire.decode(answer.body, wire.WireOrder))
+        except wire.Unreadable as error:
+            raise _unknown(order, f"unreadable answer: {error}"[:300]) from error
+        if found.client_order_id != order.client_order_id:
+            raise _unknown(order, f"the answer is about {found.client_order_id!r}")
+        return found
+
+    async def _not_accepted(self, order: Order, answer: Answer) -> OrderSighting:
+        status, problem = answer.status, problem_of(answer)
+        if status == 429:
+            raise BrokerUnavailable(f"order {order.client_order_id} was not sent: too many requests", mend="it is sent again in a moment")
+        if status in _NOT_THERE:
+            raise BrokerUnavailable(f"POST /v2/orders: HTTP {status}: no order desk at this address", mend="check ALPACA_TRADING_URL")
+        if status >= 500 or status in _MAYBE_DONE or (problem is None and status != 401):
+            raise _unknown(order, f"HTTP {status}" + (f": {problem[1]}" if problem else ""))
+        if status == 401 or problem is None or (status == 403 and not trading_reason(answer)):
+            raise ConfigError(f"POST /v2/orders: the broker refuses the credentials (HTTP {status})", mend=CREDENTIALS_MEND)
+        if _DUPLICATE in problem[1].lower():
+            return await self._already_there(order)
+        raise OrderRejected(problem[1] or f"HTTP {status}", mend="the reason is the broker's; nothing is sent again")
+
+    async def _already_there(self, order: Order) -> OrderSighting:
+        """Our id is taken: by this very order, sent before. One intent, one order."""
+        try:
+            found = await self.look_up(order.client_order_id)
+        except HedgefundError as error:
+            raise _unknown(order, f"the broker has this id already, and did not say what became of it: {error.message}") from error
+        if found is None:
+            raise _unknown(order, "the broker has this id already and does not show it yet")
+        return found
+
+
+def _waker(news: asyncio.Queue[BrokerUpdate | None]) -> Callable[[], None]:
+    """Let the reader of updates look at the oddities."""
+    return lambda: news.put_nowait(None)
+
+
+def _unknown(order: Order, why: str) -> OrderOutcomeUnknown:
+    return OrderOutcomeUnknown(f"order {order.client_order_id}: {why}", mend="it is looked up by its id")
+
+
+def order_body(order: Order) -> dict[str, str]:
+    """The request, money and quantities as text; the limit on the tick, never worse than the order's own."""
+    body = {
+        "symbol": order.symbol,
+        "qty": _plain(order.quantity),
+        "side": order.side.value,
+        "type": order.order_type.value,
+        "time_in_force": order.time_in_force.value,
+        "client_order_id": order.client_order_id,
+    }
+    if order.limit_price is not None:
+        body["limit_price"] = _plain(on_tick(order.limit_price, order.side))
+    return body
+
+
+def on_tick(price: Decimal, side: Side) -> Decimal:
+    """A price the exchanges take: whole cents, below one dollar hundredths of one; a buy rounds down, a sell up."""
+    tick = _CENT if price >= _DOLLAR else _SUBPENNY
+    return price.quantize(tick, rounding=ROUND_FLOOR if side is Side.BUY else ROUND_CEILING)
+
+
+def lane_of(order: Order) -> Lane:
+    """Orders that only lower a position go before those that add."""
+    return Lane.REDUCE if order.leg is Leg.CLOSE or order.purpose is Purpose.FLATTEN else Lane.ENTER
+
+
+def _plain(value: Decimal) -> str:
+    text = format(value, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text

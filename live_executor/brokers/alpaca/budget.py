@@ -1,0 +1,162 @@
+"""How many requests may leave: what the server's headers allow, less a reserve for the lanes that must never wait."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import math
+from collections.abc import Callable, Mapping
+from enum import IntEnum
+
+from hedgefund_core.errors import BrokerUnavailable
+
+RESERVE = 0.2
+"""Share of the limit that entries leave unused."""
+_LONGEST_BLOCK = 60.0
+_FIRST_BLOCK, _MOST_BLOCK = 1.0, 15.0
+_MEND = "wait: the broker limits requests; fewer names or longer pauses need fewer of them"
+
+
+class Lane(IntEnum):
+    """Who goes first."""
+
+    CANCEL = 0
+    READ = 1
+    REDUCE = 2
+    ENTER = 3
+
+
+_KEEPS = {Lane.CANCEL: 0.0, Lane.READ: RESERVE / 4, Lane.REDUCE: RESERVE / 2, Lane.ENTER: RESERVE}
+"""Share of the limit that must be left behind by each lane."""
+_SPARE = {Lane.CANCEL: 0, Lane.READ: 2, Lane.REDUCE: 4, Lane.ENTER: 6}
+"""Places in flight that each lane leaves free for those before it."""
+
+
+class Budget:
+    """Requests allowed by a server's window; unlimited until it says that there is a limit."""
+
+    def __init__(self, *, now: Callable[[], float], most_in_flight: int = 26) -> None:
+        self._now = now
+        self._most_in_flight, self.in_flight = most_in_flight, 0
+        self.limit: float = 0.0
+        """Requests a minute; 0: the server has not said that there is a limit."""
+        self._left, self._as_of, self._refills_from = 0.0, 0.0, 0.0
+        self._blocked_until, self._blocks = 0.0, 0
+        self._queue: list[tuple[Lane, int, asyncio.Future[None]]] = []
+        self._serial = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    # ------------------------------------------------------------------------------------------------------- the lanes
+    async def enter(self, lane: Lane, patience: float) -> None:
+        """Wait for a place. Raises BrokerUnavailable where that takes longer than ``patience`` seconds: nothing was sent.
+
+        Every successful call is followed by one of `leave`.
+        """
+        if not self._queue and self.delay(lane) <= 0:
+            self._take()
+            return
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._serial += 1
+        heapq.heappush(self._queue, (lane, self._serial, waiting))
+        self._pump()
+        try:
+            await asyncio.wait_for(asyncio.shield(waiting), patience)
+        except TimeoutError as error:
+            if not waiting.cancel():  # it came in the same moment
+                return
+            raise BrokerUnavailable(f"no request is allowed within {patience:g} s", mend=_MEND) from error
+        except asyncio.CancelledError:
+            if not waiting.cancel() and not waiting.cancelled():
+                self.leave()
+            raise
+
+    def leave(self, headers: Mapping[str, str] | None = None) -> None:
+        """A request has ended; what its answer said of the limit."""
+        self.in_flight -= 1
+        if headers:
+            self._learn(headers)
+        self._pump()
+
+    def refused(self, headers: Mapping[str, str]) -> None:
+        """The answer was 429: nothing leaves before the time it names, or ever longer pauses."""
+        self._blocks += 1
+        pause = min(_FIRST_BLOCK * 2 ** min(self._blocks - 1, 8), _MOST_BLOCK)
+        after, reset = _number(headers.get("Retry-After")), _number(headers.get("X-RateLimit-Reset"))
+        if after is not None:
+            pause = max(after, 0.1)
+        elif reset is not None and 0 < reset - self._now() <= _LONGEST_BLOCK:
+            pause = reset - self._now() + 0.1
+        self._left = min(self._left, 0.0)
+        self._blocked_until = max(self._blocked_until, _monotonic() + min(pause, _LONGEST_BLOCK))
+
+    def delay(self, lane: Lane) -> float:
+        """Seconds until this lane may send, infinite while everything in flight has to end first."""
+        if self.in_flight >= self._most_in_flight - _SPARE[lane]:
+            return math.inf
+        now = _monotonic()
+        blocked = self._blocked_until - now
+        if not self.limit:
+            return max(blocked, 0.0)
+        missing = min(_KEEPS[lane] * self.limit + 1.0, self.limit) - self._left_at(now)
+        start = max(self._refills_from - now, 0.0) if missing > 0 else 0.0
+        return max(blocked, start + missing * 60.0 / self.limit, 0.0)
+
+    def available(self, lane: Lane) -> int | None:
+        """Requests this lane could send at once; None where no limit is known."""
+        if not self.limit:
+            return None
+        return max(int(self._left_at(_monotonic()) - _KEEPS[lane] * self.limit), 0)
+
+    # ---------------------------------------------------------------------------------------------------- bookkeeping
+    def _take(self) -> None:
+        now = _monotonic()
+        self._left, self._as_of = self._left_at(now) - 1.0, now
+        self.in_flight += 1
+
+    def _left_at(self, now: float) -> float:
+        since = now - max(self._as_of, min(self._refills_from, now))
+        return min(self._left + max(since, 0.0) * self.limit / 60.0, self.limit)
+
+    def _learn(self, headers: Mapping[str, str]) -> None:
+        """The server's own count is the truth; what is still in flight it may not have counted yet."""
+        limit, left = _number(headers.get("X-RateLimit-Limit")), _number(headers.get("X-RateLimit-Remaining"))
+        if limit is None or left is None or limit <= 0:
+            return
+        now = _monotonic()
+        self.limit, self._as_of = limit, now
+        self._left = min(left, limit) - self.in_flight
+        reset = _number(headers.get("X-RateLimit-Reset"))
+        ahead = 0.0 if reset is None else reset - self._now()
+        self._refills_from = now + ahead if 0.0 < ahead <= _LONGEST_BLOCK else now
+        if left > 0:
+            self._blocks = 0
+
+    def _pump(self) -> None:
+        """Let in who is first, as far as there is room; come back when there will be."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._queue:
+            lane, _, waiting = self._queue[0]
+            if not waiting.done():
+                delay = self.delay(lane)
+                if delay > 0:
+                    if delay < math.inf:
+                        self._timer = asyncio.get_running_loop().call_later(delay, self._pump)
+                    return
+                self._take()
+                waiting.set_result(None)
+            heapq.heappop(self._queue)
+
+
+def _monotonic() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _number(text: str | None) -> float | None:
+    """A header's number, if it is one."""
+    try:
+        value = float(text) if text else math.nan
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

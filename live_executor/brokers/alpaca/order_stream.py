@@ -1,0 +1,101 @@
+"""What Alpaca's order stream says (``/stream``, trade_updates): JSON in text or binary frames, one message a frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from hedgefund_core.trading.observed import Channel, OrderSighting, UnknownUpdate
+from live_executor.brokers.alpaca import wire
+from live_executor.brokers.alpaca.endpoints import Endpoints
+from live_executor.ports import Clock
+from live_executor.streams import Link, StreamEndedError, StreamRefusedError, unreadable
+
+Said = OrderSighting | UnknownUpdate
+_CHANNEL = "trade_updates"
+
+
+class _Message(msgspec.Struct, kw_only=True):
+    """The envelope of every message."""
+
+    stream: str = ""
+    data: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Control(msgspec.Struct, kw_only=True):
+    """``data`` of an answer to what we asked."""
+
+    status: str | None = None
+    action: str | None = None
+    streams: list[str] | None = None
+    error: str | None = None
+    message: str | None = None
+
+
+class OrderConversation:
+    """Authenticate, listen, read."""
+
+    def __init__(self, endpoints: Endpoints, clock: Clock) -> None:
+        self._endpoints, self._clock = endpoints, clock
+        self._message = msgspec.json.Decoder(_Message)
+        self._update = msgspec.json.Decoder(wire.WireUpdate)
+        self._control = msgspec.json.Decoder(_Control)
+
+    async def greet(self, link: Link) -> Sequence[Said]:
+        """Two questions, two answers; an order's update may come between."""
+        keys = {"key_id": self._endpoints.api_key, "secret_key": self._endpoints.secret_key}
+        early = await self._ask(link, {"action": "authenticate", "data": keys}, "authorization")
+        return [*early, *await self._ask(link, {"action": "listen", "data": {"streams": [_CHANNEL]}}, "listening")]
+
+    async def _ask(self, link: Link, question: dict[str, object], answered_by: str) -> list[Said]:
+        await link.send(msgspec.json.encode(question).decode())
+        early: list[Said] = []
+        while True:
+            frame = await link.receive()
+            message = self._read_envelope(frame)
+            if message is None:
+                early.append(unreadable("a frame that is no message", frame, self._clock))
+            elif message.stream == answered_by:
+                self._check(message, answered_by)
+                return early
+            elif message.stream == "authorization":
+                self._check(message, "authorization")
+            else:
+                early += self.read(frame)
+
+    def _check(self, message: _Message, answered_by: str) -> None:
+        try:
+            control = self._control.decode(message.data)
+        except msgspec.MsgspecError as error:
+            raise StreamEndedError(f"unreadable answer on the stream {answered_by}: {error}") from error
+        if "unauthorized" in {control.status, control.error} or control.status == "failed":
+            raise StreamRefusedError("the order stream refuses the credentials: check ALPACA_API_KEY and ALPACA_SECRET_KEY")
+        if answered_by == "listening" and _CHANNEL not in (control.streams or []):
+            raise StreamEndedError(f"the server does not offer {_CHANNEL}: {control.error or control.message or 'no reason'}")
+
+    def read(self, frame: bytes) -> Sequence[Said]:
+        """An order's update; anything else is said not to be understood."""
+        message = self._read_envelope(frame)
+        if message is None:
+            return [unreadable("a frame that is no message", frame, self._clock)]
+        if message.stream != _CHANNEL:
+            return self._read_other(message, frame)
+        try:
+            update = self._update.decode(message.data)
+            now = self._clock.now()
+            return [wire.order_sighting(update.order, channel=Channel.STREAM, now=now, update=update)]
+        except (msgspec.MsgspecError, wire.Unreadable, UnicodeDecodeError) as error:
+            return [unreadable(f"an order's update: {error}", frame, self._clock)]
+
+    def _read_other(self, message: _Message, frame: bytes) -> Sequence[Said]:
+        if message.stream in {"authorization", "listening"}:
+            self._check(message, message.stream)
+            return []
+        return [unreadable(f"the stream {message.stream!r}", frame, self._clock)]
+
+    def _read_envelope(self, frame: bytes) -> _Message | None:
+        try:
+            return self._message.decode(frame)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return None

@@ -1,0 +1,207 @@
+"""What is asked of Alpaca's trading side: account, positions, orders, activities, assets, clock and calendar; all pages of it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import TypeVar
+from urllib.parse import quote
+
+from hedgefund_core.errors import BrokerUnavailable
+from hedgefund_core.trading.observed import (
+    AccountSighting,
+    ActivitySighting,
+    AssetSighting,
+    Channel,
+    MarketClock,
+    MarketDay,
+    OrderSighting,
+    PositionSighting,
+    UnknownUpdate,
+)
+from live_executor.brokers.alpaca import wire
+from live_executor.brokers.alpaca.budget import Lane
+from live_executor.brokers.alpaca.transport import MEND, Answer, Transport, problem_of
+from live_executor.ports import Clock
+from live_executor.streams import unreadable
+
+W = TypeVar("W")
+S = TypeVar("S")
+ORDERS_PAGE, ACTIVITIES_PAGE = 500, 100
+LOOK_BACK = timedelta(days=4)
+"""The list filters by submission: an order that ended just now was sent at most a long weekend ago."""
+_OVERLAP = timedelta(microseconds=1)
+ASSET_EXPIRY = timedelta(minutes=10)
+
+
+class Oddities:
+    """Rows of lists that could not be read: they are said on the order stream, because they are a reason to reconcile."""
+
+    def __init__(self) -> None:
+        self._found: deque[UnknownUpdate] = deque(maxlen=1000)
+        self.on_new: Callable[[], None] = _nothing
+
+    def add(self, update: UnknownUpdate) -> None:
+        """Note one."""
+        self._found.append(update)
+        self.on_new()
+
+    def take(self) -> list[UnknownUpdate]:
+        """All that are new."""
+        found = list(self._found)
+        self._found.clear()
+        return found
+
+
+def _nothing() -> None:
+    """Nobody waits for oddities yet."""
+
+
+class AlpacaQueries:
+    """The reading half of the adapter."""
+
+    def __init__(self, transport: Transport, clock: Clock) -> None:
+        self._transport, self._clock = transport, clock
+        self._oddities = Oddities()
+        self._assets: dict[str, tuple[datetime, AssetSighting | None]] = {}
+
+    async def look_up(self, client_order_id: str) -> OrderSighting | None:
+        """The order under our id; None is the broker's own word that it has none."""
+        path = "/v2/orders:by_client_order_id"
+        answer = await self._transport.get(path, {"client_order_id": client_order_id})
+        if _is_absence(answer):
+            return None
+        found = self._one(answer, wire.WireOrder, self._order, path)
+        if found.client_order_id != client_order_id:
+            raise BrokerUnavailable(f"asked for order {client_order_id}, got {found.client_order_id!r}", mend=MEND)
+        return found
+
+    async def orders(self, *, since: datetime | None = None) -> list[OrderSighting]:
+        """Every open order; with ``since`` also those that ended after it. All pages."""
+        found = {row.id: row for row in await self._order_pages({"status": "open"})}
+        if since is not None:
+            ended = await self._order_pages({"status": "closed", "after": _text(since - LOOK_BACK)})
+            found |= {row.id: row for row in ended if (wire.moment(row.updated_at) or since) >= since}
+        return self._each(list(found.values()), self._order, "an order of the list")
+
+    async def _order_pages(self, params: Mapping[str, str]) -> list[wire.WireOrder]:
+        """Pages go on a microsecond before the last row, since several orders may share its time; doubles fall out by id."""
+        found: dict[str, wire.WireOrder] = {}
+        after = params.get("after", "")
+        while True:
+            asked = {**params, "limit": str(ORDERS_PAGE), "direction": "asc", "nested": "false"} | ({"after": after} if after else {})
+            page = await self._rows("/v2/orders", asked, wire.WireOrder)
+            new = [row for row in page if row.id not in found]
+            found |= {row.id: row for row in new}
+            last = max((at for row in page if (at := wire.moment(row.submitted_at or row.created_at))), default=None)
+            if len(page) < ORDERS_PAGE or last is None:
+                return list(found.values())
+            after = _text(last - _OVERLAP if new else last)  # a whole page of one moment: step over it
+
+    async def activities(self, after: str) -> list[ActivitySighting]:
+        """Lines after the id ``after``, oldest first; empty: those of the account's day by the broker's clock."""
+        found: dict[str, wire.WireActivity] = {}
+        params = {"direction": "asc", "page_size": str(ACTIVITIES_PAGE)}
+        token = after
+        if not after:
+            day = (await self.market_clock()).at.astimezone(wire.EXCHANGE_ZONE).replace(hour=0, minute=0, second=0, microsecond=0)
+            params["after"] = _text(day)
+        while True:
+            page = await self._rows("/v2/account/activities", params | ({"page_token": token} if token else {}), wire.WireActivity)
+            new = [line for line in page if line.id not in found and line.id != after]
+            found |= {line.id: line for line in new}
+            if len(page) < ACTIVITIES_PAGE or not new:
+                break
+            token = page[-1].id
+        lines = self._each(list(found.values()), wire.activity_sighting, "a line of the activities")
+        return sorted(lines, key=lambda line: line.activity_id)
+
+    async def account(self) -> AccountSighting:
+        """Cash, equity, buying power, flags."""
+        path = "/v2/account"
+        return self._one(await self._transport.get(path), wire.WireAccount, wire.account_sighting, path)
+
+    async def positions(self) -> list[PositionSighting]:
+        """Every position; one that cannot be read makes the whole answer unusable, since absence would mean flat."""
+        path = "/v2/positions"
+        rows, bad = self._decode_rows(await self._transport.get(path), wire.WirePosition, path)
+        if bad:
+            raise BrokerUnavailable(f"GET {path}: unreadable position: {bad[0].decode('utf-8', 'replace')[:200]}", mend=MEND)
+        try:
+            return [wire.position_sighting(row) for row in rows]
+        except wire.Unreadable as error:
+            raise BrokerUnavailable(f"GET {path}: unreadable answer: {error}", mend=MEND) from error
+
+    async def asset(self, symbol: str) -> AssetSighting | None:
+        """What may be done with a symbol, remembered for minutes; None where the broker does not know it."""
+        now = self._clock.now()
+        known = self._assets.get(symbol)
+        if known is not None and now - known[0] < ASSET_EXPIRY:
+            return known[1]
+        path = f"/v2/assets/{quote(symbol, safe='')}"
+        answer = await self._transport.get(path)
+        found = None if _is_absence(answer) else self._one(answer, wire.WireAsset, wire.asset_sighting, path)
+        self._assets[symbol] = (now, found)
+        return found
+
+    async def market_clock(self) -> MarketClock:
+        """The market's time."""
+        path = "/v2/clock"
+        return self._one(await self._transport.get(path), wire.WireClock, wire.market_clock, path)
+
+    async def market_days(self, first: str, last: str) -> list[MarketDay]:
+        """Trading days with their hours."""
+        rows = await self._rows("/v2/calendar", {"start": first, "end": last}, wire.WireDay)
+        days = self._each(rows, wire.market_day, "a day of the calendar")
+        return sorted((day for day in days if first <= day.session <= last), key=lambda day: day.session)
+
+    # ------------------------------------------------------------------------------------------------------- reading
+    def _order(self, row: wire.WireOrder) -> OrderSighting:
+        return wire.order_sighting(row, channel=Channel.QUERY, now=self._clock.now())
+
+    def _one(self, answer: Answer, kind: type[W], convert: Callable[[W], S], path: str) -> S:
+        """One object; an answer that is none tells nothing."""
+        try:
+            return convert(wire.decode(_good(answer), kind))
+        except wire.Unreadable as error:
+            raise BrokerUnavailable(f"GET {path}: unreadable answer: {error}"[:400], mend=MEND) from error
+
+    async def _rows(self, path: str, params: Mapping[str, str], kind: type[W]) -> list[W]:
+        """The readable rows of a list; the others are oddities."""
+        rows, bad = self._decode_rows(await self._transport.get(path, params, Lane.READ), kind, path)
+        for raw in bad:
+            self._oddities.add(unreadable(f"a row of GET {path}", raw, self._clock))
+        return rows
+
+    @staticmethod
+    def _decode_rows(answer: Answer, kind: type[W], path: str) -> tuple[list[W], list[bytes]]:
+        try:
+            return wire.decode_rows(_good(answer), kind)
+        except wire.Unreadable as error:
+            raise BrokerUnavailable(f"GET {path}: unreadable answer: {error}"[:400], mend=MEND) from error
+
+    def _each(self, rows: list[W], convert: Callable[[W], S], what: str) -> list[S]:
+        found: list[S] = []
+        for row in rows:
+            try:
+                found.append(convert(row))
+            except wire.Unreadable as error:
+                self._oddities.add(unreadable(f"{what}: {error}", repr(row), self._clock))
+        return found
+
+
+def _good(answer: Answer) -> bytes:
+    if answer.status != 200:
+        raise wire.Unreadable(f"HTTP {answer.status} {(problem_of(answer) or ('', ''))[1]}")
+    return answer.body
+
+
+def _is_absence(answer: Answer) -> bool:
+    """Whether the broker itself says that there is no such thing; a web page with 404 says nothing."""
+    problem = problem_of(answer) if answer.status == 404 else None
+    return problem is not None and (problem[0].startswith("404") or "not found" in problem[1].lower())
+
+
+def _text(at: datetime) -> str:
+    return at.isoformat().replace("+00:00", "Z")

@@ -1,0 +1,184 @@
+"""Requests over kept-alive connections: bounded in flight, bounded in time, and a POST leaves once.
+
+What an error means for the caller is decided by one question: can the server have acted? `NothingSentError` says no.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from hedgefund_core.errors import BrokerUnavailable, ConfigError
+from live_executor.brokers.alpaca.budget import Budget, Lane
+from live_executor.brokers.alpaca.endpoints import Endpoints
+from live_executor.streams import Surroundings
+
+if TYPE_CHECKING:
+    import aiohttp
+
+MEND = "see whether the broker answers: executor doctor; what is open is looked up again by itself"
+CREDENTIALS_MEND = "check ALPACA_API_KEY and ALPACA_SECRET_KEY: paper keys work at the paper address only"
+
+
+class RequestTiming(msgspec.Struct, frozen=True, kw_only=True):
+    """All durations in seconds."""
+
+    connect: float = 2.0
+    read: float = 5.0
+    patience: float = 10.0
+    """Longest wait for the rate limit"""
+    attempts: int = 3
+    """Of a GET or DELETE; a POST has one."""
+    pause: float = 0.2
+    """Before the second attempt; then doubled, with jitter"""
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class NothingSentError(Exception):
+    """Not a byte of the request has left."""
+
+
+class NoAnswerError(Exception):
+    """The request may have arrived; its answer did not."""
+
+
+class Transport:
+    """One server, one set of keys, one budget."""
+
+    def __init__(
+        self,
+        base: str,
+        endpoints: Endpoints,
+        *,
+        budget: Budget,
+        surroundings: Surroundings,
+        timing: RequestTiming | None = None,
+    ) -> None:
+        self._base, self._headers = base, endpoints.headers | {"Content-Type": "application/json", "Accept": "application/json"}
+        self.budget, self.timing = budget, timing or RequestTiming()
+        self._rng, self._sleep = surroundings.rng, surroundings.sleep
+        self._session: aiohttp.ClientSession | None = None
+
+    async def post(self, path: str, body: bytes, lane: Lane) -> Answer:
+        """Send once. Raises NothingSentError, NoAnswerError, or BrokerUnavailable where the rate limit allows none in time."""
+        await self.budget.enter(lane, self.timing.patience)
+        return await self._exchange("POST", path, body)
+
+    async def get(self, path: str, params: Mapping[str, str] | None = None, lane: Lane = Lane.READ) -> Answer:
+        """Ask, again where that may help. Raises BrokerUnavailable, or ConfigError where the keys are refused."""
+        return await self._insist("GET", path, params, lane)
+
+    async def delete(self, path: str) -> Answer:
+        """Ask for a cancel, again where that may help; errors as for `get`."""
+        return await self._insist("DELETE", path, None, Lane.CANCEL)
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _insist(self, method: str, path: str, params: Mapping[str, str] | None, lane: Lane) -> Answer:
+        problem = ""
+        for attempt in range(self.timing.attempts):
+            if attempt:
+                await self._sleep(self.timing.pause * 2 ** (attempt - 1) * (0.5 + self._rng.random()))
+            await self.budget.enter(lane, self.timing.patience)
+            try:
+                answer = await self._exchange(method, path, None, params)
+            except (NothingSentError, NoAnswerError) as error:
+                problem = str(error)
+                continue
+            if answer.status < 500 and answer.status != 429:
+                return checked(answer, f"{method} {path}")
+            problem = f"HTTP {answer.status}"
+        raise BrokerUnavailable(f"{method} {path}: {problem} ({self.timing.attempts} attempts)", mend=MEND)
+
+    async def _exchange(self, method: str, path: str, body: bytes | None, params: Mapping[str, str] | None = None) -> Answer:
+        """One request, one answer. The place in the budget is given back in any case."""
+        import aiohttp
+
+        headers: Mapping[str, str] | None = None
+        try:
+            session = self._session or self._open()
+            async with session.request(method, self._base + path, data=body, params=params, allow_redirects=False) as response:
+                raw = await response.read()
+                headers = response.headers
+                if response.status == 429:
+                    self.budget.refused(headers)
+                return Answer(status=response.status, headers=headers, body=raw)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
+            raise NothingSentError(f"cannot reach {self._base}: {_said(error)}") from error
+        except TimeoutError as error:
+            raise NoAnswerError(f"no answer from {self._base} in time") from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise NoAnswerError(f"no answer from {self._base}: {_said(error)}") from error
+        finally:
+            self.budget.leave(headers)
+
+    def _open(self) -> aiohttp.ClientSession:
+        import aiohttp
+
+        timing = self.timing
+        self._session = aiohttp.ClientSession(
+            headers=self._headers,
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30.0, enable_cleanup_closed=False),
+            timeout=aiohttp.ClientTimeout(
+                total=timing.connect + timing.read, connect=timing.connect, sock_connect=timing.connect, sock_read=timing.read
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("User-Agent", "Accept-Encoding"),
+            trust_env=False,
+        )
+        return self._session
+
+
+def checked(answer: Answer, what: str) -> Answer:
+    """The answer, unless it says that the keys are no good."""
+    if answer.status == 403 and answer.body.lstrip()[:1] == b"<":
+        raise BrokerUnavailable(f"{what}: a web page instead of an answer (HTTP 403)", mend=MEND)
+    if answer.status == 401 or (answer.status == 403 and not trading_reason(answer)):
+        raise ConfigError(f"{what}: the broker refuses the credentials (HTTP {answer.status})", mend=CREDENTIALS_MEND)
+    return answer
+
+
+class _Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """Alpaca's error body: a number and a sentence, where there are any."""
+
+    code: int | str | None = None
+    message: str | None = None
+    reject_reason: str | None = None
+
+
+def problem_of(answer: Answer) -> tuple[str, str] | None:
+    """Code and sentence of an error body; None where the body is no JSON object with a sentence (HTML, empty, cut off)."""
+    try:
+        found = msgspec.json.decode(answer.body, type=_Problem)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    if found.message is None:
+        return None
+    sentence = found.message if not found.reject_reason else f"{found.message} ({found.reject_reason})"
+    return str(found.code or ""), sentence[:500]
+
+
+def trading_reason(answer: Answer) -> str:
+    """Why an order was refused, empty where a 403 is about the keys and not about an order."""
+    problem = problem_of(answer)
+    if problem is None:
+        return ""
+    code, sentence = problem
+    return sentence if code or sentence.strip(". ").lower() not in {"forbidden", "unauthorized", "access denied"} else ""
+
+
+def _said(error: BaseException) -> str:
+    return (str(error) or type(error).__name__)[:200]
