@@ -16,6 +16,7 @@ from hedgefund_dagster.sources.source import SourceFacts
 AFTER_CLOSE = timedelta(minutes=30)
 """Bars are known 15 minutes after the close; another 15 for a late vendor."""
 _TICK = timedelta(minutes=15)
+_LONGEST_PAUSE = np.timedelta64(15, "D")
 EXCHANGE = "XNYS"
 _CRON = "*/15 9-23 * * 1-5"
 RequestOfSession = Callable[[str], dg.RunRequest | dg.SkipReason]
@@ -32,12 +33,24 @@ def session_due(moment: datetime, *, after_close: timedelta = AFTER_CLOSE, excha
     return None
 
 
-def session_schedule(name: str, job: str, request: RequestOfSession, *, description: str) -> dg.ScheduleDefinition:
-    """A schedule that runs a job once a session, after its close; stopped until a person turns it on."""
+def last_session(moment: datetime, *, after_close: timedelta = AFTER_CLOSE, exchange: str = EXCHANGE) -> tuple[date, datetime]:
+    """The latest session that closed at least ``after_close`` ago, and its UTC close: half days, holidays and weekends right."""
+    day = np.datetime64(moment.astimezone(UTC).date())
+    sessions, closes = exchange_closes(exchange, day - _LONGEST_PAUSE, day)
+    due = closes <= np.datetime64((moment.astimezone(UTC) - after_close).replace(tzinfo=None), "us")
+    session, close = sessions[due][-1], closes[due][-1]
+    return date.fromisoformat(str(session)), close.astype("datetime64[us]").item().replace(tzinfo=UTC)
+
+
+def session_schedule(
+    name: str, job: str, request: RequestOfSession, *, description: str, after_close: timedelta = AFTER_CLOSE
+) -> dg.ScheduleDefinition:
+    """A schedule that runs a job once a session, so long after its close; stopped until a person turns it on."""
+    ago = f"{after_close.total_seconds() / 60:.0f} minutes ago"
 
     def evaluate(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        session = session_due(context.scheduled_execution_time)
-        return dg.SkipReason("no session closed half an hour ago") if session is None else request(session.isoformat())
+        session = session_due(context.scheduled_execution_time, after_close=after_close)
+        return dg.SkipReason(f"no session closed {ago}") if session is None else request(session.isoformat())
 
     return dg.ScheduleDefinition(
         name=name,

@@ -100,7 +100,7 @@ def test_a_bad_table_of_a_vendor_blocks_what_is_downstream(vendor):
 def test_the_job_of_the_day_runs_where_the_universe_is_served(vendor, monkeypatch):
     def asked(name: str) -> list[dg.RunRequest]:
         schedule = next(s for s in slice_definitions().schedules or () if s.name == name)
-        moment = datetime(2026, 11, 27, 18, 30, tzinfo=UTC)  # half an hour after a half day's close at 13:00 New York
+        moment = datetime(2024, 11, 29, 18, 30, tzinfo=UTC)  # half an hour after a half day's close at 13:00 New York
         with (
             dg.DagsterInstance.ephemeral() as instance,
             dg.build_schedule_context(instance=instance, scheduled_execution_time=moment, repository_def=defs.get_repository_def()) as at,
@@ -109,7 +109,7 @@ def test_the_job_of_the_day_runs_where_the_universe_is_served(vendor, monkeypatc
 
     assert asked("after_each_session") == []
     (request,) = asked("served_after_session")
-    assert (request.partition_key, set(request.asset_selection)) == ("2026-11-27", set(keys_of("served")))
+    assert (request.partition_key, set(request.asset_selection)) == ("2024-11-29", set(keys_of("served")))
     monkeypatch.setenv("HEDGEFUND_UNIVERSE__SOURCE", "bundled_sp500")
     assert asked("served_after_session") == []
     assert len(asked("after_each_session")) == 1

@@ -12,7 +12,7 @@ from hedgefund_dagster.metadata import OWNERS
 from hedgefund_dagster.partitions import partitions_of
 from hedgefund_dagster.resources.clock import ClockResource
 from hedgefund_dagster.resources.lake import LakeResource
-from hedgefund_dagster.settings import SettingsResource
+from hedgefund_dagster.settings import Settings, SettingsResource
 from hedgefund_dagster.sources import VENDORS, open_vendor
 from hedgefund_dagster.sources.http.access import access_of
 from hedgefund_dagster.sources.http.declaration import Dataset, VendorFacts
@@ -54,9 +54,9 @@ def vendor_facts() -> list[VendorFacts]:
     return [open_vendor(name, SourcesSettings()).facts for name in VENDORS]
 
 
-def _reachable(resource: SettingsResource, *, daily: bool) -> list[dg.AssetKey]:
+def reachable(opened: Settings, *, daily: bool) -> list[dg.AssetKey]:
     """Data sets whose key, contact and names are there: a schedule must not fail every day for what nobody configured."""
-    opened, ready = resource.open(), []
+    ready = []
     for facts in vendor_facts():
         settings = opened.vendor_settings(facts.name)
         try:
@@ -93,11 +93,11 @@ vendor_prices = dg.define_asset_job(
 
 
 def _after_session(session: str) -> dg.RunRequest:
-    return dg.RunRequest(run_key=f"vendors-{session}", asset_selection=_reachable(SettingsResource(), daily=False))
+    return dg.RunRequest(run_key=f"vendors-{session}", asset_selection=reachable(SettingsResource().open(), daily=False))
 
 
 def _prices_after_session(session: str) -> dg.RunRequest | dg.SkipReason:
-    ready = _reachable(SettingsResource(), daily=True)
+    ready = reachable(SettingsResource().open(), daily=True)
     if not ready:
         return dg.SkipReason("no price vendor has both its key and `names` (config/sources.yaml, vendors)")
     return dg.RunRequest(run_key=f"prices-{session}", partition_key=session, asset_selection=ready)
