@@ -185,7 +185,7 @@ def planted_everywhere(panel, *, first, count=200, seed=3):
     rng = np.random.default_rng(seed)
     fields, sessions = copies_of(panel), panel.sessions
     gone = np.zeros(panel.shape, dtype=bool)
-    extra, splits, defects = [], [(panel.symbols[-1], sessions[5], "dividend", 0.1)], []
+    extra, splits, defects = [], [], []
     for number, column in enumerate(rng.permutation(panel.shape[1])[:count]):
         kind, symbol = list(KINDS)[number % len(KINDS)], panel.symbols[column]
         place = Place(fields, gone, int(rng.integers(first + 15, panel.shape[0] - 40)), int(column), number)

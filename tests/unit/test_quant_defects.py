@@ -233,6 +233,15 @@ def test_a_stated_split_must_show_in_the_price():
     assert causes[200, 3] is Cause.ACTION
 
 
+def test_where_payments_are_stated_a_quiet_drop_is_news():
+    panel = base("walk")
+    fields = copies_of(panel)
+    gap_from(fields, (200, 5), 0.8)
+    spoilt = changed(panel, price_kind=PriceKind.RAW, split_ratios=np.ones(panel.shape), **fields)
+    assert [item.rule for item in find_defects(spoilt)] == ["distribution"]
+    assert find_defects(changed(spoilt, dividends=np.zeros(panel.shape))) == []
+
+
 def test_first_bars_of_another_security_are_held():
     panel = base("walk")
     fields = copies_of(panel)

@@ -61,13 +61,13 @@ def both():
     chosen = {name: values[kept] for name, values in whole.fields.items()}
     panel = panel_of_rows(whole.symbol[kept], whole.session[kept], chosen, price_kind=PriceKind.RAW, tick=0.01)
     history = panel.until(first - 1)  # with the columns of those that come later
-    dividends, splits = action_grids(actions, days, np.array(history.symbols))
+    _, splits = action_grids(actions, days, np.array(history.symbols))
     earlier = np.isin(days, history.sessions)
-    live = LiveValidation(replace(history, dividends=dividends[earlier], split_ratios=splits[earlier]))
+    live = LiveValidation(replace(history, split_ratios=splits[earlier]))
     found = []
     for place in np.flatnonzero(days >= first):
         today_rows = columns_of(rows, rows["session"] == days[place], today)
-        found.extend(live.update(today_rows, splits=splits[place], dividends=dividends[place]))
+        found.extend(live.update(today_rows, splits=splits[place]))
     return batch, found, planted, first
 
 

@@ -71,7 +71,7 @@ def _unstated(grid: Grid, since: int) -> list[Defect]:
     found = []
     for i in np.flatnonzero(calm):
         ratio = simple_ratio(size[i])
-        if ratio or size[i] < 0:  # nothing is distributed by a rise; news does that
+        if ratio or (size[i] < 0 and grid.panel.dividends is None):  # nothing is distributed by a rise; what is paid is stated
             found.append(_quiet_gap(grid, (int(rows[i]), int(columns[i])), float(size[i]), ratio, int(end[i])))
     return found
 

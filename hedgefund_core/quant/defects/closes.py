@@ -10,13 +10,15 @@ import numpy as np
 
 from hedgefund_core.quant.bars import Floats
 from hedgefund_core.quant.defects.defect import Defect, Detector, Severity, defect
-from hedgefund_core.quant.defects.grid import NEIGHBOUR_ROWS, SCALE_ROWS, Grid
+from hedgefund_core.quant.defects.grid import NEIGHBOUR_ROWS, SCALE_ROWS, Flags, Grid, Rows
 
 SPIKE_LOG_MOVE = 0.20
 """A move of at least 22 % that is undone the next session is looked at; smaller ones cannot be told from news."""
 SPIKE_ROBUST_Z = 12.0
 SPIKE_RETURN_SHARE = 0.2
 """Undone = what is left after two sessions is at most a fifth of the move."""
+VISITED_ROWS = 40
+"""An error stands where the price has not been for two months; one that bounces between coarse bids and offers has been there."""
 STALE_RUN = 10
 """Ten equal closes in a row."""
 STEP_ROWS = 252
@@ -35,13 +37,24 @@ def find_spike(grid: Grid, since: int) -> list[Defect]:
     later, before = grid.after[rows, columns], grid.before[rows, columns]
     back = grid.close[later, columns] - grid.close[rows, columns]
     noise = 2.0 * grid.tick / np.exp(np.fmin(grid.close[before, columns], grid.close[rows, columns]))
-    large = np.maximum(SPIKE_LOG_MOVE, SPIKE_ROBUST_Z * grid.scale(grid.move, rows, columns)) + noise
-    isolated = np.abs(up + back) <= SPIKE_RETURN_SHARE * np.abs(up)
+    past = np.abs(np.nan_to_num(grid.past(grid.move, rows, columns, SCALE_ROWS)))
+    usual = np.maximum(grid.scale(grid.move, rows, columns), past.mean(axis=1))  # a price that mostly rests has no median move
+    large = np.maximum(SPIKE_LOG_MOVE, SPIKE_ROBUST_Z * usual) + noise
+    isolated = (np.abs(up + back) <= SPIKE_RETURN_SHARE * np.abs(up)) & _unvisited(grid, rows, columns, up)
     found = []
     for i in np.flatnonzero((np.abs(up) > large) & isolated & (np.abs(grid.move[rows, columns]) > large)):
         reason = f"moves by {np.expm1(up[i]):+.0%} and back by {np.expm1(back[i]):+.0%}"
         found.append(defect(grid, (rows[i], columns[i]), "spike", reason, known_row=later[i], move=up[i], back=back[i]))
     return found
+
+
+def _unvisited(grid: Grid, rows: Rows, columns: Rows, up: Floats) -> Flags:
+    """The close lies beyond all closes of the past, on the side it jumped to."""
+    past = grid.past(grid.close, rows, columns, VISITED_ROWS)
+    close = grid.close[rows, columns]
+    above = close > np.max(np.where(np.isfinite(past), past, -np.inf), axis=1)
+    below = close < np.min(np.where(np.isfinite(past), past, np.inf), axis=1)
+    return np.asarray(np.where(up > 0, above, below))
 
 
 def find_stale(grid: Grid, since: int) -> list[Defect]:
