@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import socket
 import struct
 import threading
@@ -31,7 +32,8 @@ class Exchange:
         return path == self.path and all(query.get(name) == value for name, value in self.query.items())
 
 
-def exchanges(vendor: str) -> list[Exchange]:
+@functools.cache
+def exchanges(vendor: str) -> tuple[Exchange, ...]:
     found = []
     for file in sorted((FIXTURES / vendor).glob("*.yaml")):
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -41,7 +43,7 @@ def exchanges(vendor: str) -> list[Exchange]:
                 page=content["page"], path=content["path"], query=content.get("query", {}), headers=content.get("headers", {}), body=body
             )
         )
-    return sorted(found, key=lambda exchange: -len(exchange.query))
+    return tuple(sorted(found, key=lambda exchange: -len(exchange.query)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +67,7 @@ class Loopback:
     """``faults`` are used up one a request; ``always`` is a fault for every request; ``edit`` changes each body."""
 
     def __init__(self, vendor: str = "") -> None:
-        self.exchanges = exchanges(vendor) if vendor else []
+        self.exchanges = list(exchanges(vendor)) if vendor else []
         self.faults: list[Fault] = []
         self.always: Fault | None = None
         self.edit: Callable[[bytes], bytes] = lambda body: body
@@ -106,6 +108,8 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    """Head and body are two writes: the second must not wait for the first one's acknowledgement."""
 
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
