@@ -132,6 +132,7 @@ class WatchedStream(Generic[T]):
         self._connects: deque[float] = deque()
         self._failures = self._refusals = 0
         self._socket: _Socket | None = None
+        self._mutes = 0
         self.connections = 0
         """How often a connection was tried."""
 
@@ -241,12 +242,16 @@ class WatchedStream(Generic[T]):
 
     async def _watch(self, socket: _Socket) -> None:
         """End a link that is open and says nothing while data are due."""
-        quiet = self._timing.quiet
+        quiet = self._timing.quiet * 2 ** min(self._mutes, 5)  # a day without data is no reason to come back every minute
+        began = quiet_since = socket.heard_at
         while quiet > 0:
             await self._sleep(quiet / 4)
+            if socket.heard_at > began:
+                self._mutes = 0
             if not self._data_due():
-                socket.heard_at = max(socket.heard_at, _monotonic() - quiet / 2)
-            elif _monotonic() - socket.heard_at > quiet:
+                quiet_since = max(socket.heard_at, _monotonic())
+            elif _monotonic() - max(socket.heard_at, quiet_since) > quiet:
+                self._mutes += 1
                 await socket.end(f"mute: nothing heard for {quiet:g} s while data are due")
                 return
 

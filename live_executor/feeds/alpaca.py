@@ -1,0 +1,204 @@
+"""`AlpacaFeed`: live prices from Alpaca's data stream, and by query what the stream has not said yet."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from hedgefund_core.errors import BrokerUnavailable, DataUnavailable
+from hedgefund_core.trading.observed import BarSighting, Channel, FeedUpdate, QuoteSighting
+from live_executor.brokers.alpaca.budget import Budget
+from live_executor.brokers.alpaca.endpoints import Endpoints
+from live_executor.brokers.alpaca.transport import MEND, RequestTiming, Transport
+from live_executor.brokers.alpaca.wire import EXCHANGE_ZONE
+from live_executor.feeds.alpaca_stream import DataConversation, Said, positive
+from live_executor.streams import StreamTiming, Surroundings, WatchedStream
+
+T = TypeVar("T")
+SYMBOLS_A_REQUEST = 200
+_OPEN, _CLOSE = time(9, 30), time(16, 0)
+_SATURDAY = 5
+
+
+class _Quote(msgspec.Struct):
+    t: datetime
+    bp: Decimal | None = None
+    ap: Decimal | None = None
+
+
+class _Trade(msgspec.Struct):
+    t: datetime
+    p: Decimal | None = None
+
+
+class _Bar(msgspec.Struct):
+    t: datetime
+    o: float
+    h: float
+    l: float  # noqa: E741  the vendor's letter
+    c: float
+    v: float = 0.0
+
+
+class _Quotes(msgspec.Struct):
+    quotes: dict[str, _Quote | None] = {}
+
+
+class _Trades(msgspec.Struct):
+    trades: dict[str, _Trade | None] = {}
+
+
+class _LatestBars(msgspec.Struct):
+    bars: dict[str, _Bar | None] = {}
+
+
+class _BarsPage(msgspec.Struct):
+    bars: dict[str, list[_Bar]] | None = None
+    next_page_token: str | None = None
+
+
+class AlpacaFeed:
+    """A `LiveFeed`; ``feed`` (iex, sip) is part of what its prices are."""
+
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        surroundings: Surroundings,
+        *,
+        requests: RequestTiming | None = None,
+        stream: StreamTiming | None = None,
+        data_due: Callable[[], bool] | None = None,
+        locks: Path | None = None,
+    ) -> None:
+        self.feed = endpoints.feed
+        self._clock = clock = surroundings.clock
+        budget = Budget(now=lambda: clock.now().timestamp())
+        self._transport = Transport(endpoints.data, endpoints, budget=budget, surroundings=surroundings, timing=requests)
+        self._symbols: set[str] = set()
+        self._wanted = asyncio.Event()
+        self._conversation = DataConversation(endpoints.api_key, endpoints.secret_key, self._symbols, clock)
+        self.stream: WatchedStream[Said] = WatchedStream(
+            endpoints.data_stream,
+            self._conversation,
+            surroundings,
+            timing=stream,
+            data_due=data_due or self._regular_hours,
+            lock=None if locks is None else locks / f"{self.feed}-{endpoints.holder}.lock",
+        )
+
+    async def subscribe(self, symbols: Sequence[str]) -> None:
+        """Follow these symbols as well; what is followed already is not asked for again."""
+        new = sorted(set(symbols) - self._symbols)
+        if not new:
+            return
+        self._symbols.update(new)
+        self._wanted.set()
+        for message in self._conversation.subscriptions(new):
+            await self.stream.send(message)
+
+    async def updates(self) -> AsyncGenerator[FeedUpdate, None]:
+        """The data stream for ever; the connection begins with the first subscription."""
+        await self._wanted.wait()
+        async with contextlib.aclosing(self.stream.updates()) as updates:
+            async for update in updates:
+                yield update
+
+    async def latest(self, symbols: Sequence[str]) -> list[QuoteSighting]:
+        """The newest price of each symbol: its quote, else its last trade, else its last bar.
+
+        Raises
+        ------
+        DataUnavailable : the vendor does not answer.
+        """
+        found: dict[str, QuoteSighting] = {}
+        for some in _chunks(symbols):
+            for source in (self._latest_quotes, self._latest_trades, self._latest_bars):
+                missing = [symbol for symbol in some if symbol not in found]
+                if missing:
+                    found |= await source(missing)
+        return [found[symbol] for symbol in symbols if symbol in found]
+
+    async def daily_bars(self, symbols: Sequence[str], first: str, last: str) -> list[BarSighting]:
+        """Daily bars from session to session, raw, oldest first, all pages.
+
+        Raises
+        ------
+        DataUnavailable : the vendor does not answer.
+        """
+        found: list[BarSighting] = []
+        for some in _chunks(symbols):
+            asked = {"symbols": ",".join(some), "timeframe": "1Day", "start": first, "end": last, "limit": "10000"}
+            asked |= {"adjustment": "raw", "feed": self.feed, "sort": "asc"}
+            token: str | None = ""
+            while token is not None:
+                page = await self._ask("/v2/stocks/bars", asked | ({"page_token": token} if token else {}), _BarsPage)
+                found += [_daily(symbol, bar) for symbol, bars in (page.bars or {}).items() for bar in bars]
+                token = page.next_page_token or None
+        return sorted(found, key=lambda bar: (bar.at, bar.symbol))
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        await self._transport.close()
+
+    # --------------------------------------------------------------------------------------------------------- queries
+    async def _latest_quotes(self, symbols: Sequence[str]) -> dict[str, QuoteSighting]:
+        answer = await self._ask("/v2/stocks/quotes/latest", self._asked(symbols), _Quotes)
+        rows = {s: self._sighting(s, q.t, bid=positive(q.bp), ask=positive(q.ap)) for s, q in answer.quotes.items() if q is not None}
+        return {symbol: row for symbol, row in rows.items() if row.bid is not None and row.ask is not None}
+
+    async def _latest_trades(self, symbols: Sequence[str]) -> dict[str, QuoteSighting]:
+        answer = await self._ask("/v2/stocks/trades/latest", self._asked(symbols), _Trades)
+        rows = {s: self._sighting(s, t.t, last=positive(t.p), source="trade") for s, t in answer.trades.items() if t is not None}
+        return {symbol: row for symbol, row in rows.items() if row.last is not None}
+
+    async def _latest_bars(self, symbols: Sequence[str]) -> dict[str, QuoteSighting]:
+        answer = await self._ask("/v2/stocks/bars/latest", self._asked(symbols), _LatestBars)
+        rows = {s: self._sighting(s, b.t, last=positive(Decimal(str(b.c))), source="bar") for s, b in answer.bars.items() if b is not None}
+        return {symbol: row for symbol, row in rows.items() if row.last is not None}
+
+    def _asked(self, symbols: Sequence[str]) -> dict[str, str]:
+        return {"symbols": ",".join(symbols), "feed": self.feed}
+
+    def _sighting(
+        self, symbol: str, at: datetime, *, bid: Decimal | None = None, ask: Decimal | None = None, last: Decimal | None = None,
+        source: str = "quote",
+    ) -> QuoteSighting:  # fmt: skip
+        now = self._clock.now()
+        return QuoteSighting(symbol=symbol, at=at, received_at=now, bid=bid, ask=ask, last=last, source=source, channel=Channel.QUERY)
+
+    async def _ask(self, path: str, params: Mapping[str, str], kind: type[T]) -> T:
+        try:
+            answer = await self._transport.get(path, params)
+            if answer.status != 200:
+                raise DataUnavailable(f"GET {path}: HTTP {answer.status} {answer.body[:200].decode(errors='replace')}", mend=MEND)
+            return msgspec.json.decode(answer.body, type=kind, strict=False)
+        except BrokerUnavailable as error:
+            raise DataUnavailable(error.message, mend=error.mend) from error
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise DataUnavailable(f"GET {path}: unreadable answer: {error}", mend=MEND) from error
+
+    def _regular_hours(self) -> bool:
+        """Whether data are due by the clock alone; on a holiday the watchdog backs off by itself."""
+        local = self._clock.now().astimezone(EXCHANGE_ZONE)
+        return local.weekday() < _SATURDAY and _OPEN <= local.time() < _CLOSE
+
+
+def _chunks(symbols: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(symbols), SYMBOLS_A_REQUEST):
+        yield symbols[start : start + SYMBOLS_A_REQUEST]
+
+
+def _daily(symbol: str, bar: _Bar) -> BarSighting:
+    """The vendor dates a daily bar by midnight in New York; ours ends at the regular close of that day."""
+    day: date = bar.t.astimezone(EXCHANGE_ZONE).date()
+    close = datetime.combine(day, _CLOSE, EXCHANGE_ZONE).astimezone(UTC)
+    return BarSighting(
+        symbol=symbol, resolution="1d", at=close, open=bar.o, high=bar.h, low=bar.l, close=bar.c, volume=bar.v, channel=Channel.QUERY
+    )
