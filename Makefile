@@ -27,7 +27,7 @@ export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo dev data-doctor test test-all check lint format lock bench clean
+.PHONY: help env demo dev materialize data-doctor test test-all check lint format lock bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,10 @@ demo: env ## run the whole product on real prices, offline, no key; your own: SO
 
 dev: env ## Dagster UI on :3000 with its daemon, MLflow on :5000; Ctrl-C stops all
 	$(BIN)/python -m hedgefund_dagster.dev
+
+materialize: env ## assets without the UI: SELECT=served/bars PARTITION=2026-11-20, or FROM= TO=; SELECT=files for a source's whole chain
+	@$(BIN)/python -m hedgefund_dagster.materialize "$(SELECT)" $(if $(PARTITION),--partition $(PARTITION)) $(if $(FROM),--from $(FROM)) \
+	    $(if $(TO),--to $(TO)) $(if $(NAMES),--names "$(NAMES)") $(if $(AGAIN),--again) $(if $(JSON),--json)
 
 data-doctor: env ## per data vendor: key, quota left, last success, lag, breaker; PROBE=1 asks whether it answers, JSON=1 for programs
 	@$(BIN)/python -m hedgefund_dagster.data_doctor $(if $(PROBE),--probe) $(if $(JSON),--json)

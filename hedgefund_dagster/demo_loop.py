@@ -55,11 +55,18 @@ class Pipeline:
     instance: dg.DagsterInstance
     lake: Lake
 
-    def run(self, keys: Sequence[dg.AssetKey], *, config: dict[str, object] | None = None, tags: dict[str, str] | None = None) -> None:
+    def run(
+        self,
+        keys: Sequence[dg.AssetKey],
+        *,
+        config: dict[str, object] | None = None,
+        tags: dict[str, str] | None = None,
+        run_id: str = "",
+    ) -> None:
         """Materialize ``keys`` with their checks; raises DataInvalid where a blocking check fails."""
         job = defs.resolve_implicit_global_asset_job_def()
         ops = {_op(key): {"config": config} for key in keys} if config is not None else {}
-        run_id = make_new_run_id()
+        run_id = run_id or make_new_run_id()
         try:
             job.execute_in_process(
                 instance=self.instance,
