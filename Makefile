@@ -27,7 +27,7 @@ export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo dev materialize data-doctor test test-all check lint format lock bench clean
+.PHONY: help env demo dev materialize data-doctor quarantine release unrelease test test-all check lint format lock bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,18 @@ materialize: env ## assets without the UI: SELECT=served/bars PARTITION=2026-11-
 
 data-doctor: env ## per data vendor: key, quota left, last success, lag, breaker; PROBE=1 asks whether it answers, JSON=1 for programs
 	@$(BIN)/python -m hedgefund_dagster.data_doctor $(if $(PROBE),--probe) $(if $(JSON),--json)
+
+quarantine: env ## rows held back and why; SYMBOL=, RULE=, SOURCE=, TABLE=fundamentals, ALL=1 (notes and released rows too), JSON=1
+	@$(BIN)/python -m hedgefund_dagster.quarantine list $(if $(SYMBOL),--symbol "$(SYMBOL)") $(if $(RULE),--rule "$(RULE)") \
+	    $(if $(SOURCE),--source "$(SOURCE)") $(if $(TABLE),--table "$(TABLE)") $(if $(ALL),--all) $(if $(JSON),--json)
+
+release: env ## let held rows back in: SYMBOL=AAA TS=2024-01-31 RULE=all REASON="why the row is right" [PERSON=... SOURCE=... JSON=1]
+	@$(BIN)/python -m hedgefund_dagster.quarantine release "$(SYMBOL)" "$(TS)" "$(or $(RULE),all)" --reason "$(REASON)" \
+	    $(if $(PERSON),--person "$(PERSON)") $(if $(SOURCE),--source "$(SOURCE)") $(if $(TABLE),--table "$(TABLE)") $(if $(JSON),--json)
+
+unrelease: env ## hold released rows back again, with the same words
+	@$(BIN)/python -m hedgefund_dagster.quarantine unrelease "$(SYMBOL)" "$(TS)" "$(or $(RULE),all)" --reason "$(REASON)" \
+	    $(if $(PERSON),--person "$(PERSON)") $(if $(SOURCE),--source "$(SOURCE)") $(if $(TABLE),--table "$(TABLE)") $(if $(JSON),--json)
 
 test: check ## lint, types, import contracts, definitions, and the default test suite
 	$(BIN)/python -m pytest -n 2

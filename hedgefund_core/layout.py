@@ -11,6 +11,7 @@ LABELS = "processed/labels"
 PANELS = "processed/panels"
 QUARANTINE_BARS = "processed/quarantine/bars.parquet"
 REPORTS = "reports"
+DATA_DOCS = "reports/data_docs"
 DEMO_REPORT = "reports/demo.json"
 TEAR_SHEET = "reports/tear_sheet.html"
 LIVE = "live"
@@ -42,6 +43,16 @@ def table_file(table: str, source: str) -> str:
 def versions_folder(table: str, source: str) -> str:
     """A table of a source that keeps every version: a file a write (macro, fundamentals, news, instruments)."""
     return f"processed/{table}/source={source}"
+
+
+def quarantine_file(table: str) -> str:
+    """Findings about a table's rows, of all sources."""
+    return f"processed/quarantine/{table}.parquet"
+
+
+def quarantine_releases(table: str) -> str:
+    """Who released which finding, when and why: a JSON object a line, never shortened."""
+    return f"processed/quarantine/{table}_releases.jsonl"
 
 
 def vendor_folder(vendor: str) -> str:

@@ -109,7 +109,7 @@ CORPORATE_ACTIONS = Table(
 QUARANTINE = Table(
     name="quarantine",
     meaning="Rows that broke a rule, with the reason; the row itself stays in the bar table",
-    key=("source", "symbol", "ts", "rule"),
+    key=("source", "symbol", "ts", "rule", "instrument"),
     columns=(
         _SYMBOL,
         _column("ts", ColumnType.TIMESTAMP, "close of the session of the row, UTC"),
@@ -120,6 +120,8 @@ QUARANTINE = Table(
         _column("source", ColumnType.TEXT, "name of the source"),
         _column("value", ColumnType.FLOAT, "the offending number", nullable=True),
         _column("released", ColumnType.FLAG, "true: a person let the row back in, or it was never held back"),
+        _column("instrument", ColumnType.TEXT, "what the finding is about: the symbol, or the filer and the name of the fact"),
+        _column("evidence", ColumnType.TEXT, "the numbers the verdict rests on, as a JSON object"),
     ),
 )
 

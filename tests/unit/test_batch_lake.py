@@ -16,6 +16,7 @@ from hedgefund_core.quant.bars import PriceKind
 from hedgefund_core.schemas import QUARANTINE
 from hedgefund_dagster.resources.lake import Lake
 from hedgefund_dagster.resources.lake_files import arrow_schema
+from hedgefund_dagster.resources.lake_quarantine import Choice
 from hedgefund_dagster.sources.bar_table import bar_rows
 from hedgefund_dagster.sources.source import Partitioning, RawPayload, SourceBars, SourceFacts
 
@@ -127,7 +128,7 @@ def test_a_payload_that_was_taken_away_does_not_come_back(tmp_path):
 def finding(symbol="AAA", *, released=False):
     row = {
         "symbol": symbol, "ts": NOW, "known_at": NOW, "rule": "spike", "severity": "error",
-        "reason": "jumped", "source": "toy", "value": 1.0, "released": released,
+        "reason": "jumped", "source": "toy", "value": 1.0, "released": released, "instrument": symbol, "evidence": "{}",
     }  # fmt: skip
     return pa.Table.from_pylist([row], schema=arrow_schema(QUARANTINE))
 
@@ -135,11 +136,12 @@ def finding(symbol="AAA", *, released=False):
 def test_findings_are_added_once_and_a_release_survives(tmp_path):
     store = Lake(tmp_path).quarantine
     assert (store.add(finding()), store.add(finding()), store.add(finding("BBB"))) == (1, 0, 1)
-    assert store.release(source="toy", symbol="AAA", ts=NOW.isoformat(), rule="spike") == 1
+    one = Choice(source="toy", symbol="AAA", ts=NOW.isoformat(), rule="spike")
+    assert store.release(one, person="ann", reason="checked", at=NOW) == 1
     assert store.add(finding()) == 0
     assert store.released("toy") == {("AAA", NOW.isoformat(), "spike")}
-    assert store.release(source="toy", symbol="ZZZ", ts=NOW.isoformat(), rule="spike") == 0
-    assert store.read("toy").column_names == ["symbol", "ts", "known_at", "rule", "severity", "reason", "source", "value", "released"]
+    columns = ["symbol", "ts", "known_at", "rule", "severity", "reason", "source", "value", "released", "instrument", "evidence"]
+    assert store.read("toy").column_names == columns
 
 
 def test_the_quarantine_is_where_people_look_for_it(tmp_path):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dagster as dg
 import numpy as np
 
-from hedgefund_core.schemas import VALIDATED_BARS
+from hedgefund_core.schemas import CORPORATE_ACTIONS, VALIDATED_BARS
 from hedgefund_dagster.defs.validation.automation import ON_NEW_DATA
-from hedgefund_dagster.defs.validation.panel import panel_manifest, panel_of
+from hedgefund_dagster.defs.validation.panel import long_actions, panel_manifest, panel_of
 from hedgefund_dagster.defs.validation.rows import in_snapshot, refuse_bad_table, validate_rows
 from hedgefund_dagster.metadata import OWNERS, sparkline, table_metadata
 from hedgefund_dagster.resources.clock import ClockResource
@@ -28,7 +28,7 @@ def _validated_bars(facts: SourceFacts) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=[name, "validated_bars"],
-        deps=[dg.AssetKey([name, "bars"])],
+        deps=[dg.AssetKey([name, parent]) for parent in ("bars", *(("corporate_actions",) if facts.has_corporate_actions else ()))],
         group_name=GROUP,
         owners=OWNERS,
         kinds={"parquet"},
@@ -40,7 +40,10 @@ def _validated_bars(facts: SourceFacts) -> dg.AssetsDefinition:
     def validated_bars(lake: LakeResource, clock: ClockResource, settings: SettingsResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
         store, now, source = lake.open(), clock.now(), settings.open().source(name)
         rows = in_snapshot(store.read_bars(name), source, store.raw.latest(name))
-        result = validate_rows(rows, source.facts, today=np.datetime64(now.date()), released=store.quarantine.released(name))
+        known = facts.has_corporate_actions and store.has_table(CORPORATE_ACTIONS, name)
+        actions = long_actions(store.read_table(CORPORATE_ACTIONS, name)) if known else None
+        today, released = np.datetime64(now.date()), store.quarantine.released(name)
+        result = validate_rows(rows, source.facts, today=today, released=released, actions=actions)
         new = store.quarantine.add(result.findings)
         refuse_bad_table(result, name)
         store.write_table(VALIDATED_BARS, name, result.valid, recorded_at=now)

@@ -34,7 +34,7 @@ def panel_of(lake: Lake, source: Source, universe: UniverseSettings) -> Panel:
     rows = rows.filter(pa.array(np.isin(column_texts(rows, "symbol"), _chosen(column_texts(rows, "symbol"), universe, facts))))
     bars = _long_bars(rows, facts)
     known = facts.price_kind is PriceKind.RAW and lake.has_table(CORPORATE_ACTIONS, facts.name)
-    actions = _long_actions(lake.read_table(CORPORATE_ACTIONS, facts.name)) if known else None
+    actions = long_actions(lake.read_table(CORPORATE_ACTIONS, facts.name)) if known else None
     panel_facts = PanelFacts(
         source=facts.name,
         price_kind=facts.price_kind,
@@ -104,7 +104,8 @@ def _long_bars(rows: pa.Table, facts: SourceFacts) -> LongBars:
     )
 
 
-def _long_actions(rows: pa.Table) -> LongActions:
+def long_actions(rows: pa.Table) -> LongActions:
+    """Rows of the corporate action table column-wise."""
     return LongActions(
         symbol=column_texts(rows, "symbol"),
         session=rows.column("session").to_numpy().astype("datetime64[D]"),

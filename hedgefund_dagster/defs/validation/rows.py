@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from hedgefund_core.errors import DataInvalid
 from hedgefund_core.quant.bar_rules import ERROR, BarColumns, Finding, unit_breaks
 from hedgefund_core.quant.defects.rows import check_bars
+from hedgefund_core.quant.panel_build import LongActions
 from hedgefund_core.schemas import QUARANTINE
 from hedgefund_dagster.resources.lake_files import arrow_schema, column_texts
 from hedgefund_dagster.sources.calendars import session_closes
@@ -41,13 +43,23 @@ class Validation:
     table_errors: tuple[str, ...]
 
 
-def validate_rows(rows: pa.Table, facts: SourceFacts, *, today: np.datetime64, released: Released = frozenset()) -> Validation:
-    """Apply every row rule and detector; rows with an error that no person released are held back."""
+def validate_rows(
+    rows: pa.Table,
+    facts: SourceFacts,
+    *,
+    today: np.datetime64,
+    released: Released = frozenset(),
+    actions: LongActions | None = None,
+) -> Validation:
+    """Apply every row rule and detector; rows with an error that no person released are held back.
+
+    ``actions``: stated splits and dividends; they explain jumps, and a split that is stated must show in a raw price.
+    """
     if rows.num_rows == 0:
         empty = arrow_schema(QUARANTINE).empty_table()
         return Validation(valid=rows, findings=empty, rows=0, held=0, by_rule={}, table_errors=("the table is empty",))
     columns = bar_columns(rows, facts, today)
-    findings = check_bars(columns, facts.price_kind)
+    findings = check_bars(columns, facts.price_kind, actions=actions)
     table = _finding_rows(findings, rows, facts, released)
     held = np.zeros(rows.num_rows, dtype=bool)
     let_in = table.column("released").to_pylist()
@@ -114,8 +126,15 @@ def _finding_rows(findings: list[Finding], rows: pa.Table, facts: SourceFacts, r
         "source": pa.repeat(pa.scalar(facts.name), len(findings)),
         "value": pa.array([f.value for f in findings], pa.float64(), from_pandas=True),
         "released": pa.array(free, pa.bool_()),
+        "instrument": taken.column("symbol"),
+        "evidence": pa.array([evidence_text(f.evidence) for f in findings], pa.string()),
     }
     return pa.table(columns, schema=arrow_schema(QUARANTINE))
+
+
+def evidence_text(evidence: tuple[tuple[str, float], ...]) -> str:
+    """Numbers by name as a JSON object; what is not finite is null."""
+    return msgspec.json.encode(dict(evidence)).decode()
 
 
 def in_snapshot(rows: pa.Table, source: Source, payloads: Mapping[str, RawPayload]) -> pa.Table:
