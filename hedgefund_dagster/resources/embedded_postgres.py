@@ -220,6 +220,10 @@ def _turn(path: Path) -> Iterator[None]:
 
 
 def _alive(pid: int) -> bool:
+    """Whether the process still runs; one that we started ourselves stays as a name only until it is asked for its end."""
+    with contextlib.suppress(ChildProcessError):
+        if os.waitpid(pid, os.WNOHANG)[0] == pid:
+            return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -77,7 +77,7 @@ def ensure_schema(connection: psycopg.Connection) -> None:
         if exists(connection, "about"):
             found = connection.execute("SELECT version FROM lake.about").fetchone()
             if found != (VERSION,):
-                message = f"the database holds tables of version {found}, this program knows version {VERSION}"
+                message = f"the database holds tables of version {found and found[0]}, this program knows version {VERSION}"
                 raise ConfigError(message, mend="name another database in HEDGEFUND_POSTGRES_URL, or run the program that made it")
             return
         connection.execute("CREATE SCHEMA IF NOT EXISTS lake")
