@@ -18,6 +18,29 @@ from hedgefund_core.risk.limits import Mandate, RiskSettings
 T = TypeVar("T")
 
 
+class LiveSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Section ``live`` of ``config/trading.yaml``: an account on the wall clock. Numbers are seconds unless they say otherwise."""
+
+    mandate: str
+    sentence: str
+    rebalance_every: str
+    orders_every_seconds: float
+    urgent_every_seconds: float
+    books_every_seconds: float
+    clock_every_seconds: float
+    mailbox_every_seconds: float
+    targets_every_seconds: float
+    absence_seconds: float
+    stale_price_seconds: float
+    entries_wait_seconds: float
+    reprice_seconds: float
+    session_grace_seconds: float
+    start_patience_seconds: float
+    stop_patience_seconds: float
+    orders_in_flight: int
+    on_stop: Literal["cancel_entries", "cancel_all", "leave"]
+
+
 class TradingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``config/trading.yaml``."""
 
@@ -26,7 +49,7 @@ class TradingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     mandate: str
     alias: str
     initial_cash: Decimal
-    mode: Literal["replay"]
+    mode: Literal["replay", "paper", "live"]
     broker: str
     feed: str
     fill: Literal["auto", "next_open", "next_close"]
@@ -34,6 +57,7 @@ class TradingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     sign_every_frames: int
     waived: dict[str, tuple[str, ...]]
     trusted_keys: str
+    live: LiveSettings
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +68,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     trading: TradingSettings
     universe: UniverseSettings
     mandate: Mandate
+    mandates: dict[str, Mandate]
     origins: dict[str, dict[str, str]]
     """File -> dotted key -> the file or variable it came from."""
 
@@ -60,15 +85,17 @@ def read_settings(env: Mapping[str, str] | None = None) -> Settings:
     trading, of_trading = _read(config, "trading", given, TradingSettings)
     universe, of_universe = _read(config, "universe", given, UniverseSettings)
     risk, of_risk = _read(config, "risk", given, RiskSettings)
-    if trading.mandate not in risk.mandates:
-        message = f"config/trading.yaml: mandate {trading.mandate!r} is not in config/risk.yaml"
-        raise ConfigError(message, mend=f"choose one of {', '.join(sorted(risk.mandates))}")
+    for key, name in (("mandate", trading.mandate), ("live.mandate", trading.live.mandate)):
+        if name not in risk.mandates:
+            message = f"config/trading.yaml: {key} {name!r} is not in config/risk.yaml"
+            raise ConfigError(message, mend=f"choose one of {', '.join(sorted(risk.mandates))}")
     return Settings(
         data=Path(given.get("HEDGEFUND_DATA_DIR") or "data"),
         config=config,
         trading=trading,
         universe=universe,
         mandate=risk.mandates[trading.mandate],
+        mandates=risk.mandates,
         origins={"trading": of_trading, "universe": of_universe, "risk": of_risk},
     )
 

@@ -46,6 +46,10 @@ class Timeline:
         """The broker's time."""
         return self._clock.now() + self._offset
 
+    def local_now(self) -> datetime:
+        """This computer's time."""
+        return self._clock.now()
+
     @property
     def is_open(self) -> bool:
         """Whether the regular session runs now."""

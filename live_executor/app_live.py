@@ -1,0 +1,180 @@
+"""The wiring of an account on the wall clock: settings, keys, adapters, targets and the account's folder become one run."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import re
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from hedgefund_core.account import State
+from hedgefund_core.errors import ConfigError
+from hedgefund_core.identifiers import is_account
+from hedgefund_core.layout import LIVE, account_folder
+from live_executor import logging
+from live_executor.app import bundles_of, mark_last_account
+from live_executor.clock import SystemClock
+from live_executor.commands import Mailbox
+from live_executor.desk import Summary
+from live_executor.journals import JOURNALS
+from live_executor.live.adapters import LIVE_BROKERS, LIVE_FEEDS, LiveSetup
+from live_executor.live.heartbeat import Heartbeat
+from live_executor.live.opening import Opening
+from live_executor.live.runtime import Live, LiveParts
+from live_executor.ports import Journal, LiveBroker, LiveFeed
+from live_executor.recovery import Recovered, restart
+from live_executor.settings import Settings
+from live_executor.targets import TargetsFile
+
+SENTENCE = "I trade real money with this account"
+_EVERY = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h)")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SHORTEST_SECONDS = 0.05
+_NAMES = {signal.SIGINT: "sigint", signal.SIGTERM: "sigterm"}
+
+
+class LiveRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``executor run --mode paper|live`` was asked for; empty text = what the settings say."""
+
+    mode: str
+    account: str = ""
+    broker: str = ""
+    feed: str = ""
+    targets: Path | None = None
+    rebalance_every: str = ""
+    once: bool = False
+    max_sessions: int = 0
+    live: bool = False
+    """Whether ``--live`` was given."""
+    verbose: bool = False
+
+
+def seconds_of(every: str) -> float | None:
+    """``500ms``, ``30s``, ``1m``, ``1h`` as seconds; None for ``session``."""
+    if every == "session":
+        return None
+    found = _EVERY.fullmatch(every)
+    seconds = 0.0 if found is None else float(found["number"]) * _UNITS[found["unit"]]
+    if seconds < _SHORTEST_SECONDS:
+        raise ConfigError(f"--rebalance-every {every!r} is no duration of 50ms or more", mend="write 500ms, 30s, 1m, 1h or session")
+    return seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """A run to be made."""
+
+    settings: Settings
+    request: LiveRequest
+    setup: LiveSetup
+    on_beat: Callable[[State, Heartbeat], None]
+
+    @property
+    def account(self) -> str:
+        """The account named, else one of the mode's own: a replay's account is never traded on."""
+        return self.request.account or self.request.mode
+
+    @property
+    def folder(self) -> Path:
+        """The account's folder."""
+        return self.settings.data / account_folder(self.account)
+
+    @property
+    def broker(self) -> str:
+        """Name of the broker."""
+        return self.request.broker or "alpaca"
+
+    @property
+    def feed(self) -> str:
+        """Name of the feed."""
+        return self.request.feed or "alpaca"
+
+
+def run_live(settings: Settings, request: LiveRequest, on_beat: Callable[[State, Heartbeat], None] = lambda _state, _beat: None) -> Summary:
+    """Trade an account on the wall clock until it is stopped; raises the errors of ``hedgefund_core.errors``."""
+    _refuse_unarmed(settings, request)
+    seconds_of(request.rebalance_every or settings.trading.live.rebalance_every)
+    setup = LiveSetup(
+        env=os.environ,
+        live=request.mode == "live",
+        clock=SystemClock(),
+        rng=random.Random(),  # noqa: S311 - jitter of pauses, no secret
+        locks=settings.data / LIVE / ".locks",
+    )
+    job = _Job(settings=settings, request=request, setup=setup, on_beat=on_beat)
+    if not is_account(job.account):
+        raise ConfigError(f"{job.account!r} is no account name", mend="use --account with letters, digits and . _ -")
+    for what, name, known in (("broker", job.broker, sorted(LIVE_BROKERS)), ("feed", job.feed, sorted(LIVE_FEEDS))):
+        if name not in known:
+            raise ConfigError(f"{what} {name!r} does not trade on the wall clock", mend=f"choose one of {', '.join(known)}")
+    logging.configure(job.folder, verbose=request.verbose)
+    journal = JOURNALS["sqlite"](settings.data, settings.keys, job.account)
+    try:
+        recovered = restart(journal, bundles_of(settings, job.account))
+        mark_last_account(settings.data, job.account)
+        (settings.data / LIVE / ".locks").mkdir(exist_ok=True)
+        return asyncio.run(_trade(job, journal, recovered))
+    finally:
+        journal.close()
+
+
+async def _trade(job: _Job, journal: Journal, recovered: Recovered) -> Summary:
+    broker, feed = LIVE_BROKERS[job.broker](job.setup), LIVE_FEEDS[job.feed](job.setup)
+    try:
+        live = Live(_parts(job, broker, feed, journal), recovered)
+        for number, name in _NAMES.items():
+            asyncio.get_running_loop().add_signal_handler(number, live.stop, name)
+        return await live.run()
+    finally:
+        await broker.close()
+        await feed.close()
+
+
+def _parts(job: _Job, broker: LiveBroker, feed: LiveFeed, journal: Journal) -> LiveParts:
+    trading, request = job.settings.trading, job.request
+    return LiveParts(
+        journal=journal,
+        broker=broker,
+        feed=feed,
+        mailbox=Mailbox(job.settings.data, job.account),
+        clock=job.setup.clock,
+        sleep=job.setup.sleep,
+        rng=job.setup.rng,
+        settings=trading.live,
+        sign_every=trading.sign_every_frames,
+        opening=Opening(
+            account=job.account,
+            book=trading.book,
+            mode=request.mode,
+            broker=job.broker,
+            source=job.broker,
+            mandate=job.settings.mandates[trading.live.mandate],
+        ),
+        targets=None if request.targets is None else TargetsFile(request.targets),
+        rebalance_every=seconds_of(request.rebalance_every or trading.live.rebalance_every),
+        once=request.once,
+        max_sessions=request.max_sessions,
+        folder=job.folder,
+        on_beat=job.on_beat,
+    )
+
+
+def _refuse_unarmed(settings: Settings, request: LiveRequest) -> None:
+    """Real money is traded in two deliberate steps: an option of the command, and a sentence in the configuration."""
+    if request.mode != "live":
+        if request.live:
+            raise ConfigError(f"--live is given with --mode {request.mode}", mend="use --mode live --live, or leave --live out")
+        return
+    if not request.live:
+        raise ConfigError("--mode live trades real money and --live is not given", mend="add --live if that is meant, or use --mode paper")
+    if settings.trading.live.sentence.strip() != SENTENCE:
+        raise ConfigError(
+            "config/trading.yaml: live.sentence is not the sentence that arms real money",
+            mend=f'type it there: live: {{sentence: "{SENTENCE}"}}',
+        )

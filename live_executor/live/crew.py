@@ -1,0 +1,49 @@
+"""Tasks whose end nobody may miss: an error in any of them ends the run, whatever else still works."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+
+from hedgefund_core.errors import InvariantViolation
+from live_executor.logging import logger
+
+_log = logger("crew")
+
+
+class Crew:
+    """The tasks of a run."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._failure: asyncio.Future[tuple[str, BaseException]] = asyncio.get_running_loop().create_future()
+
+    def start(self, name: str, work: Coroutine[None, None, None], *, forever: bool = False) -> None:
+        """Begin a task; one that is ``forever`` may not even return."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(lambda done: self._ended(done, forever=forever))
+
+    async def failure(self) -> tuple[str, BaseException]:
+        """The first task that ended and should not have, and why."""
+        return await asyncio.shield(self._failure)
+
+    async def dismiss(self) -> None:
+        """Stop every task and wait until it has."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[None], *, forever: bool) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is None and forever:
+            error = InvariantViolation("it returned, and should go on for ever")
+        if error is None:
+            return
+        _log.error("task ended", task=task.get_name(), error=f"{type(error).__name__}: {error}", exc_info=error)
+        if not self._failure.done():
+            self._failure.set_result((task.get_name(), error))

@@ -1,0 +1,54 @@
+"""A small file beside the journal that says how the running executor stands with the outside: streams, gates, prices, targets."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+FILE = "heartbeat.json"
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """A stream."""
+
+    connected: bool
+    reason: str = ""
+
+
+class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
+    """How things stand; times are the broker's."""
+
+    pid: int
+    at: datetime
+    mode: str
+    session: str
+    market_open: bool
+    next_open: datetime | None
+    order_stream: Link
+    data_stream: Link
+    price_age_seconds: float | None
+    """Of the oldest price among what is held or wanted; None without any."""
+    gates: tuple[str, ...]
+    searches: int
+    clock_offset_seconds: float
+    targets_file: str = ""
+    targets_trouble: str = ""
+    targets: int = 0
+
+
+def write(folder: Path, beat: Heartbeat) -> None:
+    """Put it in place of the last one."""
+    fresh = folder / f".{FILE}.{os.getpid()}"
+    fresh.write_bytes(msgspec.json.encode(beat))
+    fresh.replace(folder / FILE)
+
+
+def read(folder: Path) -> Heartbeat | None:
+    """The last one; None where there is none that can be read."""
+    try:
+        return msgspec.json.decode((folder / FILE).read_bytes(), type=Heartbeat)
+    except (OSError, msgspec.MsgspecError):
+        return None

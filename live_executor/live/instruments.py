@@ -1,0 +1,96 @@
+"""What the account may trade: names become instruments once the broker knows them, and what may be done with them is journaled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from msgspec.structs import replace
+
+from hedgefund_core.trading import events as e
+from hedgefund_core.trading.instrument import Instrument
+from hedgefund_core.trading.observed import AssetSighting, HaltSighting
+from live_executor.live.floor import Floor
+
+_NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Instruments:
+    """The account's instruments and the broker's word on each."""
+
+    def __init__(self, floor: Floor) -> None:
+        self._floor = floor
+        self._assets: dict[str, AssetSighting] = {}
+        self._followed: set[str] = set()
+        self._said: dict[str, e.InstrumentStatusSeen] = {}
+
+    async def ensure(self, symbols: Sequence[str]) -> list[str]:
+        """Make names known to account and feed; returns those that the broker does not have."""
+        unknown, fresh = list[str](), list[AssetSighting]()
+        names = {instrument.symbol for instrument in self._floor.state.instruments}
+        for symbol in symbols:
+            if symbol in names and symbol in self._assets:
+                continue
+            asset = await self._floor.broker.asset(symbol)
+            if asset is None:
+                unknown.append(symbol)
+            else:
+                self._assets[symbol] = asset
+                fresh.append(asset)
+        self._journal(fresh)
+        await self.follow([symbol for symbol in symbols if symbol not in unknown])
+        return unknown
+
+    async def follow(self, symbols: Sequence[str]) -> None:
+        """Ask the feed for what it does not send yet."""
+        wanted = [symbol for symbol in symbols if symbol not in self._followed]
+        if wanted:
+            self._followed.update(wanted)
+            await self._floor.feed.subscribe(wanted)
+
+    async def refresh(self) -> None:
+        """Read again what may be done with each instrument: a borrow list is a day's."""
+        for instrument in self._floor.state.instruments:
+            asset = await self._floor.broker.asset(instrument.symbol)
+            if asset is not None:
+                self._assets[instrument.symbol] = asset
+        self._journal(list(self._assets.values()))
+
+    def halted(self, seen: HaltSighting) -> None:
+        """A halt or its end."""
+        asset = self._assets.get(seen.symbol)
+        if asset is not None:
+            self._journal([asset])
+
+    def _journal(self, assets: Sequence[AssetSighting]) -> None:
+        ids = {instrument.symbol: instrument.instrument_id for instrument in self._floor.state.instruments}
+        there = set(ids.values())
+        ids |= {asset.symbol: asset.asset_id or asset.symbol for asset in assets if asset.symbol not in ids}
+        # an id that is there already under another name was renamed: it stays one instrument
+        names = {ids[asset.symbol]: asset.symbol for asset in assets if ids[asset.symbol] not in there}
+        added = tuple(Instrument(instrument_id=key, symbol=symbol) for key, symbol in names.items())
+        now, inputs = self._floor.now(), list[e.Input]()
+        if added:
+            inputs.append(e.InstrumentsAdded(ts=now, instruments=added))
+        for asset in assets:
+            status = self._status(asset, ids[asset.symbol])
+            if self._said.get(asset.symbol) != status:
+                self._said[asset.symbol] = status
+                inputs.append(replace(status, ts=now))
+        if inputs:
+            self._floor.take(inputs)
+
+    def _status(self, asset: AssetSighting, instrument_id: str) -> e.InstrumentStatusSeen:
+        halt = self._floor.view.halted(asset.symbol)
+        tradable = asset.tradable and asset.status in {"", "active"}
+        cause = halt or ("" if tradable else f"the broker says {asset.status or 'not tradable'}")
+        return e.InstrumentStatusSeen(
+            ts=_NO_TIME,
+            instrument_id=instrument_id,
+            tradable=tradable,
+            halted=bool(halt),
+            shortable=asset.shortable,
+            easy_to_borrow=asset.easy_to_borrow,
+            fractionable=asset.fractionable,
+            cause=cause,
+        )

@@ -1,0 +1,121 @@
+"""What the broker shows becomes news: compared with what is booked, holes asked for, strangers' instruments made known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from hedgefund_core import errors
+from hedgefund_core.trading import events as e
+from hedgefund_core.trading.cash_lines import SPLITS
+from hedgefund_core.trading.evidence import Booked, Evidence, News, news_of, split_news
+from hedgefund_core.trading.instrument import ZERO
+from hedgefund_core.trading.observed import ActivitySighting, OrderSighting, UnknownUpdate
+from live_executor.crash import crash_here
+from live_executor.live.cursor import ActivityCursor
+from live_executor.live.floor import Floor
+from live_executor.live.instruments import Instruments
+from live_executor.logging import logger
+
+_log = logger("intake")
+_FILL = "FILL"
+
+
+class Intake:
+    """Books what is seen, whoever saw it: stream, queries and the answers to our own requests come here alike."""
+
+    def __init__(self, floor: Floor, instruments: Instruments, cursor: ActivityCursor) -> None:
+        self._floor, self._instruments, self._cursor = floor, instruments, cursor
+        self._mending: set[str] = set()
+
+    async def order(self, seen: OrderSighting) -> None:
+        """Book an order's sighting; raises BrokerUnavailable where a hole was found and could not be asked about."""
+        found = self._show(seen)
+        if found.stranger and await self._instruments.ensure([found.stranger]) == []:
+            found = self._show(seen)
+        if found.gap and seen.broker_order_id not in self._mending:
+            self._mending.add(seen.broker_order_id)
+            try:
+                await self._mend(seen)
+            finally:
+                self._mending.discard(seen.broker_order_id)
+
+    def take(self, seen: OrderSighting) -> None:
+        """Book a sighting of the stream at once; what has to be asked about it is asked beside, so that the stream goes on."""
+        found = self._show(seen)
+        if found.gap or found.stranger:
+            self._floor.crew.start(f"ask about {seen.client_order_id or seen.broker_order_id}", self.order_if_possible(seen))
+
+    def unknown(self, update: UnknownUpdate) -> None:
+        """Journal what we have no word for."""
+        self._floor.book([e.NewsNotUnderstood(ts=update.at, broker_seq=0, what=update.what, payload=update.payload)])
+
+    async def activities(self) -> None:
+        """Book the lines of the activity list that are new."""
+        lines = await self._floor.broker.activities(self._cursor.after)
+        strangers = {line.symbol for line in lines if line.symbol} - {i.symbol for i in self._floor.state.instruments}
+        if strangers:
+            await self._instruments.ensure(sorted(strangers))
+        fresh = [line for line in lines if not self._cursor.is_before_opening(line)]
+        splits = dict[tuple[str, str], list[ActivitySighting]]()
+        for line in fresh:
+            if line.activity_type in SPLITS:
+                splits.setdefault((line.symbol, line.at.date().isoformat()), []).append(line)
+            else:
+                self._show(line)
+        for group in splits.values():
+            self._book(split_news(self._booked(cash=True), group, session=self._session()))
+        self._cursor.move(lines)
+
+    async def _mend(self, seen: OrderSighting) -> None:
+        """A hole before what is shown: the fills themselves first, then the order by query, booked whole by its value."""
+        for line in await self._fills_of(seen.broker_order_id):
+            self._show(line)
+        if not self._show(seen).gap:
+            return
+        newest = await self._floor.broker.look_up(seen.client_order_id) if seen.client_order_id else None
+        left = self._show(newest if newest is not None else seen, settle=True)
+        if left.gap:
+            _log.error("fills of an order cannot be told apart", order=seen.client_order_id, broker_order=seen.broker_order_id)
+
+    async def _fills_of(self, broker_order_id: str) -> Sequence[ActivitySighting]:
+        lines = await self._floor.broker.activities(self._cursor.after)
+        ours = [line for line in lines if line.activity_type == _FILL and line.broker_order_id == broker_order_id]
+        return sorted(ours, key=_total)
+
+    def _show(self, seen: OrderSighting | ActivitySighting, *, settle: bool = False) -> Evidence:
+        cash = isinstance(seen, ActivitySighting) and seen.activity_type != _FILL
+        return self._book(news_of(self._booked(cash=cash), seen, session=self._session(), settle=settle))
+
+    def _booked(self, *, cash: bool) -> Booked:
+        return self._floor.known.booked(self._floor.state, cash=cash)
+
+    def _book(self, found: Evidence) -> Evidence:
+        if found.news:
+            filled = any(isinstance(item, e.OrderFilled) for item in found.news)
+            if filled:
+                crash_here("before_fill")
+            self._floor.book(found.news)
+            _crash_after(found.news, filled=filled)
+        return found
+
+    def _session(self) -> str:
+        return self._floor.state.session
+
+    async def order_if_possible(self, seen: OrderSighting) -> None:
+        """`order`, where a broker that is away is left to the next query."""
+        try:
+            await self.order(seen)
+        except errors.BrokerUnavailable as error:
+            _log.warning("a hole is left to the next query", order=seen.client_order_id, error=error.message)
+
+
+def _crash_after(news: Sequence[News], *, filled: bool) -> None:
+    if any(isinstance(item, e.OrderAccepted) for item in news):
+        crash_here("after_acknowledgement")
+    if filled:
+        crash_here("after_fill")
+
+
+def _total(line: ActivitySighting) -> Decimal:
+    return line.cumulative_quantity if line.cumulative_quantity is not None else ZERO

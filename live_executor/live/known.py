@@ -1,0 +1,52 @@
+"""What sightings are compared with beside the machine's state: strangers' fills and cash lines of the journal, kept as it grows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from hedgefund_core.account import State
+from hedgefund_core.trading import events as e
+from hedgefund_core.trading.evidence import Booked, External
+
+KINDS = ("account_opened", "external_filled", "cash_posted", "split_processed")
+"""Entries that make it up."""
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Known:
+    """The index of one journal."""
+
+    def __init__(self, frames: Iterable[e.Event] = ()) -> None:
+        self._external: dict[str, External] = {}
+        self._activities: frozenset[str] = frozenset()
+        self._opened_at = LONG_AGO
+        self.note(tuple(frames))
+
+    def note(self, frames: Sequence[e.Event]) -> None:
+        """Take frames of the journal, in order."""
+        for frame in frames:
+            if isinstance(frame, e.AccountOpened):
+                self._opened_at = frame.ts
+            elif isinstance(frame, e.ExternalFilled):
+                before = self._external.get(frame.broker_order_id, External())
+                quantity, value = before.quantity + frame.quantity, before.value + frame.quantity * frame.price
+                self._external[frame.broker_order_id] = External(quantity=quantity, value=value)
+            elif isinstance(frame, e.CashPosted | e.SplitProcessed):
+                self._activities |= {frame.activity_id}
+
+    def booked(self, state: State, *, cash: bool = False) -> Booked:
+        """What is booked now. Cash lines know their day and no more: the cursor says which of them came before the opening."""
+        return Booked(
+            orders=state.known_orders,
+            external=self._external,
+            instruments={instrument.symbol: instrument.instrument_id for instrument in state.instruments},
+            held={key: position.quantity for key, position in state.ledger.positions.items()},
+            activities=self._activities,
+            opened_at=LONG_AGO if cash else self._opened_at,
+        )
+
+    @property
+    def newest_activity(self) -> str:
+        """The greatest id of a booked cash line; ids sort by time."""
+        return max(self._activities, default="")

@@ -1,0 +1,114 @@
+"""The first frame of a live account, and what every later start proves before anything new leaves."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import TypeVar
+
+import msgspec
+
+from hedgefund_core import errors
+from hedgefund_core.risk.limits import Mandate, digest_payload
+from hedgefund_core.trading import events as e
+from hedgefund_core.trading.instrument import Instrument
+from hedgefund_core.trading.observed import AccountSighting, PositionSighting
+from live_executor.live.cursor import ActivityCursor
+from live_executor.live.floor import Floor
+from live_executor.logging import logger
+
+T = TypeVar("T")
+_log = logger("opening")
+_STEADY_READS = 5
+
+
+class Opening(msgspec.Struct, frozen=True, kw_only=True):
+    """Who trades what, as the first frame says it."""
+
+    account: str
+    book: str
+    mode: str
+    broker: str
+    source: str
+    mandate: Mandate
+
+
+async def patiently(floor: Floor, call: Callable[[], Awaitable[T]]) -> T:
+    """Ask a broker that is away again for a while: a start during a short outage need not fail."""
+    waited, tries = 0.0, 0
+    while True:
+        try:
+            return await call()
+        except (errors.BrokerUnavailable, errors.OrderOutcomeUnknown, errors.DataUnavailable) as error:
+            if waited >= floor.settings.start_patience_seconds:
+                raise
+            pause = floor.pause(tries)
+            _log.warning("broker away at the start", error=error.message, again_in=round(pause, 2))
+            await floor.sleep(pause)
+            waited, tries = waited + pause, tries + 1
+
+
+async def open_account(floor: Floor, opening: Opening, cursor: ActivityCursor) -> None:
+    """Journal the account as it is at the broker, or check that the journal is one of this account."""
+    state = floor.state
+    if state.account:
+        if state.mode != opening.mode:
+            message = f"account {state.account} trades in mode {state.mode}, not {opening.mode}"
+            raise errors.ConfigError(message, mend="name another account with --account")
+        floor.desk.open(_configuration(floor, opening))
+        return
+    opened_at, account, positions = await _steady(floor)
+    _refuse_blocked(account)
+    cursor.open(await floor.broker.activities(""))
+    instruments = [Instrument(instrument_id=held.asset_id or held.symbol, symbol=held.symbol) for held in positions]
+    first = e.AccountOpened(
+        ts=opened_at,
+        account=opening.account,
+        book=opening.book,
+        mode=opening.mode,
+        broker=opening.broker,
+        instruments=tuple(instruments),
+        initial_cash=account.cash,
+        source=opening.source,
+        price_kind="raw",
+    )
+    adopted = [
+        e.PositionAdopted(
+            ts=opened_at,
+            instrument_id=held.asset_id or held.symbol,
+            quantity=held.quantity,
+            average_price=held.average_price,
+            person=opening.account,
+            reason="held at the broker when the account was opened",
+        )
+        for held in positions
+    ]
+    floor.desk.open([first, *_configuration(floor, opening), *adopted])
+
+
+def _configuration(floor: Floor, opening: Opening) -> list[e.Input]:
+    payload = digest_payload(opening.mandate)
+    digest = hashlib.sha256(payload + b"\n").hexdigest()
+    if floor.state.configuration_digest == digest:
+        return []
+    return [e.ConfigurationLoaded(ts=floor.now(), digest=digest, mandate=msgspec.Raw(payload))]
+
+
+async def _steady(floor: Floor) -> tuple[datetime, AccountSighting, list[PositionSighting]]:
+    """Cash and positions between which nothing was filled."""
+    for _ in range(_STEADY_READS):
+        at = floor.now()
+        account, positions = await floor.broker.account(), await floor.broker.positions()
+        again = await floor.broker.account()
+        if again.cash == account.cash:
+            return at, account, positions
+    raise errors.BrokerUnavailable(
+        "the account trades while it is being opened: its cash does not hold still", mend="stop what else trades on it, then run again"
+    )
+
+
+def _refuse_blocked(account: AccountSighting) -> None:
+    if account.trouble:
+        what = ", ".join(account.trouble)
+        raise errors.Halted(f"the broker does not let this account trade: {what}", mend="ask the broker to lift it, then run again")

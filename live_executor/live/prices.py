@@ -1,0 +1,66 @@
+"""The feed listened to, and asked where it is silent: what a decision knows is fresh, or said to be old."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from hedgefund_core import errors
+from hedgefund_core.trading import events as e
+from hedgefund_core.trading.observed import BarSighting, HaltSighting, LinkChanged, LinkState, QuoteSighting
+from live_executor.live.floor import Floor
+from live_executor.live.gates import MARKET_DATA, Gates
+from live_executor.live.instruments import Instruments
+from live_executor.logging import logger
+
+_log = logger("prices")
+
+
+class Prices:
+    """The data stream, and the query that stands in for it."""
+
+    def __init__(self, floor: Floor, gates: Gates, instruments: Instruments) -> None:
+        self._floor, self._gates, self._instruments = floor, gates, instruments
+        self.link = LinkState.DOWN
+        self.link_reason = "not connected yet"
+
+    async def listen(self) -> None:
+        """Take what the feed sends, for ever."""
+        async for update in self._floor.feed.updates():
+            if isinstance(update, QuoteSighting | BarSighting | HaltSighting):
+                self._floor.view.take(update)
+            if isinstance(update, HaltSighting):
+                self._instruments.halted(update)
+            elif isinstance(update, LinkChanged):
+                self._linked(update)
+
+    async def see(self, symbols: Sequence[str] | None = None) -> None:
+        """Journal the prices of the account's instruments; those of ``symbols`` (None = all) are asked for where they are old."""
+        state = self._floor.state
+        wanted = [instrument.symbol for instrument in state.instruments] if symbols is None else list(symbols)
+        await self._refresh(wanted)
+        now = self._floor.now()
+        self._floor.take([self._floor.view.prices_seen(self._floor.state.instruments, self._floor.state.session, now, now)])
+
+    async def _refresh(self, symbols: Sequence[str]) -> None:
+        limit = timedelta(seconds=self._floor.settings.stale_price_seconds)
+        stale = self._floor.view.stale(symbols, self._floor.now(), limit)
+        if not stale:
+            self._gates.set(MARKET_DATA, closed=False)
+            return
+        try:
+            for quote in await self._floor.feed.latest(stale):
+                self._floor.view.take(quote)
+        except (errors.DataUnavailable, errors.BrokerUnavailable) as error:
+            _log.warning("prices cannot be asked for", error=error.message, symbols=len(stale))
+            blind = len(self._floor.view.stale(symbols, self._floor.now(), limit)) == len(symbols)
+            self._gates.set(MARKET_DATA, closed=blind and self.link is not LinkState.UP)
+        else:
+            self._gates.set(MARKET_DATA, closed=False)
+
+    def _linked(self, change: LinkChanged) -> None:
+        _log.warning("data stream", state=change.state.value, reason=change.reason)
+        self.link, self.link_reason = change.state, change.reason
+        if change.state is LinkState.REFUSED:
+            message = f"the data stream is refused ({change.reason}): prices come by query"
+            self._floor.take([e.TroubleSeen(ts=self._floor.now(), severity="warning", message=message)])

@@ -1,0 +1,221 @@
+"""Decisions on the wall clock: when targets change, drift is due, an order was not filled, or everything is to be closed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+
+from hedgefund_core import errors
+from hedgefund_core.trading import events as e
+from hedgefund_core.trading.order import Order, OrderStatus, Purpose, TimeInForce
+from hedgefund_core.trading.state import Level
+from live_executor.live.floor import Floor
+from live_executor.live.gates import Gates
+from live_executor.live.instruments import Instruments
+from live_executor.live.prices import Prices
+from live_executor.logging import logger
+from live_executor.sender import HOUSE
+from live_executor.targets import Targets, TargetsFile
+
+_log = logger("rebalancer")
+_TICK_SECONDS = 0.05
+_PATIENCE_READS = 4
+"""Looks at an unreadable file before it is called bad: it may be read while somebody writes it."""
+_WORKED = frozenset({Purpose.TARGETS, Purpose.FLATTEN})
+
+
+class Rebalancer:
+    """Asks the machine for decisions."""
+
+    def __init__(
+        self, floor: Floor, gates: Gates, prices: Prices, instruments: Instruments, file: TargetsFile | None, every: float | None
+    ) -> None:
+        self._floor, self._gates, self._prices, self._instruments = floor, gates, prices, instruments
+        self._file, self._every = file, every
+        self._targets = Targets()
+        self._bad_reads = 0
+        self._due = False
+        self._since_decision = float("inf")
+        self._retry_after = float("inf")
+        self._decided_session = ""
+        self._opening_for = ""
+        self._denied, self._gate_wait = 0, 0.0
+        self._repricing: set[str] = set()
+        self.decisions = 0
+        self.trouble = ""
+
+    @property
+    def targets(self) -> Targets:
+        """What is in force."""
+        return self._targets
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the targets in force were decided on and nothing of it works any more."""
+        return self.decisions > 0 and not self._due and not self._floor.state.working and not self._repricing
+
+    def ask_now(self) -> None:
+        """A decision is due."""
+        self._due = True
+
+    # ---- the file ------------------------------------------------------------------------------------------------------
+
+    async def load(self) -> None:
+        """Read the file at the start; raises DataInvalid."""
+        if self._file is not None:
+            found = self._file.changed()
+            await self._adopt(Targets() if found is None else found)
+
+    async def watch_file(self) -> None:
+        """Follow the file for ever; a bad one leaves the last good targets in force and is said."""
+        while True:
+            await self._floor.sleep(self._floor.settings.targets_every_seconds)
+            if self._file is None:
+                continue
+            try:
+                found = self._file.changed()
+                if found is not None:
+                    await self._adopt(found)
+                    self._bad_reads, self.trouble = 0, ""
+            except errors.DataInvalid as error:
+                self._bad(error.message)
+            except (errors.BrokerUnavailable, errors.DataUnavailable) as error:
+                self._file.look_again()
+                _log.warning("targets cannot be taken up yet", error=error.message)
+
+    def _bad(self, message: str) -> None:
+        self._bad_reads += 1
+        if self._file is not None and self._bad_reads < _PATIENCE_READS:
+            self._file.look_again()
+        elif message != self.trouble:
+            self.trouble, self._bad_reads = message, 0
+            self._floor.trouble(f"{message}; the last good targets stay in force")
+
+    async def _adopt(self, found: Targets) -> None:
+        unknown = await self._instruments.ensure(found.symbols)
+        if unknown:
+            where = "" if self._file is None else str(self._file.path)
+            raise errors.DataInvalid(f"{where}: the broker does not know {', '.join(unknown)}", mend=f"correct {unknown[0]} in {where}")
+        _log.info("targets", weights=len(found.weights), quantities=len(found.quantities))
+        self._targets, self._due = found, True
+
+    # ---- the loop ------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Decide when something is due, for ever."""
+        while True:
+            await self._floor.sleep(_TICK_SECONDS)
+            self._since_decision += _TICK_SECONDS
+            self._retry_after -= _TICK_SECONDS
+            try:
+                await self._turn()
+            except (errors.BrokerUnavailable, errors.DataUnavailable) as error:
+                _log.warning("no decision now", error=error.message)
+                await self._floor.sleep(self._floor.pause(2))
+
+    async def _turn(self) -> None:
+        level = self._floor.state.ladder.level
+        if level in {Level.HALTED, Level.CANCELLING} or not self._floor.state.session:
+            return
+        self._reprice()
+        if level is Level.FLATTENING:
+            await self._flatten()
+        elif self._floor.timeline.is_open:
+            await self._in_session()
+        elif self._targets.symbols:
+            await self._for_opening()
+
+    async def _in_session(self) -> None:
+        state = self._floor.state
+        if state.session != self._floor.timeline.session:
+            return  # it begins in a moment
+        drift = self._every is not None and self._since_decision >= self._every
+        new_session = self._decided_session != state.session
+        if not (self._due or drift or new_session or self._retry_after <= 0.0) or not self._targets.symbols:
+            self._due = self._due and bool(self._targets.symbols)
+            return
+        if self._gates.closed and not self._waited_for_gates():
+            return  # entries would be denied: wait a while for the gates, then let at least the reductions go
+        await self._decide(state.session, TimeInForce.DAY)
+        self._decided_session = state.session
+
+    def _waited_for_gates(self) -> bool:
+        self._gate_wait += _TICK_SECONDS
+        return self._gate_wait >= self._floor.settings.entries_wait_seconds
+
+    async def _for_opening(self) -> None:
+        """The market is closed: orders for its next opening auction, once, within their window."""
+        coming = self._floor.timeline.next_session
+        again = self._due and self._opening_for == coming
+        if self._gates.closed or not self._floor.timeline.takes_opening_orders or (self._opening_for == coming and not again):
+            return
+        await self._decide(coming, TimeInForce.OPG)
+        self._opening_for = coming
+
+    async def _flatten(self) -> None:
+        """Close everything, and stay at it until nothing is held: whatever was refused, expired or halted is tried again."""
+        state, line = self._floor.state, self._floor.timeline
+        busy = any(order.purpose is Purpose.FLATTEN or order.status is OrderStatus.PENDING_CANCEL for order in state.working)
+        if state.is_flat or busy or self._since_decision < self._floor.settings.urgent_every_seconds:
+            return
+        if line.is_open and state.session == line.session:
+            await self._decide(state.session, TimeInForce.DAY, flatten=True)
+        elif line.takes_opening_orders:
+            await self._decide(line.next_session, TimeInForce.OPG, flatten=True)
+
+    async def _decide(self, for_session: str, time_in_force: TimeInForce, *, flatten: bool = False) -> None:
+        held = [i.symbol for i in self._floor.state.instruments if self._floor.state.ledger.quantity(i.instrument_id)]
+        self._due, self._retry_after, self._gate_wait = False, float("inf"), 0.0
+        await self._prices.see(sorted({*held, *(() if flatten else self._targets.symbols)}))
+        weights, quantities = ({}, {}) if flatten else self._wanted()
+        due = e.DecisionDue(
+            ts=self._floor.now(),
+            session=self._floor.state.session,
+            for_session=for_session,
+            time_in_force=time_in_force.value,
+            rebalance=True,
+            target_weights=None if flatten else weights,
+            target_quantities=None if flatten else quantities,
+        )
+        denied = self._denied
+        self._floor.take([due])
+        self.decisions += 1
+        self._since_decision = 0.0
+        if self._denied > denied:
+            self._retry_after = self._floor.settings.entries_wait_seconds
+
+    def _wanted(self) -> tuple[dict[str, float], dict[str, Decimal]]:
+        ids = {instrument.symbol: instrument.instrument_id for instrument in self._floor.state.instruments}
+        weights = {ids[symbol]: float(weight) for symbol, weight in self._targets.weights.items()}
+        return weights, {ids[symbol]: quantity for symbol, quantity in self._targets.quantities.items()}
+
+    # ---- orders that are not filled ---------------------------------------------------------------------------------------
+
+    def _reprice(self) -> None:
+        """An order of ours for the day that rests too long is cancelled; what is then missing is decided anew at the new price."""
+        working = {order.client_order_id: order for order in self._floor.state.working}
+        over = self._repricing - working.keys()
+        if over:
+            self._repricing -= over
+            self._due = True
+        if not self._floor.timeline.is_open:
+            return
+        patience = timedelta(seconds=self._floor.settings.reprice_seconds)
+        for name, order in working.items():
+            if self._rests(order) and self._floor.now() - order.submitted_at > patience:
+                self._repricing.add(name)
+                reason = "not filled in time: to be priced anew"
+                asked = e.CancelRequested(
+                    ts=self._floor.now(), request_id=f"reprice-{name}", client_order_id=name, person=HOUSE, reason=reason
+                )
+                self._floor.take([asked])
+
+    def _rests(self, order: Order) -> bool:
+        resting = order.status in {OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED}
+        return (
+            resting and order.time_in_force is TimeInForce.DAY and order.purpose in _WORKED and order.client_order_id not in self._repricing
+        )
+
+    def heard_denied(self, count: int) -> None:
+        """Orders that were denied in a commit."""
+        self._denied += count

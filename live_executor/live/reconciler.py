@@ -1,0 +1,207 @@
+"""The broker asked, whatever its streams say: orders every few seconds, positions, cash and activities every minute at the latest.
+
+The queries alone keep the books right where the stream is down. Gates open only after a reconciliation that followed the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from msgspec.structs import replace
+
+from hedgefund_core import errors
+from hedgefund_core.trading import events as e
+from hedgefund_core.trading.observed import LinkChanged, LinkState, OrderSighting, PositionSighting
+from hedgefund_core.trading.order import Order, OrderStatus
+from hedgefund_core.trading.state import Level
+from live_executor.live.floor import Floor
+from live_executor.live.gates import NOT_RECONCILED, ORDER_STREAM, Gates
+from live_executor.live.instruments import Instruments
+from live_executor.live.intake import Intake
+from live_executor.logging import logger
+
+_log = logger("reconciler")
+_STEADY_READS = 3
+"""Reads of cash, positions and orders in a row until nothing was booked between the first and the last of them."""
+_GRACE_READS = 2
+"""Reports after a connection until what they still find is a difference and no delay."""
+_TICK_SECONDS = 0.1
+
+
+class Reconciler:
+    """Queries, gates, and what follows from a difference."""
+
+    def __init__(self, floor: Floor, gates: Gates, intake: Intake, instruments: Instruments) -> None:
+        self._floor, self._gates, self._intake, self._instruments = floor, gates, intake, instruments
+        self._orders_due, self._books_due = asyncio.Event(), asyncio.Event()
+        self._reports_since_link = 0
+        self._link = LinkState.DOWN
+        self._failures = 0
+        self._agreed = False
+        self.reconciled_at: datetime | None = None
+        self.open_at_broker: tuple[OrderSighting, ...] = ()
+
+    # ---- what others tell ----------------------------------------------------------------------------------------------
+
+    def link_changed(self, change: LinkChanged) -> None:
+        """The order stream went up or down: what happened meanwhile has to be asked for."""
+        _log.warning("order stream", state=change.state.value, reason=change.reason)
+        self._link = change.state
+        self._reports_since_link = 0
+        if change.state is LinkState.UP:
+            self._gates.set(NOT_RECONCILED, closed=True)
+        self._gates.set(ORDER_STREAM, closed=change.state is not LinkState.UP)
+        if change.state is LinkState.REFUSED:
+            self._floor.trouble(f"the order stream is refused: {change.reason}", severity="critical")
+        self.ask_now()
+
+    def ask_now(self) -> None:
+        """Query orders and books as soon as possible."""
+        self._orders_due.set()
+        self._books_due.set()
+
+    @property
+    def stream_is_up(self) -> bool:
+        """Whether the order stream is connected."""
+        return self._link is LinkState.UP
+
+    # ---- orders ----------------------------------------------------------------------------------------------------------
+
+    async def watch_orders(self) -> None:
+        """Ask for the orders, often while something is uncertain."""
+        while True:
+            try:
+                await self.read_orders()
+                self._failures = 0
+            except (errors.BrokerUnavailable, errors.OrderOutcomeUnknown) as error:
+                self._failures += 1
+                _log.warning("orders cannot be read", error=error.message, times=self._failures)
+            await self._until(self._orders_due, self._order_seconds)
+
+    def _order_seconds(self) -> float:
+        settings, state = self._floor.settings, self._floor.state
+        if self._failures:
+            return self._floor.pause(self._failures, most=settings.orders_every_seconds)
+        uncertain = any(order.status is OrderStatus.PENDING_CANCEL for order in state.working)
+        emptying = state.ladder.level >= Level.CANCELLING and bool(self.open_at_broker)
+        blind = not self.stream_is_up and bool(state.working)
+        return settings.urgent_every_seconds if uncertain or emptying or blind else settings.orders_every_seconds
+
+    async def read_orders(self) -> None:
+        """One query: book what it shows, look up what it does not, cancel again what should be gone."""
+        asked = self._floor.state.working
+        seen = await self._floor.broker.orders(since=self._since(asked))
+        for sighting in seen:
+            await self._intake.order(sighting)
+        self.open_at_broker = tuple(sighting for sighting in seen if sighting.status not in _OVER)
+        shown = {sighting.client_order_id for sighting in seen}
+        for order in asked:
+            current = self._floor.state.orders.get(order.client_order_id)
+            if order.client_order_id not in shown and current is not None and current.is_working:
+                self._floor.hands.look_up(order.client_order_id)
+        self._cancel_again()
+
+    def _since(self, working: Sequence[Order]) -> datetime | None:
+        """Back to the oldest order that has not ended, with room for clocks that differ."""
+        oldest = min((order.submitted_at for order in working), default=None)
+        return None if oldest is None else oldest - timedelta(minutes=1)
+
+    def _cancel_again(self) -> None:
+        """A cancel's answer proves nothing: until no query shows the order, it is asked for again."""
+        state = self._floor.state
+        for sighting in self.open_at_broker:
+            order = state.orders.get(sighting.client_order_id)
+            wanted = order is not None and order.status is OrderStatus.PENDING_CANCEL
+            strangers_too = order is None and Level.CANCELLING <= state.ladder.level < Level.HALTED
+            if wanted or strangers_too:
+                self._floor.hands.cancel(sighting.client_order_id)
+
+    # ---- cash and positions -----------------------------------------------------------------------------------------------
+
+    async def watch_books(self) -> None:
+        """Ask for cash, positions and activities."""
+        failures = 0
+        while True:
+            try:
+                await self.read_books()
+                failures = 0
+            except (errors.BrokerUnavailable, errors.OrderOutcomeUnknown) as error:
+                failures += 1
+                _log.warning("books cannot be read", error=error.message, times=failures)
+            await self._until(self._books_due, self._books_seconds(failures))
+
+    def _books_seconds(self, failures: int) -> Callable[[], float]:
+        settings, pause = self._floor.settings, self._floor.pause(failures)
+
+        def seconds() -> float:
+            waiting = NOT_RECONCILED in self._gates.closed
+            return pause if failures else settings.urgent_every_seconds if waiting else settings.books_every_seconds
+
+        return seconds
+
+    async def read_books(self) -> None:
+        """Compare the broker's cash, positions and open orders with ours."""
+        await self._intake.activities()
+        before, report = self._floor.state.broker_seq, await self._report()
+        for _ in range(_STEADY_READS - 1):
+            if self._floor.state.broker_seq == before:
+                break
+            before, report = self._floor.state.broker_seq, await self._report()
+        self._agreed = False
+        self._floor.take([replace(report, ts=self._floor.now(), last_broker_seq=self._floor.state.broker_seq)])
+        if self._agreed or self._reports_since_link >= _GRACE_READS:
+            self._gates.set(NOT_RECONCILED, closed=False)
+
+    async def _report(self) -> e.BrokerReported:
+        account = await self._floor.broker.account()
+        positions = await self._floor.broker.positions()
+        orders = await self._floor.broker.orders()
+        for sighting in orders:
+            await self._intake.order(sighting)
+        held = await self._held(positions)
+        names = tuple(sorted(sighting.client_order_id or sighting.broker_order_id for sighting in orders if sighting.status not in _OVER))
+        return e.BrokerReported(
+            ts=self._floor.now(),
+            session=self._floor.state.session,
+            cash=account.cash,
+            buying_power=account.buying_power,
+            positions=held,
+            open_orders=names,
+            last_broker_seq=self._floor.state.broker_seq,
+            lagging=True,
+        )
+
+    async def _held(self, positions: Sequence[PositionSighting]) -> dict[str, Decimal]:
+        strangers = {position.symbol for position in positions} - {i.symbol for i in self._floor.state.instruments}
+        if strangers:
+            await self._instruments.ensure(sorted(strangers))
+        ids = {instrument.symbol: instrument.instrument_id for instrument in self._floor.state.instruments}
+        there = set(ids.values())
+        return {
+            position.asset_id if position.asset_id in there else ids.get(position.symbol, position.symbol): position.quantity
+            for position in positions
+        }
+
+    def heard(self, frames: Sequence[e.Event]) -> None:
+        """Commits: a reconciliation opens the gate; what it still finds after its grace is frozen by then."""
+        for frame in frames:
+            if isinstance(frame, e.Reconciled):
+                self.reconciled_at = frame.ts
+                self._reports_since_link += 1
+                self._agreed = frame.ok
+
+    # ---- waiting ------------------------------------------------------------------------------------------------------------
+
+    async def _until(self, due: asyncio.Event, seconds: Callable[[], float]) -> None:
+        """Sleep in small pieces, so that what becomes urgent meanwhile is not kept waiting."""
+        waited = 0.0
+        while not due.is_set() and waited < seconds():
+            await self._floor.sleep(_TICK_SECONDS)
+            waited += _TICK_SECONDS
+        due.clear()
+
+
+_OVER = frozenset({"filled", "canceled", "cancelled", "expired", "rejected", "replaced", "done_for_day"})

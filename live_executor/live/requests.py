@@ -1,0 +1,135 @@
+"""What people ask of the running executor: heard within a blink, journaled as inputs, and only then taken from where it was left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from hedgefund_core import errors
+from hedgefund_core.trading import events as e
+from hedgefund_core.trading.instrument import ZERO
+from hedgefund_core.trading.order import TimeInForce
+from live_executor.commands import Adopt, Cancel, Halt, OperatorCommand, Place, Resume, latch_event
+from live_executor.live.floor import Floor
+from live_executor.live.instruments import Instruments
+from live_executor.live.prices import Prices
+from live_executor.logging import logger
+
+_log = logger("requests")
+_TRIES = 5
+
+
+class Requests:
+    """The mailbox's reader."""
+
+    def __init__(self, floor: Floor, prices: Prices, instruments: Instruments, on_latch: Callable[[], None]) -> None:
+        self._floor, self._prices, self._instruments, self._on_latch = floor, prices, instruments, on_latch
+        self._busy: set[Path] = set()
+
+    async def run(self) -> None:
+        """Read for ever."""
+        while True:
+            self.read()
+            await self._floor.sleep(self._floor.settings.mailbox_every_seconds)
+
+    def read(self) -> None:
+        """Take everything that waits; what needs an answer from outside is worked on beside."""
+        latched = self._floor.mailbox.halt_file_event(self._floor.state.session, self._floor.now())
+        if latched is not None:
+            self._latch(latched)
+        for path, command in self._floor.mailbox.commands():
+            if path in self._busy:
+                continue
+            if isinstance(command, Halt | Resume):
+                self._latch(latch_event(command, self._floor.state.session, self._floor.now()))
+                path.unlink(missing_ok=True)
+            elif isinstance(command, Cancel):
+                self._floor.take([self._cancel(command)])
+                path.unlink(missing_ok=True)
+            else:
+                self._busy.add(path)
+                self._floor.crew.start(f"request {path.stem}", self._work(path, command))
+
+    def _latch(self, event: e.HaltRequested | e.ResumeRequested) -> None:
+        _log.warning("operator", request=e.kind_of(event), reason=event.reason, person=event.person)
+        self._floor.take([event])
+        self._floor.desk.sign()
+        self._on_latch()
+
+    def _cancel(self, command: Cancel) -> e.CancelRequested:
+        return e.CancelRequested(
+            ts=self._floor.now(),
+            request_id=command.request_id,
+            client_order_id=command.client_order_id,
+            person=command.person,
+            reason=command.reason,
+        )
+
+    async def _work(self, path: Path, command: OperatorCommand) -> None:
+        """Until it is journaled; where the broker stays away the request is answered with that."""
+        for tries in range(_TRIES):
+            try:
+                if isinstance(command, Place):
+                    await self._place(command)
+                elif isinstance(command, Adopt):
+                    await self._adopt(command)
+                break
+            except (errors.BrokerUnavailable, errors.DataUnavailable) as error:
+                _log.warning("request waits for the broker", request=path.stem, error=error.message)
+                await self._floor.sleep(self._floor.pause(tries))
+        else:
+            self._floor.trouble(f"request {path.stem} could not be carried out: the broker does not answer")
+        self._done(path)
+
+    def _done(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
+        self._busy.discard(path)
+
+    async def _place(self, command: Place) -> None:
+        """An order of a person: the instrument made known, its price journaled, then the order through the same rules as any other."""
+        known = await self._instruments.ensure([command.symbol]) == []
+        if known:
+            await self._prices.see([command.symbol])
+        ids = {instrument.symbol: instrument.instrument_id for instrument in self._floor.state.instruments}
+        line = self._floor.timeline
+        in_session = line.is_open and self._floor.state.session == line.session
+        usual = TimeInForce.DAY if in_session or not line.takes_opening_orders else TimeInForce.OPG
+        request = e.OrderRequested(
+            ts=self._floor.now(),
+            request_id=command.request_id,
+            instrument_id=ids.get(command.symbol, command.symbol),
+            side=command.side,
+            quantity=command.quantity,
+            order_type=command.order_type,
+            limit_price=command.limit_price,
+            time_in_force=command.time_in_force or usual,
+            session=self._floor.state.session if in_session else line.next_session,
+            person=command.person,
+            reason=command.reason,
+        )
+        self._floor.take([request])
+
+    async def _adopt(self, command: Adopt) -> None:
+        """The broker's positions and cash become ours where they differ, by a person with a reason; nothing is traded."""
+        account, positions = await self._floor.broker.account(), await self._floor.broker.positions()
+        await self._instruments.ensure(sorted(position.symbol for position in positions))
+        state, now, inputs = self._floor.state, self._floor.now(), list[e.Input]()
+        theirs = {position.symbol: position for position in positions}
+        for instrument in state.instruments:
+            position = theirs.get(instrument.symbol)
+            quantity = ZERO if position is None else position.quantity
+            if quantity != state.ledger.quantity(instrument.instrument_id):
+                adopted = e.PositionAdopted(
+                    ts=now,
+                    instrument_id=instrument.instrument_id,
+                    quantity=quantity,
+                    average_price=ZERO if position is None else position.average_price,
+                    person=command.person,
+                    reason=command.reason,
+                )
+                inputs.append(adopted)
+        if account.cash != state.ledger.cash:
+            amount = account.cash - state.ledger.cash
+            inputs.append(e.CashAdopted(ts=now, amount=amount, person=command.person, reason=command.reason, session=state.session))
+        self._floor.take(inputs)
+        self._on_latch()

@@ -1,0 +1,297 @@
+"""The loop of a live account: start, prove, trade, stop. Streams, queries, people, targets and the clock are tasks around one desk.
+
+Nothing new leaves until the broker was reconciled; a task that ends where it should not ends the run, with the reason journaled, so that
+whoever supervises starts it again from the journal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hedgefund_core import errors
+from hedgefund_core.account import State
+from hedgefund_core.trading import events as e
+from hedgefund_core.trading.observed import ActivitySighting, LinkChanged, LinkState, OrderSighting, UnknownUpdate
+from hedgefund_core.trading.order import Leg, OrderStatus, TimeInForce
+from hedgefund_core.trading.state import Level
+from live_executor.commands import Mailbox
+from live_executor.desk import Desk, Summary
+from live_executor.live import heartbeat
+from live_executor.live.crew import Crew
+from live_executor.live.cursor import ActivityCursor
+from live_executor.live.floor import Floor, Sleep
+from live_executor.live.gates import Gates
+from live_executor.live.instruments import Instruments
+from live_executor.live.intake import Intake
+from live_executor.live.known import KINDS, Known
+from live_executor.live.opening import Opening, open_account, patiently
+from live_executor.live.prices import Prices
+from live_executor.live.rebalancer import Rebalancer
+from live_executor.live.reconciler import Reconciler
+from live_executor.live.requests import Requests
+from live_executor.live.searches import Searches
+from live_executor.live.sessions import Sessions
+from live_executor.live.slices import Slices
+from live_executor.logging import logger
+from live_executor.market_view import MarketView
+from live_executor.ports import Clock, Journal, LiveBroker, LiveFeed
+from live_executor.recovery import Recovered
+from live_executor.sender import HOUSE, Sender
+from live_executor.settings import LiveSettings
+from live_executor.targets import TargetsFile
+from live_executor.timeline import Timeline
+
+_log = logger("live")
+_TICK_SECONDS = 0.1
+_BEAT_SECONDS = 1.0
+
+
+@dataclass(slots=True, kw_only=True)
+class LiveParts:
+    """What a live account is plugged into; a simulation plugs in virtual ones."""
+
+    journal: Journal
+    broker: LiveBroker
+    feed: LiveFeed
+    mailbox: Mailbox
+    clock: Clock
+    sleep: Sleep
+    rng: random.Random
+    settings: LiveSettings
+    sign_every: int
+    opening: Opening
+    targets: TargetsFile | None = None
+    rebalance_every: float | None = None
+    """Seconds; None = once a session."""
+    once: bool = False
+    max_sessions: int = 0
+    folder: Path | None = None
+    """The account's folder, for the heartbeat and the reading place of the activity list."""
+    on_beat: Callable[[State, heartbeat.Heartbeat], None] = lambda _state, _beat: None
+
+
+class Live:
+    """One account traded on the wall clock."""
+
+    def __init__(self, parts: LiveParts, recovered: Recovered) -> None:
+        self._parts = parts
+        self._stop, self._ended = asyncio.Event(), "end"
+        known = Known(entry.frame for entry in parts.journal.read() if entry.kind in KINDS)
+        desk = Desk(parts.journal, recovered, sign_every=parts.sign_every, now=parts.clock.now)
+        self._floor = Floor(
+            desk=desk,
+            broker=parts.broker,
+            feed=parts.feed,
+            mailbox=parts.mailbox,
+            timeline=Timeline(parts.clock),
+            view=MarketView(),
+            known=known,
+            crew=Crew(),
+            settings=parts.settings,
+            sleep=parts.sleep,
+            rng=parts.rng,
+        )
+        self._cursor = ActivityCursor(parts.folder, fallback=known.newest_activity)
+        self._gates = Gates(self._floor)
+        self._instruments = Instruments(self._floor)
+        self._intake = Intake(self._floor, self._instruments, self._cursor)
+        self._searches = Searches(self._floor, self._intake)
+        self._sender = Sender(self._floor, self._gates, self._intake, self._searches)
+        self._floor.hands = self._sender
+        self._reconciler = Reconciler(self._floor, self._gates, self._intake, self._instruments)
+        self._prices = Prices(self._floor, self._gates, self._instruments)
+        self._rebalancer = Rebalancer(self._floor, self._gates, self._prices, self._instruments, parts.targets, parts.rebalance_every)
+        self._slices = Slices(self._floor)
+        self._requests = Requests(self._floor, self._prices, self._instruments, self._reconciler.ask_now)
+        self._sessions = Sessions(self._floor, self._reconciler, self._instruments, lambda _session: self._rebalancer.ask_now())
+        desk.watch(self._heard)
+
+    @property
+    def state(self) -> State:
+        """The account as the machine has it."""
+        return self._floor.state
+
+    def stop(self, name: str) -> None:
+        """Ask the run to end; ``name`` is sigint, sigterm or end."""
+        self._ended = name
+        self._stop.set()
+
+    async def run(self) -> Summary:
+        """Trade until somebody stops it, everything asked for is done, or a task fails."""
+        try:
+            await self._start()
+            await self._until_over()
+            await self._leave()
+        finally:
+            await self._floor.crew.dismiss()
+            self._floor.desk.sign()
+            self._beat()
+        return self._floor.desk.summary(self._ended)
+
+    # ---- start -------------------------------------------------------------------------------------------------------------
+
+    async def _start(self) -> None:
+        floor = self._floor
+        await patiently(floor, self._sessions.read)
+        await patiently(floor, lambda: open_account(floor, self._parts.opening, self._cursor))
+        self._hear_latch()
+        self._gates.start(floor.state.gates)
+        self._sessions.begin()
+        floor.crew.start("sender", self._sender.run(), forever=True)
+        await patiently(floor, lambda: self._instruments.ensure([instrument.symbol for instrument in floor.state.instruments]))
+        await patiently(floor, self._rebalancer.load)
+        self._clear_up()
+        self._slices.resume()
+        for name, work in (
+            ("sender's clock", self._sender.tick()),
+            ("order stream", self._listen()),
+            ("data stream", self._prices.listen()),
+            ("order query", self._reconciler.watch_orders()),
+            ("book query", self._reconciler.watch_books()),
+            ("requests", self._requests.run()),
+            ("sessions", self._sessions.run()),
+            ("targets file", self._rebalancer.watch_file()),
+            ("rebalancing", self._rebalancer.run()),
+            ("heartbeat", self._beat_for_ever()),
+        ):
+            floor.crew.start(name, work, forever=True)
+
+    def _hear_latch(self) -> None:
+        """A halt that was asked for while nobody ran; a halted account does not start."""
+        self._requests.read()
+        ladder = self._floor.state.ladder
+        if ladder.level is Level.HALTED:
+            raise errors.Halted(
+                f"account {self.state.account} is halted: {ladder.cause}", mend="executor resume --reason …, then run again"
+            )
+        if ladder.person:
+            self._parts.mailbox.mirror(on=ladder.level > Level.ACTIVE)
+
+    def _clear_up(self) -> None:
+        """Orders of which an earlier process heard nothing are looked up; asked-for cancels are asked for again."""
+        floor = self._floor
+        for order in floor.state.working:
+            name = order.client_order_id
+            if order.status is OrderStatus.PENDING_NEW:
+                reason = "the executor ended before an answer was journaled"
+                floor.take([e.OrderOutcomeUnknown(ts=floor.now(), client_order_id=name, reason=reason)])
+            elif order.status is OrderStatus.PENDING_CANCEL:
+                floor.hands.cancel(name)
+            elif order.status is OrderStatus.UNKNOWN:
+                floor.hands.look_up(name)
+
+    # ---- while it runs --------------------------------------------------------------------------------------------------------
+
+    async def _listen(self) -> None:
+        async for update in self._parts.broker.updates():
+            if isinstance(update, LinkChanged):
+                self._reconciler.link_changed(update)
+            elif isinstance(update, OrderSighting):
+                self._intake.take(update)
+            elif isinstance(update, UnknownUpdate):
+                self._intake.unknown(update)
+                self._reconciler.ask_now()
+            elif isinstance(update, ActivitySighting):
+                self._reconciler.ask_now()  # the list has it, in order
+
+    def _heard(self, frames: Sequence[e.Event]) -> None:
+        """A commit: whoever waits for something looks again."""
+        self._floor.known.note(frames)
+        self._reconciler.heard(frames)
+        self._slices.heard(frames)
+        denied = sum(isinstance(frame, e.OrderDenied) for frame in frames)
+        if denied:
+            self._rebalancer.heard_denied(denied)
+        self._sender.wake()
+
+    async def _until_over(self) -> None:
+        failing = asyncio.ensure_future(self._floor.crew.failure())
+        stopping = asyncio.ensure_future(self._stop.wait())
+        watching = asyncio.ensure_future(self._watch_for_the_end())
+        try:
+            await asyncio.wait({failing, stopping, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if failing.done():
+                self._fail(*failing.result())
+        finally:
+            for task in (failing, stopping, watching):
+                task.cancel()
+
+    async def _watch_for_the_end(self) -> None:
+        """What was asked for is done: the targets once, or so many sessions."""
+        while True:
+            await self._floor.sleep(_TICK_SECONDS)
+            enough = 0 < self._parts.max_sessions <= self._sessions.ended
+            done = self._parts.once and self._rebalancer.at_rest and self._sender.idle and not self._gates.closed
+            if enough or done:
+                return
+
+    def _fail(self, name: str, error: BaseException) -> None:
+        """A task ended: entries stop, people are told, and the process ends with what happened."""
+        what = f"{name} ended: {type(error).__name__}: {error}"
+        if not isinstance(error, errors.JournalError):
+            self._gates.set(f"task {name} ended", closed=True)
+            self._floor.trouble(what, severity="critical")
+        if isinstance(error, errors.HedgefundError):
+            raise error
+        raise errors.InvariantViolation(what, mend="report it with the log; run again: the journal is whole") from error
+
+    async def _leave(self) -> None:
+        """Stopped by a person or done: the day's orders as the policy says, then nothing more."""
+        policy, floor = self._parts.settings.on_stop, self._floor
+        if policy == "leave" or self._parts.once or floor.state.ladder.level is Level.HALTED:
+            return
+        names = {
+            order.client_order_id
+            for order in floor.state.working
+            if order.time_in_force is TimeInForce.DAY and (policy == "cancel_all" or order.leg is Leg.OPEN)
+        }
+        for name in sorted(names):
+            reason = f"the executor was stopped ({self._ended})"
+            asked = e.CancelRequested(ts=floor.now(), request_id=f"stop-{name}", client_order_id=name, person=HOUSE, reason=reason)
+            floor.take([asked])
+        waited = 0.0
+        while waited < self._parts.settings.stop_patience_seconds and names & {o.client_order_id for o in floor.state.working}:
+            self._reconciler.ask_now()
+            await floor.sleep(_TICK_SECONDS)
+            waited += _TICK_SECONDS
+
+    # ---- the heartbeat -----------------------------------------------------------------------------------------------------------
+
+    async def _beat_for_ever(self) -> None:
+        while True:
+            self._beat()
+            await self._floor.sleep(_BEAT_SECONDS)
+
+    def _beat(self) -> None:
+        beat = self._heartbeat()
+        if self._parts.folder is not None:
+            heartbeat.write(self._parts.folder, beat)
+        self._parts.on_beat(self.state, beat)
+
+    def _heartbeat(self) -> heartbeat.Heartbeat:
+        floor, state = self._floor, self.state
+        held = {i.symbol for i in state.instruments if state.ledger.quantity(i.instrument_id)}
+        ages = [floor.view.age(symbol, floor.now()) for symbol in held | set(self._rebalancer.targets.symbols)]
+        known = [age for age in ages if age is not None]
+        return heartbeat.Heartbeat(
+            pid=os.getpid(),
+            at=floor.now(),
+            mode=state.mode,
+            session=state.session,
+            market_open=floor.timeline.is_open,
+            next_open=floor.timeline.opens_at,
+            order_stream=heartbeat.Link(connected=self._reconciler.stream_is_up),
+            data_stream=heartbeat.Link(connected=self._prices.link is LinkState.UP, reason=self._prices.link_reason),
+            price_age_seconds=max(known) if known else None,
+            gates=tuple(sorted(self._gates.closed)),
+            searches=self._searches.running,
+            clock_offset_seconds=floor.timeline.offset_seconds,
+            targets_file="" if self._parts.targets is None else str(self._parts.targets.path),
+            targets_trouble=self._rebalancer.trouble,
+            targets=len(self._rebalancer.targets.symbols),
+        )

@@ -1,0 +1,64 @@
+"""Orders of which we have heard nothing: asked about until the broker's evidence says what became of them.
+
+"Not there" is believed only when it is said twice, each time long enough after the send: an order may be taken late.
+"""
+
+from __future__ import annotations
+
+from hedgefund_core import errors
+from hedgefund_core.trading import events as e
+from hedgefund_core.trading.order import OrderStatus
+from live_executor.live.floor import Floor
+from live_executor.live.intake import Intake
+from live_executor.logging import logger
+
+_log = logger("searches")
+_UNHEARD = frozenset({OrderStatus.PENDING_NEW, OrderStatus.UNKNOWN, OrderStatus.PENDING_CANCEL})
+
+
+class Searches:
+    """One search an order at a time."""
+
+    def __init__(self, floor: Floor, intake: Intake) -> None:
+        self._floor, self._intake = floor, intake
+        self._running: set[str] = set()
+
+    def ask(self, name: str) -> None:
+        """Begin a search unless one runs."""
+        if name not in self._running:
+            self._running.add(name)
+            self._floor.crew.start(f"look up {name}", self._search(name))
+
+    @property
+    def running(self) -> int:
+        """How many searches run."""
+        return len(self._running)
+
+    async def _search(self, name: str) -> None:
+        absences, tries = 0, 0
+        try:
+            while (order := self._floor.order(name)) is not None and order.is_working:
+                try:
+                    found = await self._floor.broker.look_up(name)
+                    if found is not None:
+                        absences = 0
+                        await self._intake.order(found)
+                        if self._is_settled(name):
+                            return
+                except (errors.BrokerUnavailable, errors.OrderOutcomeUnknown) as error:
+                    _log.warning("no evidence yet", order=name, error=error.message, tries=tries)
+                    found = None
+                    absences -= 1  # an answer that did not come is no absence
+                absences += found is None
+                if absences >= 3:  # the first was too soon to count, two more each a proof's distance later
+                    self._floor.take([e.OrderAbsent(ts=self._floor.now(), client_order_id=name)])
+                    return
+                tries += 1
+                proof = self._floor.settings.absence_seconds if absences else 0.0
+                await self._floor.sleep(max(proof, self._floor.pause(tries)))
+        finally:
+            self._running.discard(name)
+
+    def _is_settled(self, name: str) -> bool:
+        order = self._floor.order(name)
+        return order is None or order.status not in _UNHEARD or (order.status is OrderStatus.PENDING_CANCEL and bool(order.broker_order_id))

@@ -1,0 +1,91 @@
+"""The broker's clock and calendar read again and again; a session begins and ends as they say, and what was left for it is asked about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, timedelta
+
+from hedgefund_core import errors
+from hedgefund_core.trading import events as e
+from live_executor.live.floor import Floor
+from live_executor.live.instruments import Instruments
+from live_executor.live.reconciler import Reconciler
+from live_executor.logging import logger
+
+_log = logger("sessions")
+_CALENDAR_DAYS = 14
+
+
+class Sessions:
+    """Moves the account from session to session."""
+
+    def __init__(self, floor: Floor, reconciler: Reconciler, instruments: Instruments, on_session: Callable[[str], None]) -> None:
+        self._floor, self._reconciler, self._instruments, self._on_session = floor, reconciler, instruments, on_session
+        self._calendar_of: date | None = None
+        self.ended = 0
+
+    async def read(self) -> None:
+        """One reading of the clock, and of the calendar where the day is new; raises BrokerUnavailable."""
+        asked = self._floor.timeline.local_now()
+        seen = await self._floor.broker.market_clock()
+        self._floor.timeline.learn(seen, asked, self._floor.timeline.local_now())
+        today = seen.at.date()
+        if self._calendar_of != today:
+            span = timedelta(days=_CALENDAR_DAYS)
+            days = await self._floor.broker.market_days((today - span).isoformat(), (today + span).isoformat())
+            self._floor.timeline.learn_days(days)
+            self._calendar_of = today
+
+    def begin(self) -> None:
+        """Let the session begin that runs; where none does and the account has none yet, the one that ended last."""
+        line, state = self._floor.timeline, self._floor.state
+        label = line.session
+        if label <= state.session or not (line.is_open or not state.session):
+            return
+        self._floor.take([e.SessionBegan(ts=self._floor.now(), session=label)])
+        if line.is_open:
+            self._on_session(label)
+        else:
+            self._floor.take([e.SessionEnded(ts=self._floor.now(), session=label)])
+
+    async def run(self) -> None:
+        """Follow the clock for ever."""
+        failures = 0
+        while True:
+            try:
+                await self.read()
+                failures = 0
+            except (errors.BrokerUnavailable, errors.OrderOutcomeUnknown) as error:
+                failures += 1
+                _log.warning("the broker's clock cannot be read", error=error.message, times=failures)
+            await self._follow()
+            change = self._floor.timeline.seconds_to_change()
+            steady = min(self._floor.settings.clock_every_seconds, change + 0.05)
+            await self._floor.sleep(self._floor.pause(failures) if failures else steady)
+
+    async def _follow(self) -> None:
+        state, line = self._floor.state, self._floor.timeline
+        over = bool(state.session) and state.ended != state.session and not (line.is_open and line.session == state.session)
+        if over and line.session >= state.session:
+            await self._end(state.session)
+        before = self._floor.state.session
+        self.begin()
+        if self._floor.state.session != before:
+            await self._refresh()
+
+    async def _end(self, session: str) -> None:
+        """After the close the broker says what became of the day's orders: then the session is ended, with what is known by then."""
+        waited = 0.0
+        while waited < self._floor.settings.session_grace_seconds and any(o.session <= session for o in self._floor.state.working):
+            self._reconciler.ask_now()
+            await self._floor.sleep(self._floor.settings.urgent_every_seconds)
+            waited += self._floor.settings.urgent_every_seconds
+        self._floor.take([e.SessionEnded(ts=self._floor.now(), session=session)])
+        self._reconciler.ask_now()
+        self.ended += 1
+
+    async def _refresh(self) -> None:
+        try:
+            await self._instruments.refresh()
+        except (errors.BrokerUnavailable, errors.DataUnavailable) as error:
+            self._floor.trouble(f"what may be traded today could not be read: {error.message}")

@@ -1,0 +1,230 @@
+"""What leaves: cancels before reductions before entries, so many at a time, each order once, and nothing that may not leave now.
+
+An order waits here from its journaled intent until it may go: entries for open gates and for the reductions before them, a leg for
+the one that has to be done first. What can never go any more is withdrawn through the machine, so that the journal says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import timedelta
+
+from hedgefund_core import errors
+from hedgefund_core.trading import events as e
+from hedgefund_core.trading.order import Leg, Order, OrderStatus, TimeInForce
+from hedgefund_core.trading.state import Level
+from live_executor.crash import crash_here
+from live_executor.live.floor import Floor
+from live_executor.live.gates import Gates
+from live_executor.live.intake import Intake
+from live_executor.live.searches import Searches
+from live_executor.logging import logger
+
+_log = logger("sender")
+_TICK_SECONDS = 0.5
+_CANCELS_AT_ONCE = 4
+HOUSE = "executor"
+"""The person of what the executor asks of itself."""
+
+
+class Sender:
+    """The hands of the machine (``floor.Hands``)."""
+
+    def __init__(self, floor: Floor, gates: Gates, intake: Intake, searches: Searches) -> None:
+        self._floor, self._gates, self._intake, self._searches = floor, gates, intake, searches
+        self._waiting: dict[str, Order] = {}
+        self._cancels: dict[str, int] = {}
+        self._tries: dict[str, int] = {}
+        self._leaving: set[str] = set()
+        self._canceling: set[str] = set()
+        self._wake = asyncio.Event()
+
+    # ---- the machine's hands ----------------------------------------------------------------------------------------
+
+    def submit(self, order: Order) -> None:
+        """Send an order as soon as it may leave."""
+        self._waiting[order.client_order_id] = order
+        self._wake.set()
+
+    def cancel(self, client_order_id: str) -> None:
+        """Ask for a cancel; an order that never left is out at once."""
+        if self._waiting.pop(client_order_id, None) is not None:
+            self._floor.take([e.OrderAbsent(ts=self._floor.now(), client_order_id=client_order_id)])
+            return
+        self._cancels.setdefault(client_order_id, 0)
+        self._wake.set()
+
+    def look_up(self, client_order_id: str) -> None:
+        """Find out what became of an order."""
+        if client_order_id not in self._waiting and client_order_id not in self._leaving:
+            self._searches.ask(client_order_id)
+
+    # ---- the loop ----------------------------------------------------------------------------------------------------
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits and nothing is on its way."""
+        return not (self._waiting or self._cancels or self._leaving or self._canceling)
+
+    def wake(self) -> None:
+        """Look again: something that orders wait for may have changed."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Let go what may go, whenever something has changed."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if self._floor.state.ladder.level is Level.HALTED:
+                continue  # nothing leaves, cancels and exits included
+            self._withdraw_late()
+            for name in self._cancels_to_go():
+                self._floor.crew.start(f"cancel {name}", self._cancel(name))
+            for order in self._orders_to_go():
+                self._floor.crew.start(f"send {order.client_order_id}", self._send(order))
+
+    async def tick(self) -> None:
+        """Time passes too: what waits for too long is withdrawn."""
+        while True:
+            await self._floor.sleep(_TICK_SECONDS)
+            if self._waiting or self._cancels:
+                self._wake.set()
+
+    def _cancels_to_go(self) -> Iterator[str]:
+        for name in list(self._cancels):
+            if len(self._canceling) >= _CANCELS_AT_ONCE:
+                return
+            if name not in self._canceling:
+                self._canceling.add(name)
+                yield name
+
+    def _orders_to_go(self) -> Iterator[Order]:
+        """Reductions first; an entry only when no reduction is left to send or still without an answer."""
+        for leg in (Leg.CLOSE, Leg.OPEN):
+            for name, order in list(self._waiting.items()):
+                if len(self._leaving) >= self._floor.settings.orders_in_flight:
+                    return
+                if order.leg is leg and self._may_leave(order):
+                    self._waiting.pop(name, None)
+                    self._leaving.add(name)
+                    yield order
+
+    def _may_leave(self, order: Order) -> bool:
+        state = self._floor.state
+        current = state.orders.get(order.client_order_id)
+        if current is None or current.status is not OrderStatus.PENDING_NEW:
+            return False
+        if _must_wait_for_another(order, state.working):
+            return False
+        if order.leg is Leg.CLOSE:
+            return True
+        others = {name: state.orders[name] for name in (*self._waiting, *self._leaving) if name in state.orders}
+        reductions = any(other.leg is Leg.CLOSE and other.instrument_id != order.instrument_id for other in others.values())
+        return not reductions and not self._gates.closed and state.ladder.admits_entries
+
+    def _withdraw_late(self) -> None:
+        """What can no longer be sent as it was judged: its auction or session is over, or it has waited too long for the gates."""
+        for name, order in list(self._waiting.items()):
+            current = self._floor.state.orders.get(name)
+            if current is None or not current.is_working:
+                self._waiting.pop(name, None)
+            elif current.status is OrderStatus.PENDING_CANCEL:
+                self.cancel(name)
+            elif reason := self._too_late(order):
+                now = self._floor.now()
+                request = e.CancelRequested(ts=now, request_id=f"late-{name}", client_order_id=name, person=HOUSE, reason=reason)
+                self._floor.take([request])
+
+    def _too_late(self, order: Order) -> str:
+        line = self._floor.timeline
+        over = order.session < line.session or (order.session == line.session and not line.is_open)
+        missed = order.time_in_force is TimeInForce.OPG and (order.session <= line.session or not line.takes_opening_orders)
+        if over or missed:
+            return f"its session or auction ({order.session}, {order.time_in_force.value}) is over and it never left"
+        waited = self._floor.now() - order.submitted_at
+        if order.leg is Leg.OPEN and self._gates.closed and waited > timedelta(seconds=self._floor.settings.entries_wait_seconds):
+            return f"entries were held too long: {'; '.join(sorted(self._gates.closed))}"
+        return ""
+
+    # ---- one order, one cancel -----------------------------------------------------------------------------------------
+
+    async def _send(self, order: Order) -> None:
+        name = order.client_order_id
+        try:
+            crash_here("before_send")
+            seen = await self._floor.broker.submit(order)
+        except errors.OrderRejected as error:
+            rejected = e.OrderRejected(ts=self._floor.now(), broker_seq=0, client_order_id=name, reason=error.message)
+            self._floor.book([rejected])
+        except errors.OrderOutcomeUnknown as error:
+            self._leaving.discard(name)
+            self._floor.take([e.OrderOutcomeUnknown(ts=self._floor.now(), client_order_id=name, reason=error.message)])
+        except errors.BrokerUnavailable as error:
+            await self._later(order, error)
+        else:
+            crash_here("after_send")
+            self._tries.pop(name, None)
+            await self._intake.order_if_possible(seen)
+        finally:
+            self._leaving.discard(name)
+            self._wake.set()
+        current = self._floor.state.orders.get(name)
+        if current is not None and current.status is OrderStatus.PENDING_CANCEL:
+            self._cancels.setdefault(name, 0)  # asked for while it was on its way
+
+    async def _later(self, order: Order, error: errors.BrokerUnavailable) -> None:
+        """Surely nothing was done: again after a pause, if it may still leave then."""
+        name = order.client_order_id
+        tries = self._tries[name] = self._tries.get(name, 0) + 1
+        _log.warning("not sent, again soon", order=name, error=error.message, tries=tries)
+        await self._floor.sleep(self._floor.pause(tries))
+        current = self._floor.state.orders.get(name)
+        if current is None or not current.is_working:
+            return
+        if current.status is OrderStatus.PENDING_CANCEL:
+            self._cancels.pop(name, None)
+            self._floor.take([e.OrderAbsent(ts=self._floor.now(), client_order_id=name)])
+        else:
+            self._waiting[name] = order
+
+    async def _cancel(self, name: str) -> None:
+        try:
+            await self._ask_to_cancel(name)
+        except (errors.BrokerUnavailable, errors.OrderOutcomeUnknown) as error:
+            tries = self._cancels.get(name, 0) + 1
+            _log.warning("cancel not taken, again soon", order=name, error=error.message, tries=tries)
+            await self._floor.sleep(self._floor.pause(tries, most=2.0))
+            if name in self._cancels:
+                self._cancels[name] = tries
+        else:
+            self._cancels.pop(name, None)
+        finally:
+            self._canceling.discard(name)
+            self._wake.set()
+
+    async def _ask_to_cancel(self, name: str) -> None:
+        order = self._floor.order(name)
+        if order is None:
+            if self._floor.state.ladder.level >= Level.CANCELLING:
+                await self._floor.broker.cancel_all()  # an order that is not ours can only be named this way
+            return
+        if not order.is_working or name in self._leaving:
+            return  # what is on its way is cancelled by the next query that shows it
+        if not order.broker_order_id:
+            found = await self._floor.broker.look_up(name)
+            if found is None:
+                self._searches.ask(name)
+                return
+            await self._intake.order(found)
+            order = self._floor.order(name) or order
+        if order.is_working:
+            await self._floor.broker.cancel(order)
+
+
+def _must_wait_for_another(order: Order, working: tuple[Order, ...]) -> bool:
+    """A leg beyond zero waits for the one that goes to zero; a side waits until the other side's cancel is confirmed."""
+    others = [other for other in working if other.instrument_id == order.instrument_id and other.client_order_id != order.client_order_id]
+    closing = order.leg is Leg.OPEN and any(other.leg is Leg.CLOSE for other in others)
+    crossing = any(other.side is not order.side and other.status is OrderStatus.PENDING_CANCEL for other in others)
+    return closing or crossing
