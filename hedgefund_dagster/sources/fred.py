@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from datetime import date, datetime
 from itertools import groupby
@@ -31,6 +32,8 @@ _ABSENT = "."
 _VINTAGES_AT_ONCE = 1_000
 """A request may span 2,000 vintages; daily series have more, so they are asked for in pieces."""
 _PAGE = 100_000
+_OVERLAP = 3
+"""Stored vintages asked for again: what was stored of the last one may be from the morning of its day."""
 
 FACTS = VendorFacts(
     name=NAME,
@@ -104,7 +107,7 @@ class Fred:
         return FACTS
 
     def fetch(self, dataset: str, scope: Scope, client: HttpClient) -> tuple[RawPayload, ...]:
-        """For each series its description and all pages of all vintages of the scope's days."""
+        """For each series its description and all pages of all vintages of the scope's days; of a stored one those since it was stored."""
         return tuple(payload for name in scope.names for payload in _fetch_series(name, scope, client))
 
     def rows(self, dataset: str, payloads: Sequence[RawPayload], recorded_at: datetime) -> pa.Table:
@@ -114,7 +117,9 @@ class Fred:
         said = [record for payload in pages for record in _records(payload, units)]
         said.sort(key=itemgetter("series_id", "period", "known_at"))
         kept = [record for _, group in groupby(said, key=itemgetter("series_id", "period")) for record in _changes(list(group))]
-        return table_rows(MACRO, kept, recorded_at)
+        stored = _stored_before(payloads)
+        fresh = [record for record in kept if record["known_at"] != stored.get(str(record["series_id"]))]
+        return table_rows(MACRO, fresh, recorded_at)
 
 
 def _ask(kind: str, series: str, **params: str) -> Ask:
@@ -130,6 +135,8 @@ def _fetch_series(name: str, scope: Scope, client: HttpClient) -> list[RawPayloa
 
     pages = walk_pages(f"{NAME}: {name}", vintages_page, lambda page: _next(page.payload, page.value, len(page.value.vintage_dates)))
     vintages = sorted({day for page in pages for day in page.value.vintage_dates if day <= scope.until})
+    if name in scope.stored_through:
+        vintages = vintages[max(bisect_left(vintages, scope.stored_through[name]) - _OVERLAP, 0) :]
     observations = [
         payload
         for start in range(0, len(vintages), _VINTAGES_AT_ONCE)
@@ -153,6 +160,23 @@ def _fetch_observations(name: str, scope: Scope, vintages: list[date], client: H
 
     pages = walk_pages(f"{NAME}: {name}", page_at, lambda page: _next(page.payload, page.value, len(page.value.observations)))
     return [page.payload for page in pages]
+
+
+def _stored_before(payloads: Sequence[RawPayload]) -> dict[str, datetime]:
+    """Per series asked for from a later than its first vintage on: when that vintage was known. What it says was stored before, and is
+    stated under its date though it may be older: it serves to see what changed after it, and is no row.
+    """
+    first: dict[str, date] = {}
+    for payload in payloads:
+        if payload.dataset == _VINTAGES:
+            name = _asked(payload, "series_id")
+            first[name] = min([first.get(name, date.max), *json_of(payload, _VintageDates).vintage_dates])
+    begun: dict[str, date] = {}
+    for payload in payloads:
+        if payload.dataset == _OBSERVATIONS:
+            name, start = _asked(payload, "series_id"), date.fromisoformat(_asked(payload, "realtime_start"))
+            begun[name] = min(begun.get(name, date.max), start)
+    return {name: end_of(start, _CHICAGO) for name, start in begun.items() if start > first.get(name, date.max)}
 
 
 def _next(payload: RawPayload, page: _Observations | _VintageDates, length: int) -> str:

@@ -86,11 +86,15 @@ class VendorFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """What is wanted of a data set: names (symbols, series) and days, both inclusive."""
+    """What is wanted of a data set: names (symbols, series) and days, both inclusive.
+
+    ``stored_through``: the last vintage that is stored of a name; a vendor of vintages then asks for those after it, and a few before.
+    """
 
     names: tuple[str, ...] = ()
     since: date
     until: date
+    stored_through: Mapping[str, date] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,7 +30,7 @@ def table_rows(table: Table, records: Sequence[Mapping[str, object]], recorded_a
     }
     try:
         rows = pa.table([pa.array(columns[name], schema.field(name).type, from_pandas=True) for name in schema.names], schema=schema)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
         raise DataInvalid(f"table {table.name}: {error}") from error
     return once(rows, table) if table.identity else rows
 

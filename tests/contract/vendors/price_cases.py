@@ -155,6 +155,50 @@ PRICE_CASES = (
     ),
     Case(
         vendor="massive",
+        dataset="bars_1h",
+        scope=Scope(names=("AAPL",), since=date(2020, 11, 27), until=date(2020, 11, 27)),
+        env=MASSIVE,
+        rows=2,
+        expected=(
+            {"symbol": "AAPL", "resolution": "1h", "ts": "2020-11-27T15:00:00Z", "known_at": "2020-11-27T15:15:00Z", "trade_count": 9120},
+            {"ts": "2020-11-27T18:00:00Z", "volume": 51230.0, "session": "2020-11-27"},
+        ),
+        wrong=(
+            Change(old='"ticker": "AAPL"', new='"ticker": "MSFT"', named="ticker"),
+            Change(old='"adjusted": false', new='"adjusted": true', named="adjusted"),
+            Change(old="1606485600000", new="1606485601000", named="t"),
+        ),
+        renamed=(Change(old='"o":', new='"open":', named="o"), Change(old='"t":', new='"time":', named="t")),
+        retyped=(
+            Change(old='"vw": 116.71', new='"vw": "inf"', named="`vw`"),
+            Change(old='"l": 116.51', new='"l": null', named="$.results[0].l"),
+        ),
+        twin=False,
+    ),
+    Case(
+        vendor="massive",
+        dataset="bars_1m",
+        scope=Scope(names=("AAPL",), since=date(2020, 11, 27), until=date(2020, 11, 27)),
+        env=MASSIVE,
+        rows=2,
+        expected=(
+            {"symbol": "AAPL", "resolution": "1m", "ts": "2020-11-27T14:31:00Z", "vwap": 116.65, "source": "massive"},
+            {"ts": "2020-11-27T18:00:00Z", "vwap": None, "trade_count": None, "volume": 812.5},
+        ),
+        wrong=(
+            Change(old='"ticker": "AAPL"', new='"ticker": "MSFT"', named="ticker"),
+            Change(old='"adjusted": false', new='"adjusted": true', named="adjusted"),
+            Change(old="1606487340000", new="1606487341000", named="t"),
+        ),
+        renamed=(Change(old='"o":', new='"open":', named="o"), Change(old='"t":', new='"time":', named="t")),
+        retyped=(
+            Change(old='"vw": 116.71', new='"vw": "inf"', named="`vw`"),
+            Change(old='"l": 116.51', new='"l": null', named="$.results[0].l"),
+        ),
+        twin=True,
+    ),
+    Case(
+        vendor="massive",
         dataset="corporate_actions",
         scope=APPLE,
         env=MASSIVE,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+import json
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
 from hedgefund_core.errors import ConfigError, DataInvalid, DataUnavailable
 from hedgefund_dagster.resources.lake import Lake
-from tests.contract.vendors.bench import bench_of
+from hedgefund_dagster.sources.stored import stored_through
+from tests.contract.vendors.bench import NOW, bench_of
 from tests.contract.vendors.loopback import Fault, Loopback, serving
 
 
@@ -24,6 +27,68 @@ def test_fred_reads_all_pages_and_states_what_changed_only(tmp_path):
         offsets = [seen.query["offset"] for seen in server.seen if seen.path.endswith("/observations")]
         assert offsets == ["0", "4"]
         assert [row["value"] for row in rows if str(row["period"]) == "2022-01-01"] == [21822.037], "an unchanged vintage is no row"
+
+
+def test_fred_a_stored_series_is_asked_for_from_its_last_vintages_on(tmp_path):
+    """A service with vintages that restates what holds at the first one asked for, as the real one does."""
+    with serving("fred") as server:
+        bench = bench_of("fred", "series", server, tmp_path / "vendor")
+        dates = [date(2023, month, 1) for month in range(1, 13)]
+        truth = {(date(2020 + year, 1, 1), day): 100.0 + year + (i // 3) for year in range(3) for i, day in enumerate(dates)}
+        find = server.find
+
+        def answered(path, query):
+            exchange = find("/fred/series", {"series_id": "GNPCA", "file_type": "json"})
+            if path.endswith("/vintagedates"):
+                body = {"count": len(dates), "offset": 0, "limit": 10000, "vintage_dates": [str(day) for day in dates]}
+            elif path.endswith("/observations"):
+                observations = _observations(truth, date.fromisoformat(query["realtime_start"]), date.fromisoformat(query["realtime_end"]))
+                body = {"count": len(observations), "offset": 0, "limit": 100000, "observations": observations}
+            else:
+                return exchange
+            return replace(exchange, body=json.dumps(body).encode())
+
+        server.find = answered
+        whole = bench.rows()
+        lake = Lake(tmp_path / "lake")
+        early = replace(bench.case.scope, until=date(2023, 8, 15))
+        first = bench.vendor.rows("series", bench.vendor.fetch("series", early, bench.client()), NOW)
+        lake.versions.append(bench.table, "fred", first)
+        dataset = bench.vendor.facts.dataset("series")
+        known = stored_through(lake, "fred", dataset)
+        assert known == {"GNPCA": date(2023, 7, 1)}, "the last vintage that said something new"
+        server.seen.clear()
+        later = replace(bench.case.scope, until=date(2023, 12, 31), stored_through=known)
+        rest = bench.vendor.rows("series", bench.vendor.fetch("series", later, bench.client()), NOW)
+        assert [seen.query["realtime_start"] for seen in server.seen if seen.path.endswith("/observations")] == ["2023-04-01"]
+        lake.versions.append(bench.table, "fred", rest)
+        columns = ["series_id", "period", "known_at", "value"]
+        stored = lake.sql("SELECT * FROM macro").select(columns).sort_by([(name, "ascending") for name in columns])
+        assert stored.to_pylist() == whole.select(columns).sort_by([(name, "ascending") for name in columns]).to_pylist()
+        assert stored_through(lake, "tiingo", dataset) == {}
+
+
+def _observations(truth, first, last):
+    """As the service states them: one span a value, clipped to the days asked for."""
+    found = []
+    for period in sorted({period for period, _ in truth}):
+        said = [(day, value) for (of, day), value in sorted(truth.items()) if of == period]
+        spans = [
+            (day, said[i + 1][0] - timedelta(days=1) if i + 1 < len(said) else date(9999, 12, 31), value)
+            for i, (day, value) in enumerate(said)
+        ]
+        merged = []
+        for begins, ends, value in spans:
+            if merged and merged[-1][2] == value:
+                merged[-1] = (merged[-1][0], ends, value)
+            else:
+                merged.append((begins, ends, value))
+        found += [
+            {"realtime_start": str(max(b, first)), "realtime_end": str(min(e, last)), "date": str(period), "value": str(value)}
+            for b, e, value in merged
+            if b <= last and e >= first
+        ]
+    return found
 
 
 def test_fred_overlapping_pages_give_each_row_once(tmp_path):
