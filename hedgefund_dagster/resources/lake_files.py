@@ -27,8 +27,15 @@ ARROW_TYPES: Mapping[ColumnType, pa.DataType] = {
 }
 
 
+_ROW_GROUP = 131_072
+"""Rows of a group: small enough that a read of a few days skips most of a large file."""
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What one write left behind: enough to prove the file and to know when a re-write would change nothing."""
+    """What one write left behind: enough to prove the file and to know when a re-write would change nothing.
+
+    A compacted file names the files it ``replaces`` and keeps their manifests as ``history``.
+    """
 
     file: str
     sha256: str
@@ -36,6 +43,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     rows: int
     recorded_at: str
     run_id: str = ""
+    replaces: tuple[str, ...] = ()
+    history: tuple[Manifest, ...] = ()
 
 
 def arrow_schema(table: Table) -> pa.Schema:
@@ -68,11 +77,12 @@ def column_texts(rows: pa.Table, name: str) -> NDArray[np.str_]:
     return texts
 
 
-def parquet_bytes(rows: pa.Table) -> bytes:
-    """Rows as Parquet, the same bytes for the same rows."""
+def parquet_bytes(rows: pa.Table, *, compression: str = "lz4") -> bytes:
+    """Rows as Parquet, the same bytes for the same rows; lz4 is twice as fast to write as zstd, zstd two thirds of its size."""
+    repeating = [field.name for field in rows.schema if not pa.types.is_floating(field.type) and field.name != "source_row"]
     sink = pa.BufferOutputStream()
-    pq.write_table(rows, sink, compression="zstd", write_statistics=True)
-    return bytes(sink.getvalue().to_pybytes())
+    pq.write_table(rows, sink, compression=compression, use_dictionary=repeating, write_statistics=True, row_group_size=_ROW_GROUP)
+    return bytes(sink.getvalue())
 
 
 def read_parquet(path: UPath) -> pa.Table:
@@ -84,10 +94,10 @@ def read_parquet(path: UPath) -> pa.Table:
         raise DataInvalid(message, mend=f"remove {path.name} and materialize its asset again") from error
 
 
-def write_atomic(path: UPath, content: bytes) -> str:
+def write_atomic(path: UPath, content: bytes, *, digest: str = "") -> str:
     """Write to a temporary name, make it durable, rename; returns the sha256. Readers see the old file or the new, never half."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    digest = hashlib.sha256(content).hexdigest()
+    digest = digest or hashlib.sha256(content).hexdigest()
     if not isinstance(path, pathlib.Path):  # an object store's put is atomic by itself
         path.write_bytes(content)
         return digest
