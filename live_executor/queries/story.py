@@ -78,7 +78,11 @@ class Story:
 
 def tell(entries: Iterable[JournalEntry], bundles: BundleReader, *, until_seq: int | None = None) -> Story:
     """Fold a journal, up to but not with entry ``until_seq``."""
-    story = Story()
+    return tell_on(Story(), entries, bundles, until_seq=until_seq)
+
+
+def tell_on(story: Story, entries: Iterable[JournalEntry], bundles: BundleReader, *, until_seq: int | None = None) -> Story:
+    """Go on with a story where it ended: the entries after its head."""
     for entry in entries:
         if until_seq is not None and entry.seq >= until_seq:
             break
@@ -95,7 +99,8 @@ def tell(entries: Iterable[JournalEntry], bundles: BundleReader, *, until_seq: i
 def _take_input(story: Story, event: e.Input, seq: int, bundles: BundleReader) -> None:
     if isinstance(event, e.DecisionDue):
         story.due = (seq, event)
-        return
+        if not _is_decided_again(story.state):
+            return
     before = story.state
     if isinstance(event, e.ModelLoaded):
         _take_model(story, event, bundles)
@@ -103,6 +108,11 @@ def _take_input(story: Story, event: e.Input, seq: int, bundles: BundleReader) -
         story.state, _ = step(before, event)
     _remember(story, before, event)
     _remember_versions(story, event)
+
+
+def _is_decided_again(state: State) -> bool:
+    """On the wall clock a decision leaves more behind than its orders (what waits, what is worked in pieces), and costs little to make."""
+    return not state.is_replayed and (state.bundle is not None or not state.model_digest)
 
 
 def _take_model(story: Story, event: e.ModelLoaded, bundles: BundleReader) -> None:
@@ -140,7 +150,7 @@ def _remember_versions(story: Story, event: e.Input) -> None:
 
 
 def _take_output(story: Story, frame: e.Frame) -> None:
-    if isinstance(frame, e.OrderIntended | e.DecisionMade) and story.due is not None:
+    if isinstance(frame, e.OrderIntended | e.DecisionMade) and story.due is not None and not _is_decided_again(story.state):
         story.state = recalled(story.state, story.due[1], (frame,))
     if isinstance(frame, e.OrderIntended | e.OrderDenied):
         story.orders[frame.order.client_order_id] = frame.order
