@@ -19,9 +19,7 @@ _PATIENCE_SECONDS = 10.0
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why; journaled with your name.")]
 PersonOption = Annotated[str, typer.Option("--person", help="Who; default: $USER.", show_default=False)]
 WaitOption = Annotated[float, typer.Option("--wait", min=0.0, help="Seconds to follow it.")]
-RequestOption = Annotated[
-    str, typer.Option("--request-id", help="Asking twice under one id is the same as asking once.", show_default=False)
-]
+RequestOption = Annotated[str, typer.Option("--request-id", help="Asking twice under one id is asking once.", show_default=False)]
 
 
 def register(app: typer.Typer) -> None:
@@ -44,7 +42,7 @@ def order(
     account: AccountOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Order through the running executor: same risk rules, same journal. Exit 5 denied by a rule, 6 refused by the broker, 7 nobody runs."""
+    """Order through the running executor, by the same risk rules. Exit 5: denied by a rule; 6: refused by the broker; 7: nobody runs."""
     from hedgefund_core.trading.order import OrderType, Side, TimeInForce
     from live_executor.commands import Place
 
@@ -122,6 +120,7 @@ def _show(fate: Fate, *, as_json: bool) -> None:
 def _symbol(text: str) -> str:
     from hedgefund_core.identifiers import is_symbol
 
+    text = text.upper()
     if not is_symbol(text):
         raise typer.BadParameter(f"{text!r} is not a symbol (upper case letters, digits and . - / ^ _)", param_hint="SYMBOL")
     return text
