@@ -72,8 +72,8 @@ def selected(text: str) -> list[dg.AssetKey]:
             continue
         try:
             keys = dg.AssetSelection.from_string(part).resolve(graph)
-        except dg.DagsterError as error:
-            raise Usage(f"{part!r} is no selection: {str(error).splitlines()[0]}") from error
+        except dg.DagsterError:
+            keys = set()
         if not keys:
             raise Usage(f"no asset is selected by {part!r}; such as: served/bars, group:vendors, +served/features, files")
         found |= keys
@@ -182,6 +182,19 @@ def made_in(store: dg.DagsterInstance, run_id: str) -> list[Made]:
     return found
 
 
+def together(made: Sequence[Made]) -> list[Made]:
+    """An asset that ran for several windows of days is one line: counts and seconds added up, the last one's quality and checks."""
+    found: dict[str, Made] = {}
+    for asset in made:
+        before = found.get(asset.asset)
+        if before is None:
+            found[asset.asset] = asset
+            continue
+        rows, added = ((one or 0) + (other or 0) for one, other in ((before.rows, asset.rows), (before.added, asset.added)))
+        found[asset.asset] = msgspec.structs.replace(asset, rows=rows, added=added, seconds=round(before.seconds + asset.seconds, 2))
+    return list(found.values())
+
+
 def _number(metadata: dg.MetadataMapping, name: str) -> int | None:
     value = metadata[name].value if name in metadata else None
     return value if isinstance(value, int) else None
@@ -235,7 +248,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with instance() as store, watched(screen):
             code = _run(given, store, screen, runs)
-            made = [asset for run_id in runs for asset in made_in(store, run_id)]
+            made = together([asset for run_id in runs for asset in made_in(store, run_id)])
     except Usage as error:
         screen.print(f"[red]error:[/red] {error}", highlight=False)
         return USAGE
