@@ -55,6 +55,11 @@ def quarantine_releases(table: str) -> str:
     return f"processed/quarantine/{table}_releases.jsonl"
 
 
+def grids_folder(source: str) -> str:
+    """Columns of the bars of a source that as-of reads map from disk: derived, losing them costs time only."""
+    return f"processed/grids/source={source}"
+
+
 def vendor_folder(vendor: str) -> str:
     """What the processes of this machine share about a vendor: quota, breaker, HTTP cache. Losing it costs time only."""
     return f"sources/{vendor}"

@@ -92,6 +92,59 @@ def as_of_values(rows: Versions, values: Floats, positions: NDArray[np.int64], *
     return out
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """One field on the axes of a panel: ``values`` float64 (n_sessions, n_symbols), NaN = no version by then."""
+
+    sessions: Times
+    symbols: tuple[str, ...]
+    values: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellVersions:
+    """Versions of the cells of a grid, rows in the order of recording.
+
+    Attributes
+    ----------
+    sessions, symbols : axes of the grid.
+    cell : (n_rows,) session position x n_symbols + symbol position.
+    known_at, recorded_at : (n_rows,) microseconds since 1970, UTC.
+    """
+
+    sessions: Times
+    symbols: tuple[str, ...]
+    cell: NDArray[np.int64]
+    known_at: NDArray[np.int64]
+    recorded_at: NDArray[np.int64]
+
+
+def laid_out(versions: CellVersions, values: Floats, *, known_by: int | None = None, recorded_by: int | None = None) -> Grid:
+    """Versions laid onto a grid: of those visible the last recorded stands.
+
+    Parameters
+    ----------
+    versions : which cell each row belongs to, and when it was known and recorded.
+    values : (n_rows,) the field, NaN = null.
+    known_by, recorded_by : microseconds since 1970; versions known or recorded later do not exist yet; None = all.
+
+    Returns
+    -------
+    Grid over all sessions and symbols; sessions nothing was known of yet are rows of NaN.
+    """
+    sessions, symbols, cell = versions.sessions, versions.symbols, versions.cell
+    grid = np.full(len(sessions) * len(symbols), np.nan)
+    seen: NDArray[np.bool_] | None = None if known_by is None else versions.known_at <= known_by
+    if recorded_by is not None:
+        stored = versions.recorded_at <= recorded_by
+        seen = stored if seen is None else seen & stored
+    if seen is None or bool(seen.all()):
+        grid[cell] = values
+    else:
+        grid[cell[seen]] = values[seen]
+    return Grid(sessions=sessions, symbols=symbols, values=grid.reshape(len(sessions), len(symbols)))
+
+
 def as_of_frame(frame: Table, *, known_by: np.datetime64, recorded_by: np.datetime64 | None = None) -> Table:
     """`as_of` for a pandas or polars frame with the columns instrument_id, ts, known_at and recorded_at.
 

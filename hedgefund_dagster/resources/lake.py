@@ -22,8 +22,10 @@ from hedgefund_core.quant.panel_codec import data_version, pack_arrays, pack_pan
 from hedgefund_core.schemas import Table
 from hedgefund_dagster.resources.lake_bars import WriteResult, append_bars, bar_versions, first_versions, latest_versions, visible
 from hedgefund_dagster.resources.lake_files import Manifest, conform, parquet_bytes, read_parquet, rows_digest, write_atomic, write_manifest
+from hedgefund_dagster.resources.lake_grids import GridStore
 from hedgefund_dagster.resources.lake_quarantine import QuarantineStore
 from hedgefund_dagster.resources.lake_raw import RawRecord, RawStore
+from hedgefund_dagster.resources.lake_reference import Reference
 from hedgefund_dagster.resources.lake_versions import VersionStore
 
 __all__ = ["Lake", "LakeResource", "PanelManifest", "WriteResult", "bar_versions", "first_versions", "latest_versions"]
@@ -58,13 +60,19 @@ class PanelManifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Lake:
-    """Reader and writer of the lake. ``raw``, ``quarantine`` and ``versions`` (macro, fundamentals, news) are stores of their own."""
+    """Reader and writer of the lake.
+
+    Stores of their own: ``raw``, ``quarantine``, ``versions`` (every table with an identity), ``grids`` (date-major as-of reads of
+    bars), ``reference`` (who a symbol was, what a universe held, on a day).
+    """
 
     def __init__(self, root: UPath | Path | str) -> None:
         self.root = UPath(root)
         self.raw = RawStore(self.root)
         self.quarantine = QuarantineStore(self.root)
         self.versions = VersionStore(self.root)
+        self.grids = GridStore(self.root)
+        self.reference = Reference(self.versions)
 
     def write_bars(self, source: str, partition: str, rows: pa.Table, *, run_id: str = "") -> WriteResult:
         """Add the rows of one partition that are new or differ from their latest version."""
@@ -153,7 +161,7 @@ class Lake:
         return unpack_arrays(path.read_bytes())
 
     def sql(self, query: str) -> pa.Table:
-        """Run a DuckDB query over the views bars, validated_bars, corporate_actions, features, labels, quarantine."""
+        """Run a DuckDB query; every table somebody wrote is a view of its name, the quarantine too."""
         from hedgefund_dagster.resources.lake_sql import run_query
 
         return run_query(self.root, query)
