@@ -24,6 +24,7 @@ from hedgefund_dagster.sources.http.client import HttpClient, VendorStatus
 from hedgefund_dagster.sources.http.declaration import Dataset, Scope, Vendor, VendorFacts
 from hedgefund_dagster.sources.http.pulse import Pulse, real_pulse
 from hedgefund_dagster.sources.source import RawPayload
+from hedgefund_dagster.sources.stored import stored_through
 
 STORED_AT_ONCE = 50
 """Names whose rows are stored together: one file a write, and at most so much asked for again after an interruption."""
@@ -117,6 +118,8 @@ def fetch_into(opened: Settings, store: Lake, facts: VendorFacts, dataset: Datas
     pulse = real_pulse(wish.clock)
     vendor, client = opened.vendor(facts.name), opened.vendor_client(facts, pulse)
     scope = scope_of(dataset, opened.vendor_settings(facts.name), wish.run, wish.clock().date(), wish.days)
+    if not wish.run.since:  # a person who names a first day wants all of it again
+        scope = replace(scope, stored_through=stored_through(store, facts.name, dataset))
     note = data_folder(opened.env) / layout.vendor_folder(facts.name) / "loads" / f"{dataset.name}.json"
     load = _begun(note, scope, wish.clock())
     stored = load.names if dataset.names_needed else ()

@@ -5,6 +5,7 @@ import dagster as dg
 
 from hedgefund_core.configuration import SourcesSettings
 from hedgefund_core.errors import ConfigError
+from hedgefund_core.schemas import INTRADAY_BARS, QUOTES, TRADES
 from hedgefund_dagster.automation import session_schedule
 from hedgefund_dagster.defs.ingest.fetching import VendorRun, Wish, days_of, fetch_into
 from hedgefund_dagster.defs.ingest.shown import fetch_shown
@@ -19,6 +20,7 @@ from hedgefund_dagster.sources.http.declaration import Dataset, VendorFacts
 from hedgefund_dagster.sources.source import Partitioning
 
 GROUP = "vendors"
+WITHIN_THE_DAY = (INTRADAY_BARS, QUOTES, TRADES)
 JOB, PRICES_JOB = "vendor_data", "vendor_prices"
 
 
@@ -69,8 +71,9 @@ def reachable(opened: Settings, *, daily: bool) -> list[dg.AssetKey]:
 
 
 def _datasets(facts: VendorFacts, *, daily: bool) -> list[Dataset]:
-    """Those asked for day by day, or the others."""
-    return [dataset for dataset in facts.datasets if (dataset.partitioning is Partitioning.DAILY) == daily]
+    """Those asked for day by day, or the others. What is within the day is large, and asked for by a person only."""
+    wanted = [dataset for dataset in facts.datasets if dataset.table not in WITHIN_THE_DAY]
+    return [dataset for dataset in wanted if (dataset.partitioning is Partitioning.DAILY) == daily]
 
 
 def _selection(*, daily: bool) -> dg.AssetSelection:
