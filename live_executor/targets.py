@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -95,11 +96,7 @@ Row = tuple[object, str, object]
 
 
 def _json_rows(text: str, name: str) -> Iterable[Row]:
-    _refuse_repeated_keys(text, name)
-    try:
-        content = msgspec.json.decode(text, type=dict[str, object] | list[object])
-    except msgspec.MsgspecError as error:
-        raise DataInvalid(f"{name} is not JSON: {error}", mend=_FORMS) from error
+    content = _decoded(text, name)
     if isinstance(content, list):
         return [_listed(row, place, name) for place, row in enumerate(content)]
     sections = {"weights": _WEIGHT, "quantities": _QUANTITY}
@@ -113,9 +110,8 @@ def _json_rows(text: str, name: str) -> Iterable[Row]:
     return [(symbol, _WEIGHT, value) for symbol, value in content.items()]
 
 
-def _refuse_repeated_keys(text: str, name: str) -> None:
-    """A JSON reader keeps the last of two equal keys: here the first would be lost without a word."""
-    import json
+def _decoded(text: str, name: str) -> dict[str, object] | list[object]:
+    """A JSON reader keeps the last of two equal keys: here the first would be lost without a word, so both are refused."""
 
     def pairs(found: list[tuple[str, object]]) -> dict[str, object]:
         keys = [key for key, _ in found]
@@ -125,9 +121,10 @@ def _refuse_repeated_keys(text: str, name: str) -> None:
         return dict(found)
 
     try:
-        json.loads(text, object_pairs_hook=pairs)
-    except ValueError as error:
+        content: dict[str, object] | list[object] = json.loads(text, object_pairs_hook=pairs, parse_float=Decimal)
+    except (ValueError, RecursionError) as error:
         raise DataInvalid(f"{name} is not JSON: {error}", mend=_FORMS) from error
+    return content
 
 
 def _listed(row: object, place: int, name: str) -> Row:
@@ -158,16 +155,20 @@ def _csv_rows(text: str, name: str) -> Iterable[Row]:
 
 
 def _number(name: str, symbol: str, kind: str, value: object) -> Decimal:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        _refuse(name, symbol, f"has the {kind} {value!r}, which is no number")
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
+        _refuse(name, symbol, f"has the {kind} {_shown(value)}, which is no number")
     try:
         number = Decimal(str(value))
     except InvalidOperation:
-        _refuse(name, symbol, f"has the {kind} {value!r}, which is no number")
+        _refuse(name, symbol, f"has the {kind} {_shown(value)}, which is no number")
     if not number.is_finite():
-        _refuse(name, symbol, f"has the {kind} {value!r}, which is not finite")
+        _refuse(name, symbol, f"has the {kind} {_shown(value)}, which is not finite")
     return number
 
 
 def _refuse(name: str, key: str, what: str) -> NoReturn:
     raise DataInvalid(f"{name}: {key} {what}", mend=_FORMS)
+
+
+def _shown(value: object) -> str:
+    return str(value) if isinstance(value, Decimal) else repr(value)

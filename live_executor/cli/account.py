@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from live_executor.cli import show
 from live_executor.cli.show import AccountOption, JsonOption
+
+if TYPE_CHECKING:
+    from live_executor.queries.shapes import Status
 
 
 def register(app: typer.Typer) -> None:
@@ -22,7 +25,8 @@ def status(account: AccountOption = "", as_json: JsonOption = False) -> None:
     from live_executor.queries.account import status as view
 
     desk = open_desk(account)
-    found = view(desk.story(), running=desk.running)
+    running = desk.running
+    found = view(desk.story(), running=running, beat=desk.beat if running else None)
     if as_json:
         show.as_json(found)
         return
@@ -36,12 +40,24 @@ def status(account: AccountOption = "", as_json: JsonOption = False) -> None:
         ("day's profit", found.day_pnl),
         ("drawdown", f"{found.drawdown:.2%} below the high-water mark"),
         ("model", "none" if model is None else f"{model.name} {model.version} ({model.alias}), {model.age_seconds / 86400:.0f} days old"),
+        *_outside(found),
         ("orders open", f"{found.orders_open}, {found.unknown_orders} of unknown outcome"),
         ("frozen", "; ".join(f"{symbol}: {cause}" for symbol, cause in found.frozen.items())),
         ("journal", f"{found.journal.seq} entries, head {found.journal.head[:16]}"),
         ("reconciled", None if found.reconciled_at is None else found.reconciled_at.isoformat()),
     ]
     show.facts(rows, title=f"Account {found.account}")
+
+
+def _outside(found: Status) -> list[tuple[str, object]]:
+    """How an account on the wall clock stands with broker and market."""
+    if found.market_open is None:
+        return []
+    age = "no price yet" if found.feed.age_seconds is None else f"prices {found.feed.age_seconds:.0f} s old"
+    streams = f"orders {'up' if found.order_stream else 'DOWN'}, prices {'up' if found.feed.connected else 'DOWN'} ({age})"
+    held = "; ".join(found.gates) or "no"
+    trouble = [("targets", found.targets_trouble)] if found.targets_trouble else []
+    return [("market", "open" if found.market_open else "closed"), ("streams", streams), ("entries held back", held), *trouble]
 
 
 def positions(account: AccountOption = "", as_json: JsonOption = False) -> None:

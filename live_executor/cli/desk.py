@@ -13,6 +13,8 @@ from hedgefund_core.layout import LAST_ACCOUNT, LIVE, account_folder, journal_fi
 from live_executor.app import bundles_of
 from live_executor.journals.lock import holder_of
 from live_executor.journals.sqlite import JournalReader
+from live_executor.live import heartbeat
+from live_executor.live.heartbeat import Heartbeat
 from live_executor.queries.story import BundleReader, Recorded, Story, tell
 from live_executor.settings import Settings, read_settings
 
@@ -34,6 +36,11 @@ class Desk:
     def bundles(self) -> BundleReader:
         """Reads the account's kept bundles."""
         return bundles_of(self.settings, self.account)
+
+    @property
+    def beat(self) -> Heartbeat | None:
+        """The running executor's heartbeat; None of a replay."""
+        return heartbeat.read(self.folder)
 
     @property
     def running(self) -> bool:

@@ -10,14 +10,17 @@ from hedgefund_core.account import prices_of
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.instrument import ZERO, to_money
 from hedgefund_core.trading.order import Order, OrderStatus
+from live_executor.live.heartbeat import Heartbeat
 from live_executor.queries import shapes as s
 from live_executor.queries.story import CashLine, Story
 
 
-def status(story: Story, *, running: bool) -> s.Status:
-    """What is, by the journal. Ages count in the account's own time, which a replay simulates."""
+def status(story: Story, *, running: bool, beat: Heartbeat | None = None) -> s.Status:
+    """What is, by the journal, and by the running executor's heartbeat where it trades on the wall clock.
+
+    Ages count in the account's own time, which a replay simulates.
+    """
     state, opened = story.state, story.opened
-    mark = story.marks[-1] if story.marks else None
     return s.Status(
         account=state.account,
         state=state.ladder.name,
@@ -28,17 +31,45 @@ def status(story: Story, *, running: bool) -> s.Status:
         session=state.session,
         equity=state.equity,
         cash=state.ledger.cash,
-        day_pnl=ZERO if mark is None else mark.day_pnl,
-        drawdown=0.0 if mark is None else mark.drawdown,
+        day_pnl=_day_pnl(story),
+        drawdown=_drawdown(story),
         model=_model(story),
-        feed=s.FeedState(connected=running, age_seconds=None if mark is None else (story.ts - mark.ts).total_seconds()),
+        feed=_feed(story, running=running, beat=beat),
         orders_open=len(state.working),
         unknown_orders=sum(order.status is OrderStatus.UNKNOWN for order in state.orders.values()),
         frozen={story.symbol(key): cause for key, cause in state.frozen.items()},
         stand_ins=state.stand_ins,
         journal=s.JournalState(seq=story.head.seq, head=story.head.hash.hex()),
         reconciled_at=None if story.reconciled is None else story.reconciled.ts,
+        reconciled_ok=None if story.reconciled is None else story.reconciled.ok,
+        gates=tuple(sorted(state.gates)),
+        market_open=None if beat is None else beat.market_open,
+        order_stream=None if beat is None else beat.order_stream.connected,
+        clock_offset_seconds=None if beat is None else beat.clock_offset_seconds,
+        targets_trouble="" if beat is None else beat.targets_trouble,
     )
+
+
+def _day_pnl(story: Story) -> Decimal:
+    """Since the last mark on the wall clock, else of the session marked last."""
+    if not story.state.is_replayed:
+        return story.state.equity - story.state.marked_equity
+    return story.marks[-1].day_pnl if story.marks else ZERO
+
+
+def _drawdown(story: Story) -> float:
+    state = story.state
+    if not state.is_replayed:
+        return max(0.0, float(1 - state.equity / state.high_water_mark)) if state.high_water_mark > ZERO else 0.0
+    return story.marks[-1].drawdown if story.marks else 0.0
+
+
+def _feed(story: Story, *, running: bool, beat: Heartbeat | None) -> s.FeedState:
+    if not story.state.is_replayed:
+        connected = running and beat is not None and beat.data_stream.connected
+        return s.FeedState(connected=connected, age_seconds=None if beat is None else beat.price_age_seconds)
+    mark = story.marks[-1] if story.marks else None
+    return s.FeedState(connected=running, age_seconds=None if mark is None else (story.ts - mark.ts).total_seconds())
 
 
 def _model(story: Story) -> s.ModelInUse | None:
@@ -105,8 +136,8 @@ def orders(story: Story) -> list[s.OrderRow]:
 
 
 def fills(story: Story) -> list[s.FillRow]:
-    """Every fill, oldest first."""
-    return [
+    """Every fill, oldest first, others' on this account included."""
+    own = [
         s.FillRow(
             fill_id=event.fill_id,
             client_order_id=event.client_order_id,
@@ -120,6 +151,22 @@ def fills(story: Story) -> list[s.FillRow]:
         )
         for order, event in story.fills
     ]
+    others = [
+        s.FillRow(
+            fill_id=event.fill_id,
+            client_order_id="",
+            symbol=story.symbol(event.instrument_id),
+            side=event.side.value,
+            quantity=event.quantity,
+            price=event.price,
+            commission=event.commission,
+            ts=event.ts,
+            session=event.session,
+            external=True,
+        )
+        for event in story.external
+    ]
+    return sorted((*own, *others), key=lambda row: row.ts) if others else own
 
 
 # ---- performance -----------------------------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ def _account(story: Story, mandate: Mandate) -> list[RiskRow]:
         row("top_five", sum(weights[:5]), limits.max_top_five, _EQUITY),
         row("herfindahl", sum(weight**2 for weight in weights), limits.max_herfindahl, "sum of squared weights"),
         row("drawdown", state.drawdown, limits.drawdown_flatten, "fraction of high-water mark", warn=limits.drawdown_start),
-        row("intraday_loss", _day_loss(story, mandate), limits.intraday_loss_reduce_sigmas, "ex-ante daily sigmas"),
+        _day_loss_row(story, mandate),
         row("volatility", None if mark is None else mark.volatility, mandate.target_volatility, "a year, ex ante"),
         row("beta", None if mark is None or mark.beta is None else abs(mark.beta), mandate.max_beta, "absolute, ex ante"),
         row("value_at_risk", None if mark is None else mark.value_at_risk, None, "fraction of equity, 95 %, one session"),
@@ -76,6 +76,13 @@ def _account(story: Story, mandate: Mandate) -> list[RiskRow]:
     return rows
 
 
+def _day_loss_row(story: Story, mandate: Mandate) -> RiskRow:
+    limits, loss = mandate.limits, _day_loss(story, mandate)
+    if mandate.target_volatility is None:
+        return row("intraday_loss", loss, limits.intraday_loss_reduce, _EQUITY)
+    return row("intraday_loss", loss, limits.intraday_loss_reduce_sigmas, "ex-ante daily sigmas")
+
+
 def _day_loss(story: Story, mandate: Mandate) -> float | None:
     """The last session's loss in the sigmas it was expected to have; 0 for a gain."""
     if not story.marks:
@@ -83,9 +90,13 @@ def _day_loss(story: Story, mandate: Mandate) -> float | None:
     mark, root = story.marks[-1], math.sqrt(story.state.sessions_per_year)
     basis = mark.equity - mark.day_pnl
     expected = story.marks[-2].volatility if len(story.marks) > 1 else None
+    if basis <= ZERO:
+        return None
+    loss = max(0.0, -float(mark.day_pnl / basis))
+    if mandate.target_volatility is None:  # a discretionary book: of equity
+        return loss
     floor = SIGMA_FLOOR * mandate.target_volatility
-    sigma = max(expected or 0.0, floor) / root
-    return max(0.0, -float(mark.day_pnl / basis) / sigma) if basis > ZERO else None
+    return loss / (max(expected or 0.0, floor) / root)
 
 
 def _rule(story: Story, name: str, unit: str) -> RiskRow:

@@ -60,6 +60,16 @@ class Status(_Shape, frozen=True, kw_only=True):
     stand_ins: int
     journal: JournalState
     reconciled_at: datetime | None
+    reconciled_ok: bool | None = None
+    gates: tuple[str, ...] = ()
+    """Why new exposure is held back now; empty where it is not."""
+    market_open: bool | None = None
+    """None of a replay, and where no executor runs."""
+    order_stream: bool | None = None
+    """Whether the broker's order stream is connected."""
+    clock_offset_seconds: float | None = None
+    targets_trouble: str = ""
+    """Why the file of targets is not followed at the moment."""
 
 
 class PositionRow(_Shape, frozen=True, kw_only=True):
@@ -109,6 +119,8 @@ class FillRow(_Shape, frozen=True, kw_only=True):
     commission: Decimal
     ts: datetime
     session: str
+    external: bool = False
+    """Whether somebody else traded it on this account."""
 
 
 class RiskRow(_Shape, frozen=True, kw_only=True):

@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import cast
 
+from msgspec.structs import replace
+
 from hedgefund_core.account import State, recalled
 from hedgefund_core.bundle import Bundle
 from hedgefund_core.errors import ModelMismatch, ModelUnavailable
@@ -57,6 +59,8 @@ class Story:
     orders: dict[str, Order] = field(default_factory=dict)
     """Every order that ever was, as it stands now."""
     fills: list[tuple[Order, e.OrderFilled]] = field(default_factory=list)
+    external: list[e.ExternalFilled] = field(default_factory=list)
+    """What others traded on this account."""
     cash: list[CashLine] = field(default_factory=list)
     marks: list[e.AccountMarked] = field(default_factory=list)
     decisions: list[Recorded] = field(default_factory=list)
@@ -132,7 +136,12 @@ def _remember(story: Story, before: State, event: e.Input) -> None:
     if after.orders is not before.orders:
         story.orders.update(after.orders)
     if isinstance(event, e.OrderFilled) and after.ledger is not before.ledger:
-        story.fills.append((after.orders[event.client_order_id], event))
+        story.fills.append((after.known_orders[event.client_order_id], event))
+    elif isinstance(event, e.ExternalFilled) and after.ledger is not before.ledger:
+        story.external.append(event)
+    elif isinstance(event, e.FillBusted | e.FillCorrected) and after.ledger is not before.ledger:
+        changed = [(order, _changed(fill, event)) for order, fill in story.fills]
+        story.fills = [(order, fill) for order, fill in changed if fill is not None]
     if after.ledger is not before.ledger:
         reference = getattr(event, "fill_id", "") or getattr(event, "activity_id", "")
         session = getattr(event, "session", "") or after.session
@@ -140,6 +149,13 @@ def _remember(story: Story, before: State, event: e.Input) -> None:
             amount = total - before.ledger.totals.get(kind, ZERO)
             if amount != ZERO:
                 story.cash.append(CashLine(ts=event.ts, session=session, kind=kind, amount=amount, reference=reference))
+
+
+def _changed(fill: e.OrderFilled, event: e.FillBusted | e.FillCorrected) -> e.OrderFilled | None:
+    """A fill after the exchange took it back (None) or changed it."""
+    if (fill.client_order_id, fill.fill_id) != (event.client_order_id, event.fill_id):
+        return fill
+    return None if isinstance(event, e.FillBusted) else replace(fill, quantity=event.new_quantity, price=event.new_price)
 
 
 def _remember_versions(story: Story, event: e.Input) -> None:

@@ -1,0 +1,91 @@
+"""Files of targets: every documented form is read, and what is wrong is said with file, key and value."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from hedgefund_core.errors import DataInvalid
+from live_executor.targets import TargetsFile, read_targets
+
+D = Decimal
+
+
+@pytest.mark.parametrize(
+    ("text", "weights", "quantities"),
+    [
+        ('{"AAPL": 0.1, "MSFT": -0.05}', {"AAPL": D("0.1"), "MSFT": D("-0.05")}, {}),
+        ('{"weights": {"AAPL": 0.1}}', {"AAPL": D("0.1")}, {}),
+        ('{"quantities": {"AAPL": 100, "MSFT": -5}}', {}, {"AAPL": D(100), "MSFT": D(-5)}),
+        ('{"weights": {"AAPL": "0.1"}, "quantities": {"MSFT": 3}}', {"AAPL": D("0.1")}, {"MSFT": D(3)}),
+        ('[{"symbol": "AAPL", "weight": 0.25}, {"symbol": "BRK.B", "quantity": 7}]', {"AAPL": D("0.25")}, {"BRK.B": D(7)}),
+        ("symbol,weight\nAAPL,0.1\nMSFT, 0.2\n", {"AAPL": D("0.1"), "MSFT": D("0.2")}, {}),
+        ("\ufeffSymbol,Quantity\r\nAAPL,10\r\n", {}, {"AAPL": D(10)}),
+        ("symbol,weight,quantity\nAAPL,0.1,\nMSFT,,12\n", {"AAPL": D("0.1")}, {"MSFT": D(12)}),
+        ("{}", {}, {}),
+    ],
+)
+def test_every_documented_form_is_read(text: str, weights: dict[str, Decimal], quantities: dict[str, Decimal]) -> None:
+    found = read_targets(text.encode(), "t.json")
+    assert (found.weights, found.quantities) == (weights, quantities)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "empty"),
+        ('{"AAPL": "much"}', "'much'"),
+        ('{"AAPL": null}', "None"),
+        ('{"AAPL": true}', "True"),
+        ('{"AAPL": NaN}', "AAPL"),
+        ('{"AAPL": 1e999}', "AAPL"),
+        ('{"AAPL": 0.1, "AAPL": 0.2}', "twice"),
+        ('{"aapl": 0.1}', "aapl"),
+        ('{"AAPL": 0.1', "not JSON"),
+        ('{"weights": [1]}', "weights"),
+        ('{"weights": {"AAPL": 0.1}, "quantities": {"AAPL": 1}}', "twice"),
+        ('[{"symbol": "AAPL"}]', "entry 0"),
+        ('[{"symbol": "AAPL", "weight": 0.1, "wieght": 0.2}]', "wieght"),
+        ("symbol,wieght\nAAPL,0.1\n", "wieght"),
+        ("symbol,weight\nAAPL\n", "line 2"),
+        ("symbol,weight\nAAPL,0.1,0.2\n", "line 2"),
+        ("symbol,weight\nAAPL,ten\n", "'ten'"),
+    ],
+)
+def test_what_is_wrong_is_said_with_file_key_and_value(text: str, said: str) -> None:
+    with pytest.raises(DataInvalid) as caught:
+        read_targets(text.encode(), "targets.json")
+    assert "targets.json" in caught.value.message
+    assert said in caught.value.message
+    assert caught.value.mend
+
+
+def test_binary_rubbish_is_no_text() -> None:
+    with pytest.raises(DataInvalid, match="not text"):
+        read_targets(b"\xff\xfe\x00\x01", "t")
+
+
+def test_a_file_is_read_again_only_when_it_changed(tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    path.write_text('{"AAPL": 0.1}')
+    file = TargetsFile(path)
+    assert file.changed().weights == {"AAPL": D("0.1")}
+    assert file.changed() is None
+    fresh = tmp_path / "fresh"
+    fresh.write_text('{"AAPL": 0.2}')
+    fresh.replace(path)
+    assert file.changed().weights == {"AAPL": D("0.2")}
+    file.look_again()
+    assert file.changed().weights == {"AAPL": D("0.2")}
+
+
+def test_a_file_that_goes_away_is_said_once_and_read_when_it_comes_back(tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    file = TargetsFile(path)
+    with pytest.raises(DataInvalid, match=r"t\.json"):
+        file.changed()
+    assert file.changed() is None
+    path.write_text('{"quantities": {"AAPL": 1}}')
+    assert file.changed().quantities == {"AAPL": D(1)}
