@@ -125,7 +125,8 @@ class Book:
         self.activities: list[shapes.Json] = []
         self.emit: Emit = _silent
         self._serial = 0
-        self._maybe_open: dict[str, ServerOrder] = {}
+        self._maybe_open: dict[str, dict[str, ServerOrder]] = {}
+        self._ever_asked = ZERO
 
     # ------------------------------------------------------------------------------------------------ what it is worth
     def asset_id(self, symbol: str) -> str:
@@ -146,10 +147,20 @@ class Book:
         resting = sum((o.remaining * (o.limit_price or self.price(o.symbol)) for o in self.working() if self._opens(o)), ZERO)
         return max(self.equity() * self.multiplier - used - resting, ZERO)
 
-    def working(self) -> list[ServerOrder]:
-        """Open orders, oldest first."""
-        self._maybe_open = {order.id: order for order in self._maybe_open.values() if order.is_open}
-        return list(self._maybe_open.values())
+    def _affords(self, value: Decimal) -> bool:
+        used = self.market_value(1) - self.market_value(-1)
+        if value + self._ever_asked <= self.equity() * self.multiplier - used:  # whatever rests cannot matter
+            return True
+        return value <= self.buying_power()
+
+    def working(self, symbol: str = "") -> list[ServerOrder]:
+        """Open orders, oldest first; with a symbol its own."""
+        if not symbol:
+            return sorted((o for own in list(self._maybe_open) for o in self.working(own)), key=lambda order: order.serial)
+        mine = self._maybe_open.get(symbol, {})
+        for order in [order for order in mine.values() if not order.is_open]:
+            del mine[order.id]
+        return list(mine.values())
 
     def held(self, symbol: str) -> Decimal:
         return self.positions[symbol].qty if symbol in self.positions else ZERO
@@ -157,7 +168,7 @@ class Book:
     def available(self, symbol: str) -> Decimal:
         """Held quantity that no open order of the opposite side claims."""
         qty = self.held(symbol)
-        claimed = sum((o.remaining for o in self.working() if o.symbol == symbol and o.sign * qty < 0), ZERO)
+        claimed = sum((o.remaining for o in self.working(symbol) if o.sign * qty < 0), ZERO)
         return max(abs(qty) - claimed, ZERO) * (1 if qty >= 0 else -1)
 
     def _opens(self, order: ServerOrder) -> bool:
@@ -168,7 +179,8 @@ class Book:
         """Accept an order, or raise Refused with the answer of the real server."""
         order = self._read(request, external=external)
         self._check(order)
-        self.orders[order.id] = self._maybe_open[order.id] = order
+        self._ever_asked += order.qty * (order.limit_price or self.price(order.symbol))
+        self.orders[order.id] = self._maybe_open.setdefault(order.symbol, {})[order.id] = order
         self.by_client[order.client_order_id] = order.id
         return order
 
@@ -210,7 +222,7 @@ class Book:
             raise Refused(422, {"code": 42210000, "message": "qty must be > 0"})
         self._check_price(order)
         self._check_position(order, asset)
-        if self._opens(order) and order.qty * (order.limit_price or self.price(order.symbol)) > self.buying_power():
+        if self._opens(order) and not self._affords(order.qty * (order.limit_price or self.price(order.symbol))):
             raise Refused(403, {"buying_power": shapes.text(self.buying_power()), "code": 40310000, "message": "insufficient buying power"})
         if self.flags.get("trading_blocked") or self.flags.get("trade_suspended_by_user"):
             raise Refused(403, {"code": 40310000, "message": "new orders are rejected by user request"})
@@ -228,8 +240,8 @@ class Book:
             raise Refused(422, {"code": 42210000, "message": "fractional orders must be DAY orders"})
 
     def _check_position(self, order: ServerOrder, asset: dict[str, object]) -> None:
-        for other in self.working():
-            if other.symbol == order.symbol and other.side != order.side and _would_cross(other, order):
+        for other in self.working(order.symbol):
+            if other.side != order.side and _would_cross(other, order):
                 raise Refused(
                     403,
                     {
@@ -361,7 +373,7 @@ class Book:
 
     def split(self, symbol: str, ratio: Decimal) -> None:
         """Overnight: quantity times ratio, prices by it, resting orders away."""
-        for order in [o for o in self.working() if o.symbol == symbol]:
+        for order in self.working(symbol):
             self.cancel(order)
         held = self.positions.get(symbol)
         before = held.qty if held else ZERO

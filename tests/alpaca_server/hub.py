@@ -93,7 +93,7 @@ class Hub:
                 continue
             raw = message.data.encode() if isinstance(message.data, str) else message.data
             asked = msgspec.json.decode(raw) if raw[:1] in b"{[" else msgspec.msgpack.decode(raw)
-            trouble = self._faults.take(self.name, CONNECT) if not connection.authenticated else None
+            trouble = self._faults.take(self.name, CONNECT - {"no_listen_answer"}) if not connection.authenticated else None
             if trouble is not None and await self._refuse(connection, trouble):
                 continue
             if connection.authenticated and self._faults.take(self.name, frozenset({"no_listen_answer"})) is not None:
@@ -144,7 +144,7 @@ class Hub:
             return
         if fault is not None and kind in {"unknown_event", "unknown_status", "odd_shape", "bad_element"}:
             message = spoil(message, fault)
-        payload = b'{"stream":"trade_upd\xff\xfe not json' if kind == "garbled" else connection.encode(message)
+        payload = _garbage(connection) if kind == "garbled" else connection.encode(message)
         if kind == "drop_mid_frame":
             self._half(connection, payload)
             return
@@ -166,6 +166,10 @@ class Hub:
         if connection.request.transport is not None:
             connection.request.transport.write(header + payload[: len(payload) // 2])
             connection.request.transport.close()
+
+
+def _garbage(connection: Connection) -> bytes:
+    return b'{"stream":"trade_upd' + (b"\xff\xfe" if connection.binary else b"") + b" not json"
 
 
 def _let_go(connection: Connection) -> None:

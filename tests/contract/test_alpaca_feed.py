@@ -1,0 +1,327 @@
+"""Prices from the data stream and by query: what is refused, what comes back, and that one bad message takes no other along."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+
+from hedgefund_core.errors import ConfigError, DataUnavailable
+from hedgefund_core.trading.observed import BarSighting, Channel, HaltSighting, LinkChanged, LinkState, QuoteSighting, UnknownUpdate
+from live_executor.clock import SystemClock
+from live_executor.feeds.alpaca_stream import DataConversation
+from tests.alpaca_server.acts import act
+from tests.alpaca_server.faults import Fault
+from tests.alpaca_server.server import AlpacaServer, Scenario
+from tests.alpaca_server.support import SHORT_STREAM, feed_of, listening, run
+
+UP, DOWN, REFUSED = LinkState.UP, LinkState.DOWN, LinkState.REFUSED
+
+
+def links(heard: list[Any]) -> list[LinkState]:
+    return [update.state for update in heard if isinstance(update, LinkChanged)]
+
+
+def kinds(heard: list[Any], kind: type) -> list[Any]:
+    return [update for update in heard if isinstance(update, kind)]
+
+
+def ups(count: int) -> Callable[[list[Any]], bool]:
+    return lambda heard: links(heard).count(UP) == count
+
+
+def has(kind: type, count: int = 1) -> Callable[[list[Any]], bool]:
+    return lambda heard: len(kinds(heard, kind)) >= count
+
+
+def test_quotes_trades_bars_and_halts() -> None:
+    async def body() -> None:
+        async with AlpacaServer() as server:
+            feed = feed_of(server)
+            assert feed.feed == "iex"
+            await feed.subscribe(["AAPL", "MSFT"])
+            async with listening(feed.updates()) as listener:
+                await listener.until(ups(1))
+                await asyncio.sleep(0.05)
+                server.move({"AAPL": (Decimal("101.10"), Decimal("101.14")), "KO": (Decimal(1), Decimal(2))})
+                act(server, {"do": "bars", "closes": {"AAPL": 101.5, "MSFT": 110.25, "KO": 7.0}})
+                act(server, {"do": "halt", "symbol": "MSFT"})
+                act(server, {"do": "halt", "symbol": "MSFT", "halted": False})
+                heard = await listener.until(has(HaltSighting, 2))
+                quote, trade = kinds(heard, QuoteSighting)
+                assert (quote.symbol, quote.bid, quote.ask, quote.source) == ("AAPL", Decimal("101.1"), Decimal("101.14"), "quote")
+                assert (trade.last, trade.source, trade.channel) == (Decimal("101.12"), "trade", Channel.STREAM)
+                bars = kinds(heard, BarSighting)
+                assert [(bar.symbol, bar.close, bar.resolution) for bar in bars] == [("AAPL", 101.5, "1m"), ("MSFT", 110.25, "1m")]
+                assert 50 < (bars[0].at - quote.at).total_seconds() < 70, "a bar's time is its close"
+                assert [halt.halted for halt in kinds(heard, HaltSighting)] == [True, False]
+            await feed.close()
+
+    run(body())
+
+
+def test_symbols_are_added_while_running_and_kept_through_a_reconnect() -> None:
+    async def body() -> None:
+        async with AlpacaServer() as server:
+            feed = feed_of(server)
+            async with listening(feed.updates()) as listener:
+                await asyncio.sleep(0.05)
+                assert server.data_hub.opened == 0, "nothing to follow, nothing to connect for"
+                await feed.subscribe(["AAPL"])
+                await listener.until(ups(1))
+                await feed.subscribe(["AAPL", "KO"])
+                await asyncio.sleep(0.1)
+                act(server, {"do": "disconnect", "stream": "data"})
+                await listener.until(ups(2))
+                await asyncio.sleep(0.1)
+                server.publish_quote("KO")
+                heard = await listener.until(has(QuoteSighting, 2))
+                assert {quote.symbol for quote in kinds(heard, QuoteSighting)} == {"KO"}
+            await feed.close()
+
+    run(body())
+
+
+@pytest.mark.parametrize("code", [401, 402, 406, 409])
+def test_a_refusal_is_said_to_be_one_and_asked_for_again_slowly(code: int) -> None:
+    async def body() -> None:
+        async with AlpacaServer() as server:
+            server.faults.arm(Fault(kind="error", target="data", status=code, body="no", times=2))
+            feed = feed_of(server)
+            await feed.subscribe(["AAPL"])
+            async with listening(feed.updates()) as listener:
+                heard = await listener.until(ups(1))
+                assert links(heard) == [REFUSED, REFUSED, UP]
+                assert str(code) in heard[0].reason
+            await feed.close()
+
+    run(body())
+
+
+@pytest.mark.parametrize("code", [404, 407])
+def test_trouble_that_passes_is_a_reconnect(code: int) -> None:
+    async def body() -> None:
+        async with AlpacaServer() as server:
+            feed = feed_of(server)
+            await feed.subscribe(["AAPL"])
+            async with listening(feed.updates()) as listener:
+                await listener.until(ups(1))
+                act(server, {"do": "data_error", "code": code, "msg": "slow client"})
+                heard = await listener.until(ups(2))
+                assert links(heard) == [UP, DOWN, UP]
+            await feed.close()
+
+    run(body())
+
+
+def test_too_many_symbols_are_said_and_the_link_stays() -> None:
+    async def body() -> None:
+        async with AlpacaServer() as server:
+            feed = feed_of(server)
+            await feed.subscribe(["AAPL"])
+            async with listening(feed.updates()) as listener:
+                await listener.until(ups(1))
+                act(server, {"do": "data_error", "code": 405, "msg": "symbol limit exceeded"})
+                heard = await listener.until(has(UnknownUpdate))
+                assert "405 symbol limit exceeded" in heard[-1].what
+                await asyncio.sleep(0.1)
+                assert links(heard) == [UP]
+            await feed.close()
+
+    run(body())
+
+
+def test_one_connection_a_key() -> None:
+    async def body() -> None:
+        async with AlpacaServer(Scenario(one_connection=True)) as server:
+            first, second = feed_of(server), feed_of(server)
+            for feed in (first, second):
+                await feed.subscribe(["AAPL"])
+            async with listening(first.updates()) as holder:
+                await holder.until(ups(1))
+                async with listening(second.updates()) as other:
+                    await other.until(lambda heard: REFUSED in links(heard))
+                    await holder.stop()
+                    await other.until(ups(1))
+            await first.close()
+            await second.close()
+
+    run(body())
+
+
+def test_an_open_and_silent_link_is_noticed_while_data_are_due() -> None:
+    async def body() -> None:
+        due = False
+        timing = msgspec.structs.replace(SHORT_STREAM, quiet=0.2)
+        async with AlpacaServer() as server:
+            feed = feed_of(server, stream=timing, data_due=lambda: due)
+            await feed.subscribe(["AAPL"])
+            async with listening(feed.updates()) as listener:
+                await listener.until(ups(1))
+                await asyncio.sleep(0.5)
+                assert links(listener.heard) == [UP], "at night silence is no fault"
+                due = True
+                heard = await listener.until(ups(2))
+                assert "mute" in heard[-2].reason
+                server.faults.arm(Fault(kind="mute", target="data", seconds=30.0))
+                server.publish_quote("AAPL")
+                await listener.until(ups(3))
+            await feed.close()
+
+    run(body())
+
+
+@pytest.mark.parametrize(
+    ("kind", "unknown", "quotes"), [("bad_element", 2, 1), ("unknown_event", 1, 1), ("odd_shape", 1, 0), ("garbled", 1, 0)]
+)
+def test_a_bad_message_takes_no_other_along(kind: str, unknown: int, quotes: int) -> None:
+    async def body() -> None:
+        async with AlpacaServer() as server:
+            feed = feed_of(server)
+            await feed.subscribe(["AAPL"])
+            async with listening(feed.updates()) as listener:
+                await listener.until(ups(1))
+                await asyncio.sleep(0.05)
+                server.faults.arm(Fault(kind=kind, target="data"))
+                server.publish_quote("AAPL")
+                heard = await listener.until(has(QuoteSighting, quotes + 1))
+                assert len(kinds(heard, UnknownUpdate)) == unknown
+                assert links(heard) == [UP]
+            await feed.close()
+
+    run(body())
+
+
+@pytest.mark.parametrize("kind", ["no_auth_answer", "drop", "drop_mid_frame"])
+def test_no_answer_and_broken_frames_are_a_reconnect(kind: str) -> None:
+    async def body() -> None:
+        async with AlpacaServer() as server:
+            feed = feed_of(server)
+            server.faults.arm(Fault(kind=kind, target="data"))
+            await feed.subscribe(["AAPL"])
+            async with listening(feed.updates()) as listener:
+                await listener.until(lambda heard: UP in links(heard))
+                await asyncio.sleep(0.05)
+                server.publish_quote("AAPL")
+                heard = await listener.until(lambda heard: DOWN in links(heard) and links(heard)[-1] is UP)
+                assert links(heard) == ([DOWN, UP] if kind == "no_auth_answer" else [UP, DOWN, UP])
+            await feed.close()
+
+    run(body())
+
+
+# ------------------------------------------------------------------------------------------------------------- queries
+def test_the_latest_price_is_a_quote_else_a_trade_else_a_bar() -> None:
+    async def body() -> None:
+        scenario = Scenario(bars={"OLD": {"2026-11-19": Decimal("12.5")}}, assets={"OLD": {}})
+        async with AlpacaServer(scenario) as server:
+            feed = feed_of(server)
+            server.book.quotes["KO"] = (Decimal(0), Decimal("60.02"))
+            server.market.quoteless.add("MSFT")
+            found = {quote.symbol: quote for quote in await feed.latest(["AAPL", "MSFT", "KO", "OLD", "NOPE"])}
+            assert (found["AAPL"].bid, found["AAPL"].ask, found["AAPL"].source) == (Decimal("99.99"), Decimal("100.01"), "quote")
+            assert (found["MSFT"].source, found["MSFT"].last) == ("trade", Decimal(110))
+            assert found["KO"].source == "trade", "a one-sided quote is no price"
+            assert (found["OLD"].source, found["OLD"].last) == ("bar", Decimal("12.5"))
+            assert "NOPE" not in found
+            assert found["AAPL"].channel is Channel.QUERY
+            await feed.close()
+
+    run(body())
+
+
+def test_all_pages_of_daily_bars() -> None:
+    async def body() -> None:
+        days = [f"2026-11-{day:02d}" for day in range(2, 21)]
+        scenario = Scenario(bars={symbol: {day: Decimal(n + 10) for n, day in enumerate(days)} for symbol in ("AAPL", "KO", "MSFT")})
+        async with AlpacaServer(scenario) as server:
+            server.market.page_size = 7
+            feed = feed_of(server)
+            bars = await feed.daily_bars(["AAPL", "KO", "MSFT"], days[3], days[-1])
+            assert len(bars) == 3 * (len(days) - 3)
+            assert [bar.at for bar in bars] == sorted(bar.at for bar in bars)
+            assert bars[0].at == datetime(2026, 11, 5, 21, 0, tzinfo=UTC), "a daily bar ends at the regular close"
+            assert (bars[0].close, bars[0].resolution) == (13.0, "1d")
+            await feed.close()
+
+    run(body())
+
+
+@pytest.mark.parametrize("kind", ["html", "empty", "truncated", "reset"])
+def test_a_vendor_that_does_not_answer(kind: str) -> None:
+    async def body() -> None:
+        async with AlpacaServer() as server:
+            feed = feed_of(server)
+            server.faults.arm(Fault(kind=kind, route="GET /v2/stocks", when="after", times=99))
+            with pytest.raises(DataUnavailable):
+                await feed.latest(["AAPL"])
+            with pytest.raises(DataUnavailable):
+                await feed.daily_bars(["AAPL"], "2026-11-02", "2026-11-20")
+            await feed.close()
+
+    run(body())
+
+
+def test_refused_keys() -> None:
+    async def body() -> None:
+        async with AlpacaServer() as server:
+            server.scenario.secret = "wrong"
+            feed = feed_of(server)
+            server.scenario.secret = "test-secret"
+            with pytest.raises(ConfigError):
+                await feed.latest(["AAPL"])
+            await feed.subscribe(["AAPL"])
+            async with listening(feed.updates()) as listener:
+                heard = await listener.until(lambda heard: REFUSED in links(heard))
+                assert "402" in heard[0].reason
+            await feed.close()
+
+    run(body())
+
+
+# ------------------------------------------------------------------------------------------------------------- frames
+def conversation() -> DataConversation:
+    return DataConversation("k", "s", {"AAPL"}, SystemClock())
+
+
+BAR = {"T": "b", "S": "AAPL", "o": 1.5, "h": 2, "l": 1, "c": 1.75, "v": 100, "n": 3, "vw": 1.6}
+
+
+def test_messagepack_is_read_as_json_is() -> None:
+    at = datetime(2026, 11, 20, 15, 0, tzinfo=UTC)
+    packed = msgspec.msgpack.encode([{**BAR, "t": at}, {"T": "q", "S": "AAPL", "bp": 1.1, "ap": 1.2, "t": at}])
+    text = msgspec.json.encode([{**BAR, "t": "2026-11-20T15:00:00.000000123Z"}, {"T": "q", "S": "AAPL", "bp": 1.1, "ap": 1.2, "t": at}])
+    mine, theirs = conversation().read(packed), conversation().read(text)
+    assert mine[0] == theirs[0]
+    assert isinstance(mine[0], BarSighting)
+    assert isinstance(mine[1], QuoteSighting)
+    assert (mine[1].bid, mine[1].ask) == (Decimal("1.1"), Decimal("1.2"))
+
+
+def test_numbers_as_text_are_read() -> None:
+    (bar,) = conversation().read(msgspec.json.encode([{**BAR, "c": "1.75", "t": "2026-11-20T15:00:00Z"}]))
+    assert isinstance(bar, BarSighting)
+    assert bar.close == 1.75
+
+
+@pytest.mark.parametrize("frame", [b"", b"\xc1", b"{}", b"[[]]", b"[1,2", b'[{"T":"b"}]', b'[{"T":"q","S":"A","t":"x"}]', b'["\xff"]'])
+def test_no_frame_raises(frame: bytes) -> None:
+    said = conversation().read(frame)
+    assert said
+    assert all(isinstance(update, UnknownUpdate) for update in said)
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "expected"),
+    [("H", "Trading Halt", True), ("P", "Volatility Trading Pause", True), ("2", "Trading Halt", True), ("T", "Trading Resumption", False),
+     ("3", "Resume", False), ("Q", "Quotation Resumption", None), ("E", "Short Sale Restriction", None), ("Z", "Trading Halt News", True)],
+)  # fmt: skip
+def test_status_codes_of_both_tapes(code: str, words: str, expected: bool | None) -> None:
+    status = {"T": "s", "S": "AAPL", "sc": code, "sm": words, "rc": "", "rm": "", "t": "2026-11-20T15:00:00Z", "z": "C"}
+    said = conversation().read(msgspec.json.encode([status]))
+    assert [update.halted for update in said if isinstance(update, HaltSighting)] == ([] if expected is None else [expected])
