@@ -20,6 +20,7 @@ from hedgefund_core.errors import DataInvalid
 from hedgefund_core.identifiers import is_symbol
 
 _LARGEST = 1 << 20
+_MOST = Decimal(10**12)
 _FORMS = 'write {"AAPL": 0.1}, {"quantities": {"AAPL": 100}}, [{"symbol": "AAPL", "weight": 0.1}], or CSV with symbol,weight|quantity'
 _WEIGHT, _QUANTITY = "weight", "quantity"
 
@@ -161,8 +162,8 @@ def _number(name: str, symbol: str, kind: str, value: object) -> Decimal:
         number = Decimal(str(value))
     except InvalidOperation:
         _refuse(name, symbol, f"has the {kind} {_shown(value)}, which is no number")
-    if not number.is_finite():
-        _refuse(name, symbol, f"has the {kind} {_shown(value)}, which is not finite")
+    if not number.is_finite() or abs(number) > _MOST:
+        _refuse(name, symbol, f"has the {kind} {_shown(value)}, which nobody can hold")
     return number
 
 
