@@ -174,7 +174,7 @@ def made_in(store: dg.DagsterInstance, run_id: str) -> list[Made]:
                 rows=_number(metadata, _ROWS),
                 added=next((number for name in _ADDED if (number := _number(metadata, name)) is not None), None),
                 seconds=round(seconds.get(event.step_key or "", 0.0), 2),
-                quality=str(metadata[_QUALITY].value) if _QUALITY in metadata else "",
+                quality=f"{metadata[_QUALITY].value:.4f}" if _QUALITY in metadata else "",
                 checks=f"{len(mine) - len(bad)} of {len(mine)}" if mine else "",
                 failed=bad,
             )

@@ -4,7 +4,8 @@
 import dagster as dg
 
 from hedgefund_core.schemas import CORPORATE_ACTIONS
-from hedgefund_dagster.metadata import OWNERS, table_metadata
+from hedgefund_dagster.defs.ingest.shown import rows_shown
+from hedgefund_dagster.metadata import OWNERS
 from hedgefund_dagster.partitions import partitions_of
 from hedgefund_dagster.resources.clock import ClockResource
 from hedgefund_dagster.resources.lake import LakeResource
@@ -73,7 +74,7 @@ def _bars(facts: SourceFacts) -> dg.AssetsDefinition:
         partitions = list(context.partition_keys) if context.has_partition_key or context.has_partition_key_range else year_partitions(rows)
         results = [store.write_bars(name, key, partition_rows(rows, key), run_id=context.run.run_id) for key in partitions]
         counts = {"rows_added": sum(r.added for r in results), "rows_unchanged": sum(r.unchanged for r in results)}
-        return dg.MaterializeResult(metadata={**table_metadata(rows), **counts, "partitions": len(partitions)})
+        return dg.MaterializeResult(metadata={**rows_shown(rows), **counts, "partitions": len(partitions)})
 
     return bars
 
@@ -101,7 +102,7 @@ def _corporate_actions(facts: SourceFacts) -> dg.AssetsDefinition:
         store.write_table(CORPORATE_ACTIONS, name, rows, recorded_at=now)
         splits = [f"{r['symbol']} {r['session']} {r['value']:g}:1" for r in rows.to_pylist() if r["kind"] == "split"]
         return dg.MaterializeResult(
-            metadata={**table_metadata(rows), "known": True, "splits": ", ".join(splits) or "none", "provenance": actions.provenance}
+            metadata={**rows_shown(rows), "known": True, "splits": ", ".join(splits) or "none", "provenance": actions.provenance}
         )
 
     return corporate_actions

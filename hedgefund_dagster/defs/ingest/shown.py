@@ -8,8 +8,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from hedgefund_core.quant.bars import Floats
+from hedgefund_core.quant.quality import Quality, quality_by_partition, quality_of
 from hedgefund_dagster.defs.ingest.fetching import Fetch
 from hedgefund_dagster.metadata import sparkline, table_metadata
+from hedgefund_dagster.resources.lake_files import column_texts
+from hedgefund_dagster.sources.bar_table import PUBLICATION_DELAY
 
 Shown = dict[str, dg.MetadataValue]
 
@@ -32,7 +35,44 @@ def rows_shown(rows: pa.Table) -> Shown:
         found["range"] = dg.MetadataValue.text(f"{name} from {np.nanmin(values):g} to {np.nanmax(values):g}")
         found["plot"] = sparkline(_medians(values, inverse, len(unique)), f"median {name} by {day}")
         found["nulls"] = dg.MetadataValue.int(rows.column(name).null_count)
-    return found
+    return {**found, **(bars_quality(rows) if "close" in rows.column_names and "session" in rows.column_names else value_quality(rows))}
+
+
+def bars_quality(rows: pa.Table) -> Shown:
+    """Quality of bars as they came, before any rule looks at neighbours: whole rows, no session missing, known in time; and by year."""
+    session, symbol = (
+        rows.column("session").to_numpy().astype("datetime64[D]"),
+        np.unique(column_texts(rows, "symbol"), return_inverse=True)[1],
+    )
+    close, high, low = (rows.column(name).to_numpy().astype(np.float64) for name in ("close", "high", "low"))
+    days, day = np.unique(session, return_inverse=True)
+    _, first, repeats = np.unique(symbol * len(days) + day, return_index=True, return_counts=True)
+    bad = ~(close > 0.0) | (high < low)
+    bad[np.setdiff1d(np.arange(rows.num_rows), first)] = True
+    begun, ended = np.full(symbol.max() + 1, len(days)), np.full(symbol.max() + 1, -1)
+    np.minimum.at(begun, symbol, day)
+    np.maximum.at(ended, symbol, day)
+    ts, known = (rows.column(name).cast(pa.timestamp("us")).to_numpy() for name in ("ts", "known_at"))
+    late = int(np.sum(known > ts + PUBLICATION_DELAY))
+    quality = quality_of(
+        rows.num_rows, held=int(bad.sum()), cells_present=len(repeats), cells_expected=int((ended - begun + 1).sum()), late=late
+    )
+    by_year = quality_by_partition(session.astype("datetime64[Y]").astype(np.str_), bad, np.isfinite(close).astype(np.float64))
+    lines = "\n".join(f"| {year} | {part.rows} | {part.passing:.2%} | {part.score:.4f} |" for year, part in by_year.items())
+    table = dg.MetadataValue.md(f"| year | rows | passing | quality |\n|---|---|---|---|\n{lines}")
+    return {**_quality_shown(quality), "quality_by_year": table}
+
+
+def value_quality(rows: pa.Table) -> Shown:
+    """Quality of any other table: how much of what could be filled is."""
+    empty = sum(rows.column(name).null_count for name in rows.column_names)
+    cells = rows.num_rows * len(rows.column_names)
+    return _quality_shown(quality_of(rows.num_rows, cells_present=cells - empty, cells_expected=cells))
+
+
+def _quality_shown(quality: Quality) -> Shown:
+    parts = f"passing {quality.passing:.2%}, complete {quality.completeness:.2%}, in time {quality.timeliness:.2%}"
+    return {"quality": dg.MetadataValue.float(round(quality.score, 4)), "quality_parts": dg.MetadataValue.text(parts)}
 
 
 def _medians(values: Floats, inverse: NDArray[np.intp], days: int) -> Floats:
