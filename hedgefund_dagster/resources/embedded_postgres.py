@@ -192,7 +192,7 @@ class EmbeddedPostgres:
         self._give_up()
 
     def _command(self, account: Account, port: int) -> list[str]:
-        safety = {} if self._durable else {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+        safety = {} if self._durable else {"fsync": "off", "full_page_writes": "off"}
         settings = {**_SETTINGS, "port": str(port), **safety}
         return [account.program("postgres"), "-D", str(self._cluster), *(f"--{name}={value}" for name, value in settings.items())]
 

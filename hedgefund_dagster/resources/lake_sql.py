@@ -6,6 +6,7 @@ A view of a table of versions shows every version ever recorded; its as-of reads
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Mapping
 
 import duckdb
 import pyarrow as pa
@@ -20,14 +21,16 @@ _REPLACED = (VALIDATED_BARS, CORPORATE_ACTIONS, FEATURES, LABELS)
 """Tables that each write replaces."""
 
 
-def run_query(root: UPath, query: str) -> pa.Table:
-    """Result of a query; raises DataInvalid with DuckDB's words if it cannot run."""
+def run_query(root: UPath, query: str, tables: Mapping[str, pa.Table] | None = None) -> pa.Table:
+    """Result of a query, ``tables`` in place of the files of their names; raises DataInvalid with DuckDB's words if it cannot run."""
     with duckdb.connect() as connection:
         if not isinstance(root, pathlib.Path):
             connection.register_filesystem(root.fs)
         for name, paths in view_files(root).items():
             places = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
-            if paths:
+            if name in (tables or {}):
+                connection.register(name, (tables or {})[name])
+            elif paths:
                 connection.execute(
                     f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{places}], hive_partitioning = true, union_by_name = true)"  # noqa: S608 - names are ours
                 )

@@ -38,6 +38,7 @@ _KINDS = {
 _NULLS = " + ".join(f"({name} IS NULL)::int * {1 << bit}" for bit, name in enumerate(PRICES))
 _READ = {**{name: f"coalesce({name}, 0)" if name in PRICES else name for name in _KINDS}, "nulls": _NULLS}
 _READ_KINDS = {**_KINDS, "nulls": ">i4"}
+_UNSAID = ("source_row", "payload_id")
 _FEW_SYMBOLS = 64
 
 
@@ -144,10 +145,12 @@ def _add(connection: psycopg.Connection, own: str, source: str, columns: Columns
         part = columns if len(places) == len(years) else {column: values[places] for column, values in columns.items()}
         if name in present:
             new[places] = differing(part, _latest(connection, name, part))
-            _copy_in(connection, name, source, part, np.flatnonzero(new[places]), write)
+            _copy_in(connection, name, part, np.flatnonzero(new[places]), write)
         else:
             create_like(connection, own, name)
-            _copy_in(connection, name, source, part, np.arange(len(places)), write)
+            constant = sql.SQL("ALTER TABLE {} ALTER stored_as SET DEFAULT {}").format(sql.Identifier("lake", name), sql.Literal(source))
+            connection.execute(constant)  # a text less to send with every row
+            _copy_in(connection, name, part, np.arange(len(places)), write)
             connection.execute(sql.SQL("CREATE INDEX ON {} (symbol_id, session, recorded_at)").format(sql.Identifier("lake", name)))
             attach(connection, own, name, bounds)
     return new
@@ -160,7 +163,7 @@ def _latest(connection: psycopg.Connection, name: str, part: Columns) -> Columns
     symbols = np.unique(part["symbol_id"]).tolist()
     if len(symbols) <= _FEW_SYMBOLS:
         conditions.append(sql.SQL("symbol_id = ANY({})").format(sql.Literal(symbols)))
-    stored = _fetch(connection, name, conditions)
+    stored = _fetch(connection, name, conditions, [column for column in _READ if column not in _UNSAID])
     places = chosen(stored)
     return {column: values[places] for column, values in stored.items()}
 
@@ -184,13 +187,12 @@ def _columns(connection: psycopg.Connection, rows: pa.Table) -> dict[str, binary
     }
 
 
-def _copy_in(connection: psycopg.Connection, name: str, source: str, part: Columns, places: NDArray[np.int64], write: int) -> None:
+def _copy_in(connection: psycopg.Connection, name: str, part: Columns, places: NDArray[np.int64], write: int) -> None:
     if len(places) == 0:
         return
-    own = source.encode()
     fields = [_field(column, kind, part, places) for column, kind in _KINDS.items()]
-    fields += [binary.Field(values=np.full(len(places), write, ">i8")), binary.Field(values=np.full(len(places), own, f"S{len(own)}"))]
-    listed = sql.SQL(", ").join(sql.Identifier(column) for column in (*_KINDS, "write_id", "stored_as"))
+    fields.append(binary.Field(values=np.full(len(places), write, ">i8")))
+    listed = sql.SQL(", ").join(sql.Identifier(column) for column in (*_KINDS, "write_id"))
     command = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(sql.Identifier("lake", name), listed)
     with connection.cursor().copy(command) as copy:
         for piece in binary.encode(fields):
@@ -207,10 +209,12 @@ def _field(column: str, kind: str, part: Columns, places: NDArray[np.int64]) -> 
     return binary.Field(values=values.astype(kind), nulls=absent if absent is not None and absent.any() else None)
 
 
-def _fetch(connection: psycopg.Connection, name: str, conditions: Sequence[sql.Composable]) -> dict[str, binary.Numbers]:
+def _fetch(
+    connection: psycopg.Connection, name: str, conditions: Sequence[sql.Composable], columns: Sequence[str] = tuple(_READ)
+) -> dict[str, binary.Numbers]:
     """Versions of one partition as columns: one array each is half the work of a row each."""
     query = sql.SQL("SELECT {} FROM {} WHERE {}").format(
-        sql.SQL(", ").join(sql.SQL(f"array_agg({expression})") for expression in _READ.values()),
+        sql.SQL(", ").join(sql.SQL(f"array_agg({_READ[column]})") for column in columns),
         sql.Identifier("lake", name),
         sql.SQL(" AND ").join(conditions) if conditions else sql.SQL("true"),
     )
@@ -218,12 +222,11 @@ def _fetch(connection: psycopg.Connection, name: str, conditions: Sequence[sql.C
     cursor.execute(query)
     answer = cursor.pgresult
     found = {
-        column: binary.decode_array((answer.get_value(0, place) if answer else None) or b"", kind)
-        for place, (column, kind) in enumerate(_READ_KINDS.items())
+        column: binary.decode_array((answer.get_value(0, place) if answer else None) or b"", _READ_KINDS[column])
+        for place, column in enumerate(columns)
     }
-    for column in _TIMES:
-        found[column] = found[column] + binary.EPOCH_US
-    found["session"] = found["session"] + np.int32(binary.EPOCH_DAYS)
+    for column in {*_TIMES, "session"} & found.keys():
+        found[column] = found[column] + (found[column].dtype.type(binary.EPOCH_DAYS) if column == "session" else binary.EPOCH_US)
     return found
 
 
