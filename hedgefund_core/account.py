@@ -1,4 +1,4 @@
-"""The machine's state, and what can be read from it: marks, exposures, the inputs of a decision. All pure.
+"""What can be read from the machine's state: marks, exposures, the inputs of a decision. All pure.
 
 A state is never changed in place: every function returns a new one.
 """
@@ -10,11 +10,11 @@ from decimal import Decimal
 from math import isfinite
 from typing import Any
 
-import msgspec
 import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from hedgefund_core.account_state import State, column_of
 from hedgefund_core.bundle import Bundle
 from hedgefund_core.decision import DecisionInputs
 from hedgefund_core.errors import DataInvalid
@@ -22,7 +22,6 @@ from hedgefund_core.quant.bars import FIELDS, Panel, PriceKind
 from hedgefund_core.quant.features import latest_features
 from hedgefund_core.quant.features.kernels import returns_of
 from hedgefund_core.quant.portfolio.scaling import betas, book_beta, book_volatility, historical_var, market_returns
-from hedgefund_core.risk.limits import Mandate
 from hedgefund_core.trading.events import (
     AccountMarked,
     BarsClosed,
@@ -33,80 +32,20 @@ from hedgefund_core.trading.events import (
     OrderIntended,
     Output,
     Row,
+    SessionEnded,
 )
-from hedgefund_core.trading.instrument import SIX_PLACES, ZERO, Instrument, to_money, to_price
-from hedgefund_core.trading.ledger import Ledger, equity
-from hedgefund_core.trading.order import Order, Purpose, TimeInForce
-from hedgefund_core.trading.state import Ladder, Level
+from hedgefund_core.trading.instrument import SIX_PLACES, ZERO, to_money, to_price
+from hedgefund_core.trading.ledger import equity
+from hedgefund_core.trading.order import Purpose, TimeInForce
+from hedgefund_core.trading.state import Level
 
 Floats = NDArray[np.float64]
 ADV_SESSIONS = 20
+__all__ = [
+    "State", "check_weights", "column_of", "decision_inputs", "mark", "prices_of", "recalled", "returns_and_market", "rows_kept",
+    "session_closed", "split_marks", "weights_of", "with_bars", "with_history",
+]  # fmt: skip
 _GRIDS = (*FIELDS, "dividends", "split_ratios")
-
-
-class State(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything the machine knows. ``orders`` holds the orders of the current and the previous session only."""
-
-    account: str = ""
-    book: str = ""
-    mode: str = ""
-    instruments: tuple[Instrument, ...] = ()
-    source: str = ""
-    price_kind: str = ""
-    mandate: Mandate | None = None
-    configuration_digest: str = ""
-    waived: frozenset[str] = frozenset()
-    bundles: dict[str, Bundle] = {}
-    model_digest: str = ""
-    sessions_per_year: float = 252.0
-    ring: Panel | None = None
-    marks: tuple[Decimal | None, ...] = ()
-    mark_ages: tuple[int, ...] = ()
-    ledger: Ledger = Ledger()
-    orders: dict[str, Order] = {}
-    ladder: Ladder = Ladder()
-    frozen: dict[str, str] = {}
-    session: str = ""
-    restated: frozenset[str] = frozenset()
-    """Instruments whose last price was restated for a split since the last bars."""
-    broker_seq: int = 0
-    equity: Decimal = ZERO
-    external_flow: Decimal = ZERO
-    high_water_mark: Decimal = ZERO
-    resume_mark: Decimal = ZERO
-    """High-water mark since the last resume: what drawdown limits are measured from."""
-    expected_volatility: float = float("nan")
-    """Ex-ante volatility (a year) of the book at the last mark."""
-    sessions_flat: int = -1
-    """Marks since the first flat one on FLATTENING; -1 while not flat."""
-    stand_ins: int = 0
-    decisions: int = 0
-
-    @property
-    def bundle(self) -> Bundle | None:
-        """The model in use."""
-        return self.bundles.get(self.model_digest)
-
-    @property
-    def working(self) -> tuple[Order, ...]:
-        """Orders that may still trade."""
-        return tuple(order for order in self.orders.values() if order.is_working)
-
-    @property
-    def is_flat(self) -> bool:
-        """Whether nothing is held."""
-        return all(position.quantity == ZERO for position in self.ledger.positions.values())
-
-    @property
-    def drawdown(self) -> float:
-        """Loss from the high-water mark since the last resume, positive."""
-        return float(1 - self.equity / self.resume_mark) if self.resume_mark > ZERO else 0.0
-
-    @property
-    def stand_in_due(self) -> bool:
-        """Whether a replay's stand-in may resume: automatic FLATTENING, flat for the mandate's number of sessions."""
-        waits = self.mandate is not None and self.sessions_flat >= self.mandate.stand_in_sessions
-        return waits and self.ladder.level is Level.FLATTENING and not self.ladder.person
 
 
 def prices_of(state: State) -> dict[str, Decimal]:
@@ -240,16 +179,34 @@ def returns_and_market(state: State) -> tuple[Floats, Floats]:
 # ---- the mark ---------------------------------------------------------------------------------------------------------
 
 
-def mark(state: State, event: BarsClosed) -> tuple[State, AccountMarked, float]:
+def with_flow(state: State) -> State:
+    """Marks after money came or went since the last mark: neither a gain nor a loss."""
+    flow = state.ledger.external_flow - state.external_flow
+    if flow == ZERO:
+        return state
+    return replace(
+        state,
+        external_flow=state.ledger.external_flow,
+        marked_equity=state.marked_equity + flow,
+        high_water_mark=_after_flow(state.high_water_mark, state.marked_equity, flow),
+        resume_mark=_after_flow(state.resume_mark, state.marked_equity, flow),
+    )
+
+
+def mark(state: State, event: BarsClosed | SessionEnded) -> tuple[State, AccountMarked, float]:
     """Value the account at a close: the new state, its record, and the day's return net of deposits."""
     value = equity(state.ledger, prices_of(state))
-    flow = state.ledger.external_flow - state.external_flow
-    basis = state.equity + flow
+    state = with_flow(state)
+    basis = state.marked_equity
     day_pnl = value - basis
-    high = max(_after_flow(state.high_water_mark, state.equity, flow), value)
-    resume = max(_after_flow(state.resume_mark, state.equity, flow), value)
     marked = replace(
-        state, equity=value, external_flow=state.ledger.external_flow, high_water_mark=high, resume_mark=resume, session=event.session
+        state,
+        equity=value,
+        marked_equity=value,
+        marked=event.session,
+        high_water_mark=max(state.high_water_mark, value),
+        resume_mark=max(state.resume_mark, value),
+        session=event.session,
     )
     record, volatility = _record(marked, event, day_pnl)
     flat = marked.sessions_flat + 1 if marked.is_flat and marked.ladder.level is Level.FLATTENING else -1
@@ -264,7 +221,7 @@ def _after_flow(mark: Decimal, equity: Decimal, flow: Decimal) -> Decimal:
     return to_money(mark * (equity + flow) / equity)
 
 
-def _record(state: State, event: BarsClosed, day_pnl: Decimal) -> tuple[AccountMarked, float]:
+def _record(state: State, event: BarsClosed | SessionEnded, day_pnl: Decimal) -> tuple[AccountMarked, float]:
     weights = weights_of(state)
     returns, market = returns_and_market(state)
     volatility = var = beta = float("nan")

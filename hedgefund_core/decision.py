@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -22,11 +23,12 @@ from hedgefund_core.identifiers import client_order_id, decision_id
 from hedgefund_core.quant.portfolio import OPTIMIZERS
 from hedgefund_core.quant.portfolio.scaling import Scaling, betas, known_betas, scale_weights
 from hedgefund_core.quant.signals import quantize_scores, signal_statistics
+from hedgefund_core.risk import LIVE_RULES, RULES
 from hedgefund_core.risk.engine import Judged, judge
-from hedgefund_core.risk.limits import Limits, Mandate, collar_width, drawdown_multiplier, reduction_widening
+from hedgefund_core.risk.limits import Limits, Mandate, collar_width, drawdown_multiplier, promised, reduction_widening
 from hedgefund_core.risk.reducing import reducing_trades
 from hedgefund_core.risk.rule import OrderBatch, RiskContext
-from hedgefund_core.trading.events import DecisionMade, Judgement, RuleVerdict, Scaler
+from hedgefund_core.trading.events import DecisionMade, Judgement, Row, RuleVerdict, Scaler
 from hedgefund_core.trading.instrument import SIX_PLACES, ZERO, Instrument, to_lots, to_price
 from hedgefund_core.trading.order import Leg, Order, OrderStatus, OrderType, Purpose, Side, TimeInForce
 from hedgefund_core.trading.rebalance import Intent, NoTradeBand, intents_toward, rebalance
@@ -35,6 +37,35 @@ from hedgefund_core.trading.state import Ladder
 Floats = NDArray[np.float64]
 MIN_RETURNS = 20
 """Fewer returns than this give no standard deviation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveInputs:
+    """What a decision on the wall clock knows beside the rest. ``n`` instruments.
+
+    Attributes
+    ----------
+    number : of the decision in the account: two decisions of a session are two intents.
+    in_session : whether prices of the running session are known and its hours last.
+    bid, ask : null = no quote. quote_age : float64 (n,), seconds, NaN = no price in the session.
+    quantities : signed shares to arrive at, given from outside; an instrument that is in neither weights nor quantities is left alone.
+    gates, no_short, buying_power, sent_minute, sent_session : as in ``RiskContext``; buying_power None = the broker has not said.
+    closed : instruments that do not trade now. waiting : instruments in which something is to follow already.
+    """
+
+    number: int
+    in_session: bool
+    bid: Row
+    ask: Row
+    quote_age: Floats
+    quantities: Mapping[str, Decimal]
+    gates: tuple[str, ...]
+    no_short: frozenset[str]
+    closed: frozenset[str]
+    waiting: frozenset[str]
+    buying_power: Decimal | None
+    sent_minute: int
+    sent_session: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +80,7 @@ class DecisionInputs:
     adv : float64 (n,), average daily volume of 20 sessions in shares, NaN where the source has no volume.
     positions : signed shares held; working : orders that may still trade; sent : client order ids that have gone out.
     target_weights : weights given from outside (NaN = leave alone) instead of the model's.
+    live : what only an account on the wall clock knows; None in a replay.
     """
 
     account: str
@@ -77,6 +109,7 @@ class DecisionInputs:
     sessions_per_year: float
     waived: frozenset[str] = frozenset()
     target_weights: Floats | None = None
+    live: LiveInputs | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,20 +145,38 @@ def decide(inputs: DecisionInputs, bundle: Bundle | None, limits: Mandate) -> De
     """
     scores = _scores(inputs, bundle)
     raw = _raw_weights(inputs, scores, limits)
-    weights, scalings = _scale(inputs, raw, limits)
-    targets = _as_decimals(inputs.instruments, weights)
+    weights, scalings = scaled(inputs, raw, limits)
+    targets = as_decimals(inputs.instruments, weights)
     intents = _intents(inputs, targets, limits)
     orders = _orders(inputs, intents, limits)
-    judged = judge(_batch(inputs, orders), _context(inputs, orders, scores, bundle, limits), limits, inputs.waived)
+    return judged_decision(inputs, orders, limits, Basis(bundle=bundle, scores=scores, targets=targets, scalings=scalings))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Basis:
+    """What the orders of a decision were made from."""
+
+    bundle: Bundle | None
+    scores: Floats
+    targets: dict[str, Decimal]
+    scalings: tuple[Scaling, ...]
+    note: str = ""
+
+
+def judged_decision(inputs: DecisionInputs, orders: Sequence[Order], limits: Mandate, basis: Basis) -> Decision:
+    """Every order judged, and the record of it: the last step of every decision, whoever wanted it."""
+    rules = RULES if inputs.live is None else (*RULES, *LIVE_RULES)
+    context = _context(inputs, orders, basis.scores, basis.bundle, limits)
+    judged = judge(_batch(inputs, orders), context, limits, inputs.waived, rules)
     judgements = _judgements(orders, judged)
     verdicts = zip(orders, judgements, strict=True)
     final = tuple(order if verdict.allowed else _denied(order, verdict) for order, verdict in verdicts)
-    record = _record(inputs, bundle, scores, targets, scalings, judgements)
+    record = _record(inputs, basis, judgements)
     return Decision(
         decision_id=record.decision_id,
-        scores=scores,
-        target_weights=targets,
-        scalings=scalings,
+        scores=basis.scores,
+        target_weights=basis.targets,
+        scalings=basis.scalings,
         allowed=tuple(order for order in final if order.is_working),
         denied=tuple(order for order in final if not order.is_working),
         record=record,
@@ -158,15 +209,18 @@ def _raw_weights(inputs: DecisionInputs, scores: Floats, mandate: Mandate) -> Fl
     return weights
 
 
-def _scale(inputs: DecisionInputs, raw: Floats, mandate: Mandate) -> tuple[Floats, tuple[Scaling, ...]]:
+def scaled(inputs: DecisionInputs, raw: Floats, mandate: Mandate) -> tuple[Floats, tuple[Scaling, ...]]:
+    """Weights under the mandate's scalers and caps; a discretionary mandate promises no volatility: its caps judge the orders."""
+    if mandate.discretionary:
+        return np.rint(raw * 1e6) / 1e6 + 0.0, ()
     return scale_weights(
         raw,
         inputs.returns[-mandate.volatility_window :],
         betas(inputs.returns[-mandate.beta_window :], inputs.market[-mandate.beta_window :]),
-        target_volatility=mandate.target_volatility,
+        target_volatility=promised(mandate.target_volatility, "volatility", mandate),
         decay=mandate.volatility_decay,
         sessions_per_year=inputs.sessions_per_year,
-        max_beta=mandate.max_beta,
+        max_beta=promised(mandate.max_beta, "beta", mandate),
         drawdown_scale=drawdown_multiplier(inputs.drawdown, mandate.limits),
         max_gross=mandate.limits.max_gross,
         max_net=mandate.limits.max_net,
@@ -189,7 +243,8 @@ def daily_sigmas(returns: Floats, mandate: Mandate) -> Floats:
 # ---- the border: weights become Decimals, intents become orders -------------------------------------------------------
 
 
-def _as_decimals(instruments: Sequence[Instrument], weights: Floats) -> dict[str, Decimal]:
+def as_decimals(instruments: Sequence[Instrument], weights: Floats) -> dict[str, Decimal]:
+    """Weights across the border to Decimal; an absent weight has no entry."""
     return {
         instrument.instrument_id: Decimal(float(weight)).quantize(SIX_PLACES)
         for instrument, weight in zip(instruments, weights, strict=True)
@@ -197,13 +252,14 @@ def _as_decimals(instruments: Sequence[Instrument], weights: Floats) -> dict[str
     }
 
 
-def _prices(inputs: DecisionInputs) -> dict[str, Decimal]:
+def prices_by_id(inputs: DecisionInputs) -> dict[str, Decimal]:
+    """Last good price of each instrument that has one."""
     pairs = zip(inputs.instruments, inputs.prices, strict=True)
     return {instrument.instrument_id: price for instrument, price in pairs if price is not None}
 
 
 def _intents(inputs: DecisionInputs, targets: Mapping[str, Decimal], mandate: Mandate) -> list[Intent]:
-    prices = _prices(inputs)
+    prices = prices_by_id(inputs)
     if inputs.purpose is Purpose.FLATTEN:
         found = [
             intent
@@ -244,7 +300,7 @@ def _orders(inputs: DecisionInputs, intents: Sequence[Intent], mandate: Mandate)
 
     Without a fresh price the edge of a reduction widens, as the rule does that judges it.
     """
-    decision = _decision_id(inputs)
+    decision = decision_name(inputs)
     keys = [instrument.instrument_id for instrument in inputs.instruments]
     sigmas = dict(zip(keys, daily_sigmas(inputs.returns, mandate).tolist(), strict=True))
     ages = dict(zip(keys, inputs.bar_ages.tolist(), strict=True))
@@ -284,8 +340,10 @@ def auction_collar(price: float, daily_sigma: float, limits: Limits) -> float:
     return table if np.isnan(daily_sigma) else max(table, limits.collar_daily_sigmas * daily_sigma)
 
 
-def _decision_id(inputs: DecisionInputs) -> str:
-    return decision_id(account=inputs.account, book=inputs.book, session=inputs.session, kind=inputs.purpose.value)
+def decision_name(inputs: DecisionInputs) -> str:
+    """Id of the decision: one a session and kind in a replay; numbered on the wall clock, where a session has many."""
+    kind = inputs.purpose.value if inputs.live is None else f"{inputs.purpose.value}-{inputs.live.number}"
+    return decision_id(account=inputs.account, book=inputs.book, session=inputs.session, kind=kind)
 
 
 # ---- the border again: Decimals become numpy columns for the rules, verdicts become records ------------------------------
@@ -319,7 +377,7 @@ def _context(inputs: DecisionInputs, orders: Sequence[Order], scores: Floats, bu
         quantity=np.array([float(inputs.positions.get(key, ZERO)) for key in keys]),
         working_buy=_working(inputs, keys, 1),
         working_sell=_working(inputs, keys, -1),
-        working_orders=np.array([sum(order.instrument_id == key for order in inputs.working) for key in keys], dtype=np.int64),
+        working_orders=_counts(inputs, keys),
         price=np.array([np.nan if price is None else float(price) for price in inputs.prices]),
         bar_age=inputs.bar_ages,
         daily_sigma=daily_sigmas(inputs.returns, mandate),
@@ -332,8 +390,32 @@ def _context(inputs: DecisionInputs, orders: Sequence[Order], scores: Floats, bu
         signal_dispersion=np.nan if signal is None else signal.dispersion,
         signal_same_sign=np.nan if signal is None else signal.same_sign,
         batch_turnover=turnover,
-        session_open=inputs.for_session > inputs.session,
+        session_open=inputs.for_session > inputs.session or (inputs.live is not None and inputs.live.in_session),
+        **_live_context(inputs.live, keys),
     )
+
+
+def _live_context(live: LiveInputs | None, keys: Sequence[str]) -> dict[str, Any]:
+    """The part of a context that a replay does not have."""
+    if live is None:
+        return {}
+    return {
+        "quote_age": live.quote_age,
+        "no_short": np.array([key in live.no_short for key in keys], dtype=np.bool_),
+        "gates": live.gates,
+        "broker_buying_power": float("nan") if live.buying_power is None else float(live.buying_power),
+        "sent_minute": live.sent_minute,
+        "sent_session": live.sent_session,
+    }
+
+
+def _counts(inputs: DecisionInputs, keys: Sequence[str]) -> NDArray[np.int64]:
+    """Working orders of each instrument."""
+    count = dict.fromkeys(keys, 0)
+    for order in inputs.working:
+        if order.instrument_id in count:
+            count[order.instrument_id] += 1
+    return np.array([count[key] for key in keys], dtype=np.int64)
 
 
 def _working(inputs: DecisionInputs, keys: Sequence[str], sign: int) -> Floats:
@@ -371,27 +453,22 @@ def _finite(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _record(
-    inputs: DecisionInputs,
-    bundle: Bundle | None,
-    scores: Floats,
-    targets: Mapping[str, Decimal],
-    scalings: Sequence[Scaling],
-    judgements: tuple[Judgement, ...],
-) -> DecisionMade:
+def _record(inputs: DecisionInputs, basis: Basis, judgements: tuple[Judgement, ...]) -> DecisionMade:
+    bundle, targets = basis.bundle, basis.targets
     record = DecisionMade(
         ts=inputs.decided_at,
-        decision_id=_decision_id(inputs),
+        decision_id=decision_name(inputs),
         session=inputs.session,
         for_session=inputs.for_session,
         model_digest="" if bundle is None else bundle.digest,
         instruments=tuple(instrument.instrument_id for instrument in inputs.instruments),
-        scores=tuple(_finite(score) for score in scores),
+        scores=tuple(_finite(score) for score in basis.scores),
         target_weights=tuple(targets.get(instrument.instrument_id) for instrument in inputs.instruments),
-        scalers=tuple(Scaler(name=s.name, measured=_finite(s.measured), limit=s.limit, scale=s.scale) for s in scalings),
+        scalers=tuple(Scaler(name=s.name, measured=_finite(s.measured), limit=s.limit, scale=s.scale) for s in basis.scalings),
         judgements=judgements,
         inputs_digest=inputs_digest(inputs),
         digest="",
+        note=basis.note,
     )
     return msgspec.structs.replace(record, digest=hashlib.sha256(msgspec.json.encode(record)).hexdigest())
 
@@ -410,4 +487,14 @@ def inputs_digest(inputs: DecisionInputs) -> str:
         inputs.sessions_per_year,
     )  # fmt: skip
     digest.update(msgspec.json.encode(facts))
+    if inputs.live is not None:
+        digest.update(_live_facts(inputs.live))
     return digest.hexdigest()
+
+
+def _live_facts(live: LiveInputs) -> bytes:
+    facts = (
+        live.number, live.in_session, live.bid, live.ask, sorted(live.quantities.items()), live.gates, sorted(live.no_short),
+        sorted(live.closed), sorted(live.waiting), live.buying_power, live.sent_minute, live.sent_session,
+    )  # fmt: skip
+    return live.quote_age.tobytes() + msgspec.json.encode(facts)

@@ -13,8 +13,11 @@ FROZEN_BY_DIFFERENCE = "position differs from the broker's"
 FROZEN_BY_UNKNOWN = "outcome of an order is unknown"
 FROZEN_BY_OVERFILL = "more was filled than ordered"
 FROZEN_BY_CONTRADICTION = "an order that was over was filled"
+FROZEN_BY_STRANGER = "somebody else traded in it"
+FROZEN_BY_HALT = "trading in it is halted"
+FROZEN_BY_BAN = "it is not tradable at the broker"
 _AND = "; "
-FROZEN_FOR_A_PERSON = (FROZEN_BY_OVERFILL, FROZEN_BY_CONTRADICTION)
+FROZEN_FOR_A_PERSON = (FROZEN_BY_OVERFILL, FROZEN_BY_CONTRADICTION, FROZEN_BY_STRANGER)
 
 
 def freeze(state: State, instrument_id: str, cause: str, event: e.Event) -> tuple[State, list[Command]]:

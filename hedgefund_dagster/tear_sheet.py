@@ -34,7 +34,7 @@ from hedgefund_core.backtest.result import BacktestResult
 from hedgefund_core.backtest.stress import StressLoss
 from hedgefund_core.backtest.targets import TargetChance
 from hedgefund_core.quant.measures import Measure
-from hedgefund_core.risk.limits import Mandate
+from hedgefund_core.risk.limits import Mandate, promised
 from hedgefund_dagster.tear_sheet_figures import all_figures
 
 Floats = NDArray[np.float64]
@@ -117,7 +117,7 @@ def tear_sheet_data(
         gross=shown.gross,
         net=shown.net,
         max_gross=mandate.limits.max_gross,
-        promised_volatility=mandate.target_volatility,
+        promised_volatility=promised(mandate.target_volatility, "volatility", mandate),
         ex_ante_volatility=np.full(n, np.nan) if trace is None else trace.volatility,
         realized_volatility=rolling_volatility(result.returns, sessions_per_year=years),
         rolling_sharpe=rolling_sharpe(result.returns, sessions_per_year=years),

@@ -22,7 +22,7 @@ from hedgefund_core.backtest.sizing import Tickets, flatten_tickets, rebalance_t
 from hedgefund_core.quant.bars import Panel
 from hedgefund_core.quant.features.kernels import returns_of
 from hedgefund_core.quant.portfolio.scaling import betas, book_volatility, known_betas, market_returns, scale_weights
-from hedgefund_core.risk.limits import Costs, Mandate, drawdown_multiplier
+from hedgefund_core.risk.limits import Costs, Mandate, drawdown_multiplier, promised
 from hedgefund_core.risk.triggers import triggers
 from hedgefund_core.trading.state import Level, Scope
 
@@ -197,10 +197,10 @@ class _Run:
             self.weights[t],
             self.returns[self.window(t, mandate.volatility_window)],
             self._betas(t),
-            target_volatility=mandate.target_volatility,
+            target_volatility=promised(mandate.target_volatility, "volatility", mandate),
             decay=mandate.volatility_decay,
             sessions_per_year=self.books.sessions_per_year,
-            max_beta=mandate.max_beta,
+            max_beta=promised(mandate.max_beta, "beta", mandate),
             drawdown_scale=drawdown_multiplier(self.account.drawdown, limits),
             max_gross=limits.max_gross,
             max_net=limits.max_net,

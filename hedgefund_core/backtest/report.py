@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hedgefund_core.backtest.result import BacktestResult, LimitTrace
 from hedgefund_core.quant.measures import drawdowns
 from hedgefund_core.quant.measures.measure import NORMAL
-from hedgefund_core.risk.limits import Mandate
+from hedgefund_core.risk.limits import Mandate, promised
 
 Floats = NDArray[np.float64]
 
@@ -174,33 +174,35 @@ def _promise(name: str, unit: str, promised: float, values: Floats, detail: str,
 def _at_decisions(trace: LimitTrace, mandate: Mandate) -> list[Promise]:
     """Ex-ante risk of every book that was decided on."""
     limits = mandate.limits
+    target = promised(mandate.target_volatility, "volatility", mandate)
     nothing = np.full(len(trace.decided), np.nan)
     rows = (
-        ("ex-ante volatility", "a year", mandate.target_volatility, "volatility", "exponentially weighted"),
-        ("ex-ante beta", "absolute", mandate.max_beta, "beta", "shrunk one third to 1"),
+        ("ex-ante volatility", "a year", target, "volatility", "exponentially weighted"),
+        ("ex-ante beta", "absolute", promised(mandate.max_beta, "beta", mandate), "beta", "shrunk one third to 1"),
         ("gross exposure", "of equity", limits.max_gross, "gross", "sum of absolute weights"),
         ("net exposure", "of equity", limits.max_net, "net", "absolute sum of weights"),
         ("largest position", "of equity", limits.max_position_weight, "largest", "absolute weight"),
     )
     return [
-        _promise(name, unit, promised, np.abs(trace.measured.get(f"{key}_decided", nothing)), f"of each decided book, {detail}")
-        for name, unit, promised, key, detail in rows
+        _promise(name, unit, bound, np.abs(trace.measured.get(f"{key}_decided", nothing)), f"of each decided book, {detail}")
+        for name, unit, bound, key, detail in rows
     ]
 
 
 def _realized(result: BacktestResult, mandate: Mandate) -> list[Promise]:
     """What came of it: nothing of this is promised by construction."""
     years = result.sessions_per_year
+    target = promised(mandate.target_volatility, "volatility", mandate)
     from_start = _from_first_fill(result)
     returns = result.returns[from_start:]
     volatility = float(returns.std(ddof=1) * np.sqrt(years)) if len(returns) > 1 else np.nan
     rolling = rolling_volatility(returns, sessions_per_year=years)
-    within = float((rolling[np.isfinite(rolling)] <= mandate.target_volatility).mean()) if np.isfinite(rolling).any() else np.nan
+    within = float((rolling[np.isfinite(rolling)] <= target).mean()) if np.isfinite(rolling).any() else np.nan
     promises = [
         Promise(
             name="realized volatility",
             unit="a year",
-            promised=mandate.target_volatility,
+            promised=target,
             kept=volatility,
             share_within=within,
             by_construction=False,

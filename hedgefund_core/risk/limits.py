@@ -9,6 +9,8 @@ from decimal import Decimal
 
 import msgspec
 
+from hedgefund_core.errors import ConfigError
+
 
 class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A misspelt key is an error: a limit that is silently not applied is a lost limit."""
@@ -30,8 +32,8 @@ class Limits(_Strict, frozen=True, kw_only=True):
     max_position_weight: float
     max_gross: float
     max_net: float
-    max_top_five: float
-    max_herfindahl: float
+    max_top_five: float | None
+    max_herfindahl: float | None
     buying_power_use: float
     buying_power_multiple: float
     """Of equity: 2 in a margin account (Regulation T), 1 in a cash account."""
@@ -50,8 +52,22 @@ class Limits(_Strict, frozen=True, kw_only=True):
     drawdown_end: float
     drawdown_floor: float
     drawdown_flatten: float
-    intraday_loss_reduce_sigmas: float
-    intraday_loss_flatten_sigmas: float
+    intraday_loss_reduce_sigmas: float | None
+    intraday_loss_flatten_sigmas: float | None
+    intraday_loss_reduce: float | None = None
+    """Of equity: what stands where a book promises no volatility that sigmas could be counted in."""
+    intraday_loss_flatten: float | None = None
+    max_quote_age_seconds: float | None = None
+    """None: the book cannot trade in a session."""
+    marketable_collar: float | None = None
+    """How far a limit goes beyond the far side of the quote; None: as far as the collar's table."""
+    max_orders_per_minute_per_name: float | None = None
+    max_orders_per_session_per_name: float | None = None
+
+
+PROMISES = ("target_volatility", "max_beta")
+MODEL_LIMITS = ("max_top_five", "max_herfindahl", "intraday_loss_reduce_sigmas", "intraday_loss_flatten_sigmas")
+"""What may be null (not part of the mandate) in a discretionary mandate, and nowhere else."""
 
 
 class Rebalancing(_Strict, frozen=True, kw_only=True):
@@ -77,25 +93,42 @@ class Mandate(_Strict, frozen=True, kw_only=True):
 
     name: str
     long_only: bool
-    target_volatility: float
+    target_volatility: float | None
     """A year, ex ante. The only place this number stands."""
     volatility_decay: float
     """Lambda of the exponentially weighted volatility (RiskMetrics)."""
     volatility_window: int
     beta_window: int
-    max_beta: float
+    max_beta: float | None
     stand_in_sessions: int
     expiry_end_state: str
     """hold or flatten, once the model has expired"""
     rebalancing: Rebalancing
     costs: Costs
     limits: Limits
+    discretionary: bool = False
+    """Weights and orders come from people and files, not from a model: what only a model's history gives is not part of the mandate."""
+
+    def __post_init__(self) -> None:
+        """A limit that a model's mandate leaves out would be a lost limit."""
+        missing = [name for name in PROMISES if getattr(self, name) is None] + [n for n in MODEL_LIMITS if getattr(self.limits, n) is None]
+        if missing and not self.discretionary:
+            message = f"mandate {self.name} leaves out {', '.join(missing)}: only a discretionary mandate may"
+            raise ValueError(message)
 
 
 class RiskSettings(_Strict, frozen=True, kw_only=True):
     """``config/risk.yaml``: every mandate by its name."""
 
     mandates: dict[str, Mandate]
+
+
+def promised(value: float | None, name: str, mandate: Mandate) -> float:
+    """A number that every model's mandate has; raises ConfigError for a mandate without it."""
+    if value is None:
+        message = f"mandate {mandate.name} promises no {name}"
+        raise ConfigError(message, mend="use a model's mandate (market_neutral, long_only)")
+    return value
 
 
 def digest_payload(mandate: Mandate) -> bytes:

@@ -97,6 +97,10 @@ class RiskContext:
     signal_coverage, signal_dispersion, signal_same_sign : of the decision's scores; NaN for decisions without scores.
     batch_turnover : sum of absolute order values of the decision over equity.
     session_open : whether the orders' auction or session is still ahead of or at its cut-off.
+    quote_age : float64 (m,), seconds since the price was known to hold, NaN = none in this session; None in a replay.
+    no_short : bool (m,), instruments that cannot be sold short now; None = not known of any.
+    gates : causes that keep entries from leaving. broker_buying_power : what the broker says is left, NaN = not said.
+    sent_minute, sent_session : orders sent in this minute and in this session.
     """
 
     equity: float
@@ -118,6 +122,12 @@ class RiskContext:
     signal_same_sign: float
     batch_turnover: float
     session_open: bool
+    quote_age: Floats | None = None
+    no_short: Bools | None = None
+    gates: tuple[str, ...] = ()
+    broker_buying_power: float = float("nan")
+    sent_minute: int = 0
+    sent_session: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from hedgefund_core.risk.limits import Mandate
+from hedgefund_core.risk.limits import Mandate, promised
 
 SIGMA_FLOOR = 0.25
 """Of the mandate's target daily volatility: a nearly flat book must not trip on its commission."""
@@ -22,7 +22,7 @@ class Trigger:
     Attributes
     ----------
     name : intraday_loss or drawdown. level_name : REDUCING or FLATTENING. scope : session or account.
-    measured, limit : positive losses: in daily sigmas (intraday_loss), as a fraction of the high-water mark (drawdown).
+    measured, limit : positive losses: in daily sigmas or of equity (intraday_loss), as a fraction of the high-water mark (drawdown).
     """
 
     name: str
@@ -48,16 +48,25 @@ def triggers(
     list of Trigger; an account that cannot be marked (NaN return or drawdown) escalates to FLATTENING of the account.
     """
     limits = mandate.limits
-    floor = SIGMA_FLOOR * mandate.target_volatility / math.sqrt(sessions_per_year)
-    sigma = max(expected_daily_volatility, floor) if math.isfinite(expected_daily_volatility) else floor
-    loss = -day_return / sigma
     found = []
-    if loss >= limits.intraday_loss_reduce_sigmas:
-        found.append(_trigger("intraday_loss", "REDUCING", "session", loss, limits.intraday_loss_reduce_sigmas))
-    if not loss < limits.intraday_loss_flatten_sigmas:
-        found.append(_trigger("intraday_loss", "FLATTENING", "account", loss, limits.intraday_loss_flatten_sigmas))
+    if limits.intraday_loss_reduce_sigmas is not None and limits.intraday_loss_flatten_sigmas is not None:
+        promise = promised(mandate.target_volatility, "volatility", mandate)
+        floor = SIGMA_FLOOR * promise / math.sqrt(sessions_per_year)
+        sigma = max(expected_daily_volatility, floor) if math.isfinite(expected_daily_volatility) else floor
+        found += _loss(-day_return / sigma, limits.intraday_loss_reduce_sigmas, limits.intraday_loss_flatten_sigmas)
+    if limits.intraday_loss_reduce is not None and limits.intraday_loss_flatten is not None:
+        found += _loss(-day_return, limits.intraday_loss_reduce, limits.intraday_loss_flatten)
     if not drawdown < limits.drawdown_flatten:
         found.append(_trigger("drawdown", "FLATTENING", "account", drawdown, limits.drawdown_flatten))
+    return found
+
+
+def _loss(loss: float, reduce_at: float, flatten_at: float) -> list[Trigger]:
+    found = []
+    if loss >= reduce_at:
+        found.append(_trigger("intraday_loss", "REDUCING", "session", loss, reduce_at))
+    if not loss < flatten_at:
+        found.append(_trigger("intraday_loss", "FLATTENING", "account", loss, flatten_at))
     return found
 
 

@@ -35,6 +35,7 @@ from hedgefund_core.trading.inputs import (
     SessionBegan,
     SessionEnded,
     SliceDue,
+    SplitAnnounced,
     StandInResumed,
     TroubleSeen,
 )
@@ -114,6 +115,7 @@ Input = (
     | CancelRequested
     | SliceDue
     | SessionEnded
+    | SplitAnnounced
     | TroubleSeen
 )
 Output = (
@@ -219,6 +221,7 @@ __all__ = [
     "SessionEnded",
     "Side",
     "SliceDue",
+    "SplitAnnounced",
     "SplitProcessed",
     "StandInResumed",
     "TimeInForce",

@@ -198,6 +198,14 @@ class InstrumentStatusSeen(Event, tag="instrument_status_seen", frozen=True, kw_
     cause: str = ""
 
 
+class SplitAnnounced(Event, tag="split_announced", frozen=True, kw_only=True):
+    """An instrument splits before the open of ``session``: orders in old shares are taken out of the market and sent again in new ones."""
+
+    instrument_id: str
+    ratio: Decimal
+    session: str
+
+
 class EntriesGated(Event, tag="entries_gated", frozen=True, kw_only=True):
     """A condition outside the ladder keeps new exposure from leaving (order stream down, not reconciled, data stale), or ends."""
 

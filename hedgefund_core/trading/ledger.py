@@ -28,6 +28,9 @@ class CashKind(StrEnum):
     BORROW = "borrow"
     INTEREST = "interest"
     CASH_IN_LIEU = "cash_in_lieu"
+    FEE = "fee"
+    ADJUSTMENT = "adjustment"
+    """An unexplained difference that a person booked with a reason."""
 
 
 EXTERNAL_FLOWS = frozenset({CashKind.DEPOSIT, CashKind.WITHDRAWAL})
@@ -48,6 +51,8 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     cash: Decimal = ZERO
     positions: dict[str, Position] = {}
     totals: dict[str, Decimal] = {}
+    in_kind: Decimal = ZERO
+    """Value of positions that came into the account or left it without a trade: a flow, as money is."""
 
     def quantity(self, instrument_id: str) -> Decimal:
         """Signed quantity held; zero where nothing is."""
@@ -56,8 +61,8 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def external_flow(self) -> Decimal:
-        """Net deposits so far."""
-        return sum((self.totals.get(kind, ZERO) for kind in EXTERNAL_FLOWS), ZERO)
+        """Net deposits so far, of money and of positions."""
+        return sum((self.totals.get(kind, ZERO) for kind in EXTERNAL_FLOWS), self.in_kind)
 
 
 def post_cash(ledger: Ledger, kind: CashKind, amount: Decimal) -> Ledger:
@@ -97,6 +102,19 @@ def _book(held: Position, signed: Decimal, price: Decimal) -> Position:
         return Position(realized_pnl=realized)
     average = held.average_price if after * held.quantity > ZERO else price
     return Position(quantity=after, average_price=average, realized_pnl=realized)
+
+
+def adopt(ledger: Ledger, *, instrument_id: str, quantity: Decimal, average_price: Decimal) -> Ledger:
+    """Take a position as it is said to be: nothing was traded, so no cash moves."""
+    if not quantity.is_finite() or not average_price.is_finite() or average_price < ZERO:
+        message = f"impossible position of {instrument_id}: {quantity} at {average_price}"
+        raise InvariantViolation(message)
+    held = ledger.positions.get(instrument_id, Position())
+    taken = replace(held, quantity=quantity, average_price=average_price if quantity != ZERO else ZERO)
+    positions = {**ledger.positions, instrument_id: taken}
+    if taken == Position():
+        del positions[instrument_id]
+    return replace(ledger, positions=positions)
 
 
 def apply_split(ledger: Ledger, *, instrument_id: str, quantity_after: Decimal, cash_in_lieu: Decimal) -> Ledger:

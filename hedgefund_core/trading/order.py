@@ -69,10 +69,12 @@ class OrderStatus(StrEnum):
     ACCEPTED = "accepted"
     PARTIALLY_FILLED = "partially_filled"
     PENDING_CANCEL = "pending_cancel"
+    DONE_FOR_DAY = "done_for_day"
     FILLED = "filled"
     CANCELED = "canceled"
     EXPIRED = "expired"
     REJECTED = "rejected"
+    REPLACED = "replaced"
 
 
 class OrderMove(StrEnum):
@@ -89,10 +91,20 @@ class OrderMove(StrEnum):
     """No answer after the send."""
     ABSENT = "absent"
     """The broker surely does not have it."""
+    REPLACE = "replace"
+    """Another order stands in its place."""
+    END_DAY = "end_day"
+    """It trades no more today."""
+    BUST = "bust"
+    CORRECT = "correct"
 
 
 _S, _M = OrderStatus, OrderMove
-TERMINAL = frozenset({_S.DENIED, _S.FILLED, _S.CANCELED, _S.EXPIRED, _S.REJECTED})
+TERMINAL = frozenset({_S.DENIED, _S.FILLED, _S.CANCELED, _S.EXPIRED, _S.REJECTED, _S.REPLACED})
+
+_MAY_HAVE_FILLS = (
+    _S.PARTIALLY_FILLED, _S.PENDING_CANCEL, _S.DONE_FOR_DAY, _S.FILLED, _S.CANCELED, _S.EXPIRED, _S.REJECTED, _S.REPLACED,
+)  # fmt: skip
 
 TRANSITIONS: dict[tuple[OrderStatus, OrderMove], OrderStatus] = {
     (_S.PENDING_NEW, _M.ACCEPT): _S.ACCEPTED,
@@ -104,6 +116,8 @@ TRANSITIONS: dict[tuple[OrderStatus, OrderMove], OrderStatus] = {
     (_S.PENDING_NEW, _M.LOSE): _S.UNKNOWN,
     (_S.PENDING_NEW, _M.ABSENT): _S.PENDING_NEW,  # sent again under the same id
     (_S.PENDING_NEW, _M.CANCEL_REQUEST): _S.PENDING_CANCEL,
+    (_S.PENDING_NEW, _M.REPLACE): _S.REPLACED,
+    (_S.PENDING_NEW, _M.END_DAY): _S.DONE_FOR_DAY,
     (_S.UNKNOWN, _M.ACCEPT): _S.ACCEPTED,
     (_S.UNKNOWN, _M.FILL_PART): _S.PARTIALLY_FILLED,
     (_S.UNKNOWN, _M.FILL_REST): _S.FILLED,
@@ -113,6 +127,8 @@ TRANSITIONS: dict[tuple[OrderStatus, OrderMove], OrderStatus] = {
     (_S.UNKNOWN, _M.LOSE): _S.UNKNOWN,
     (_S.UNKNOWN, _M.ABSENT): _S.PENDING_NEW,
     (_S.UNKNOWN, _M.CANCEL_REQUEST): _S.UNKNOWN,  # nothing to cancel before it is found
+    (_S.UNKNOWN, _M.REPLACE): _S.REPLACED,
+    (_S.UNKNOWN, _M.END_DAY): _S.DONE_FOR_DAY,
     (_S.ACCEPTED, _M.ACCEPT): _S.ACCEPTED,
     (_S.ACCEPTED, _M.FILL_PART): _S.PARTIALLY_FILLED,
     (_S.ACCEPTED, _M.FILL_REST): _S.FILLED,
@@ -120,12 +136,17 @@ TRANSITIONS: dict[tuple[OrderStatus, OrderMove], OrderStatus] = {
     (_S.ACCEPTED, _M.CANCEL): _S.CANCELED,
     (_S.ACCEPTED, _M.EXPIRE): _S.EXPIRED,
     (_S.ACCEPTED, _M.CANCEL_REQUEST): _S.PENDING_CANCEL,
+    (_S.ACCEPTED, _M.REPLACE): _S.REPLACED,
+    (_S.ACCEPTED, _M.END_DAY): _S.DONE_FOR_DAY,
     (_S.PARTIALLY_FILLED, _M.ACCEPT): _S.PARTIALLY_FILLED,
     (_S.PARTIALLY_FILLED, _M.FILL_PART): _S.PARTIALLY_FILLED,
     (_S.PARTIALLY_FILLED, _M.FILL_REST): _S.FILLED,
+    (_S.PARTIALLY_FILLED, _M.REJECT): _S.REJECTED,  # the rest was refused; what was filled stays booked
     (_S.PARTIALLY_FILLED, _M.CANCEL): _S.CANCELED,
     (_S.PARTIALLY_FILLED, _M.EXPIRE): _S.EXPIRED,
     (_S.PARTIALLY_FILLED, _M.CANCEL_REQUEST): _S.PENDING_CANCEL,
+    (_S.PARTIALLY_FILLED, _M.REPLACE): _S.REPLACED,
+    (_S.PARTIALLY_FILLED, _M.END_DAY): _S.DONE_FOR_DAY,
     (_S.PENDING_CANCEL, _M.ACCEPT): _S.PENDING_CANCEL,
     (_S.PENDING_CANCEL, _M.FILL_PART): _S.PENDING_CANCEL,
     (_S.PENDING_CANCEL, _M.FILL_REST): _S.FILLED,
@@ -135,22 +156,78 @@ TRANSITIONS: dict[tuple[OrderStatus, OrderMove], OrderStatus] = {
     (_S.PENDING_CANCEL, _M.CANCEL_REQUEST): _S.PENDING_CANCEL,
     (_S.PENDING_CANCEL, _M.LOSE): _S.PENDING_CANCEL,  # still to be cancelled, wherever it is
     (_S.PENDING_CANCEL, _M.ABSENT): _S.CANCELED,  # surely not there: never sent again
+    (_S.PENDING_CANCEL, _M.REPLACE): _S.REPLACED,
+    (_S.PENDING_CANCEL, _M.END_DAY): _S.PENDING_CANCEL,  # until it is over it is still to be cancelled
+    # done for the day: out of the market until it is over, which the broker says later
+    (_S.DONE_FOR_DAY, _M.ACCEPT): _S.DONE_FOR_DAY,
+    (_S.DONE_FOR_DAY, _M.FILL_PART): _S.DONE_FOR_DAY,
+    (_S.DONE_FOR_DAY, _M.FILL_REST): _S.FILLED,
+    (_S.DONE_FOR_DAY, _M.REJECT): _S.REJECTED,
+    (_S.DONE_FOR_DAY, _M.CANCEL): _S.CANCELED,
+    (_S.DONE_FOR_DAY, _M.EXPIRE): _S.EXPIRED,
+    (_S.DONE_FOR_DAY, _M.CANCEL_REQUEST): _S.PENDING_CANCEL,
+    (_S.DONE_FOR_DAY, _M.REPLACE): _S.REPLACED,
+    (_S.DONE_FOR_DAY, _M.END_DAY): _S.DONE_FOR_DAY,
     # late news about an order that is over: the fill is real and counts, the state stays
     (_S.FILLED, _M.ACCEPT): _S.FILLED,
     (_S.FILLED, _M.CANCEL_REQUEST): _S.FILLED,
+    (_S.FILLED, _M.END_DAY): _S.FILLED,
     (_S.CANCELED, _M.ACCEPT): _S.CANCELED,
     (_S.CANCELED, _M.FILL_PART): _S.CANCELED,
     (_S.CANCELED, _M.FILL_REST): _S.FILLED,
     (_S.CANCELED, _M.CANCEL): _S.CANCELED,
     (_S.CANCELED, _M.CANCEL_REQUEST): _S.CANCELED,
+    (_S.CANCELED, _M.END_DAY): _S.CANCELED,
     (_S.EXPIRED, _M.ACCEPT): _S.EXPIRED,
     (_S.EXPIRED, _M.FILL_PART): _S.EXPIRED,
     (_S.EXPIRED, _M.FILL_REST): _S.FILLED,
     (_S.EXPIRED, _M.EXPIRE): _S.EXPIRED,
     (_S.EXPIRED, _M.CANCEL_REQUEST): _S.EXPIRED,
+    (_S.EXPIRED, _M.END_DAY): _S.EXPIRED,
     (_S.REJECTED, _M.REJECT): _S.REJECTED,
     (_S.REJECTED, _M.CANCEL_REQUEST): _S.REJECTED,
+    (_S.REPLACED, _M.ACCEPT): _S.REPLACED,
+    (_S.REPLACED, _M.FILL_PART): _S.REPLACED,
+    (_S.REPLACED, _M.FILL_REST): _S.FILLED,
+    (_S.REPLACED, _M.REPLACE): _S.REPLACED,
+    (_S.REPLACED, _M.CANCEL): _S.REPLACED,
+    (_S.REPLACED, _M.CANCEL_REQUEST): _S.REPLACED,
+    (_S.REPLACED, _M.END_DAY): _S.REPLACED,
+    # an exchange takes back or changes a fill whenever it likes; what is over stays over
+    **{(status, how): status for status in _MAY_HAVE_FILLS for how in (_M.BUST, _M.CORRECT)},
 }
+
+REFUSED: dict[tuple[OrderStatus, OrderMove], str] = {
+    **{(status, how): "nothing of it was filled" for status in (_S.PENDING_NEW, _S.UNKNOWN, _S.ACCEPTED) for how in (_M.BUST, _M.CORRECT)},
+    **{(_S.DENIED, how): "we never sent it" for how in _M},
+    **{
+        (status, _M.LOSE): "its answer came by other news"
+        for status in (_S.ACCEPTED, _S.PARTIALLY_FILLED, _S.DONE_FOR_DAY, _S.FILLED, _S.CANCELED, _S.EXPIRED, _S.REJECTED, _S.REPLACED)
+    },
+    **{
+        (status, _M.ABSENT): "the broker had it before"
+        for status in (_S.ACCEPTED, _S.PARTIALLY_FILLED, _S.DONE_FOR_DAY, _S.FILLED, _S.CANCELED, _S.EXPIRED, _S.REJECTED, _S.REPLACED)
+    },
+    (_S.FILLED, _M.FILL_PART): "more than was ordered",
+    (_S.FILLED, _M.FILL_REST): "more than was ordered",
+    (_S.FILLED, _M.REJECT): "nothing of it is left",
+    (_S.FILLED, _M.CANCEL): "nothing of it is left",
+    (_S.FILLED, _M.EXPIRE): "nothing of it is left",
+    (_S.FILLED, _M.REPLACE): "nothing of it is left",
+    (_S.CANCELED, _M.REJECT): "it ended in another way",
+    (_S.CANCELED, _M.EXPIRE): "it ended in another way",
+    (_S.CANCELED, _M.REPLACE): "it ended in another way",
+    (_S.EXPIRED, _M.REJECT): "it ended in another way",
+    (_S.EXPIRED, _M.CANCEL): "it ended in another way",
+    (_S.EXPIRED, _M.REPLACE): "it ended in another way",
+    (_S.REPLACED, _M.REJECT): "it ended in another way",
+    (_S.REPLACED, _M.EXPIRE): "it ended in another way",
+    **{
+        (_S.REJECTED, how): "the broker refused it"
+        for how in (_M.ACCEPT, _M.FILL_PART, _M.FILL_REST, _M.CANCEL, _M.EXPIRE, _M.REPLACE, _M.END_DAY)
+    },
+}
+"""Every other pair, with the reason: such news is said and left to reconciliation; a fill is booked and freezes its instrument."""
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):

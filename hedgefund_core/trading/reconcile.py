@@ -11,13 +11,22 @@ from hedgefund_core.trading.ledger import Ledger
 from hedgefund_core.trading.order import Order, OrderStatus
 
 CASH_TOLERANCE = Decimal("0.000001")
+LIVE_CASH_TOLERANCE = Decimal("0.05")
+"""A live broker rounds each fill's cash to cents in its own way; more than a few of them is a difference."""
 _NOT_EXPECTED = frozenset({OrderStatus.PENDING_NEW, OrderStatus.UNKNOWN})
 
 
-def differences(ledger: Ledger, orders: Mapping[str, Order], report: BrokerReported, symbols: Mapping[str, str]) -> tuple[Difference, ...]:
+def differences(
+    ledger: Ledger,
+    orders: Mapping[str, Order],
+    report: BrokerReported,
+    symbols: Mapping[str, str],
+    *,
+    cash_tolerance: Decimal = CASH_TOLERANCE,
+) -> tuple[Difference, ...]:
     """Every difference of cash, positions and open orders. An order still pending or unknown is not expected at the broker."""
     found: list[Difference] = []
-    if abs(ledger.cash - report.cash) > CASH_TOLERANCE:
+    if abs(ledger.cash - report.cash) > cash_tolerance:
         found.append(Difference(kind="cash", symbol="", ours=str(ledger.cash), broker=str(report.cash)))
     for key in sorted(set(ledger.positions) | set(report.positions)):
         ours, theirs = ledger.quantity(key), report.positions.get(key, ZERO)

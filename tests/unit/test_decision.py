@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from hedgefund_core import bundle as b
-from hedgefund_core.decision import Decision, DecisionInputs, auction_collar, daily_sigmas, decide, inputs_digest
+from hedgefund_core.decision import Decision, DecisionInputs, LiveInputs, auction_collar, daily_sigmas, decide, inputs_digest
 from hedgefund_core.quant.features import resolve
 from hedgefund_core.quant.models import single_feature_rule
 from hedgefund_core.trading import events as e
@@ -215,6 +215,10 @@ ORDER = Order(
     time_in_force=TimeInForce.OPG, leg=Leg.OPEN, purpose=Purpose.MODEL, session="2020-03-03", reference_price=Decimal(100),
     submitted_at=NOW,
 )  # fmt: skip
+LIVE = LiveInputs(
+    number=7, in_session=True, bid=(None,) * N, ask=(None,) * N, quote_age=np.zeros(N), quantities={}, gates=(), no_short=frozenset(),
+    closed=frozenset(), waiting=frozenset(), buying_power=None, sent_minute=0, sent_session=0,
+)  # fmt: skip
 CHANGED: dict[str, Any] = {
     "account": "b", "book": "long_only", "session": "2020-03-01", "for_session": "2020-03-04",
     "decided_at": NOW + timedelta(microseconds=1),
@@ -223,7 +227,12 @@ CHANGED: dict[str, Any] = {
     "market": np.zeros(T), "prices": (Decimal("100.000001"), *(Decimal(100),) * 7), "bar_ages": np.ones(N), "adv": np.full(N, np.nan),
     "equity": Decimal("1000000.000001"), "cash": Decimal(1), "positions": {"A": Decimal(1)}, "working": (ORDER,), "sent": frozenset("x"),
     "frozen_instruments": frozenset("A"), "ladder": Ladder(level=Level.REDUCING), "drawdown": 1e-12, "sessions_per_year": 365.0,
-    "waived": frozenset({"order_quantity"}), "target_weights": np.zeros(N),
+    "waived": frozenset({"order_quantity"}), "target_weights": np.zeros(N), "live": LIVE,
+}  # fmt: skip
+LIVE_CHANGED: dict[str, Any] = {
+    "number": 8, "in_session": False, "bid": (1.0,) * N, "ask": (1.0,) * N, "quote_age": np.ones(N), "quantities": {"A": Decimal(1)},
+    "gates": ("stream",), "no_short": frozenset("B"), "closed": frozenset("B"), "waiting": frozenset("B"), "buying_power": Decimal(1),
+    "sent_minute": 1, "sent_session": 1,
 }  # fmt: skip
 
 
@@ -231,6 +240,12 @@ CHANGED: dict[str, Any] = {
 def test_the_digest_changes_with_every_input(name: str) -> None:
     assert inputs_digest(inputs()) == inputs_digest(inputs())
     assert inputs_digest(replace(inputs(), **{name: CHANGED[name]})) != inputs_digest(inputs())
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(LiveInputs)])
+def test_the_digest_changes_with_everything_that_only_a_live_account_knows(name: str) -> None:
+    known = replace(inputs(), live=LIVE)
+    assert inputs_digest(replace(known, live=replace(LIVE, **{name: LIVE_CHANGED[name]}))) != inputs_digest(known)
 
 
 def test_the_digest_of_a_decision_covers_its_result() -> None:

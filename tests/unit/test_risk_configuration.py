@@ -19,9 +19,9 @@ def content(name):
     return yaml.safe_load((CONFIG / f"{name}.yaml").read_text(encoding="utf-8"))
 
 
-def test_both_mandates_load_and_name_themselves():
+def test_every_mandate_loads_and_names_itself():
     settings, _ = resolve("config/risk.yaml", content("risk"), {}, RiskSettings)
-    assert set(settings.mandates) == {"market_neutral", "long_only"}
+    assert set(settings.mandates) == {"market_neutral", "long_only", "discretionary"}
     assert all(mandate.name == name for name, mandate in settings.mandates.items())
 
 
@@ -45,6 +45,19 @@ def test_a_misspelt_limit_is_an_error_and_an_override_counts():
     settings, origins = resolve("config/risk.yaml", content("risk"), {variable: "0.06"}, RiskSettings)
     assert settings.mandates["market_neutral"].target_volatility == 0.06
     assert origins["mandates.market_neutral.target_volatility"] == variable
+
+
+@pytest.mark.parametrize("lost", ["target_volatility", "max_beta", "limits.max_top_five", "limits.intraday_loss_flatten_sigmas"])
+def test_only_a_discretionary_mandate_leaves_a_limit_of_a_model_out(lost):
+    broken = content("risk")
+    place, _, key = lost.rpartition(".")
+    book = broken["mandates"]["long_only"]
+    (book[place] if place else book)[key] = None
+    with pytest.raises(ConfigError, match=key):
+        resolve("config/risk.yaml", broken, {}, RiskSettings)
+    free = resolve("config/risk.yaml", content("risk"), {}, RiskSettings)[0].mandates["discretionary"]
+    assert free.discretionary
+    assert free.target_volatility is None
 
 
 def test_every_number_of_the_reference_mandate_has_its_source():

@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 
 from hedgefund_core.backtest.report import promised_against_kept
+from hedgefund_core.risk.limits import promised
 from hedgefund_dagster.defs.post_trade.realized import Realized, drift_bps
 from hedgefund_dagster.defs.training.records import Figure, figure, finite
 
@@ -80,7 +81,7 @@ def post_trade_record(done: Realized) -> PostTradeRecord:
         max_drawdown_true=done.max_drawdown_true,
         max_drawdown_since_resume=done.max_drawdown_since_resume,
         realized_volatility=_volatility(done),
-        target_volatility=done.mandate.target_volatility,
+        target_volatility=promised(done.mandate.target_volatility, "volatility", done.mandate),
         commission=float(result.commissions.sum()),
         borrow=float(result.borrow.sum()),
         income=float(result.income.sum()),

@@ -15,6 +15,7 @@ from hedgefund_core.quant.measures.information_coefficient import information_co
 from hedgefund_core.quant.measures.measure import Z_95
 from hedgefund_core.quant.models import score_panel
 from hedgefund_core.quant.models.model import ScoreModel
+from hedgefund_core.risk.limits import promised
 from hedgefund_dagster.defs.backtest.evaluate import INITIAL_CASH, Arena, arena
 from hedgefund_dagster.defs.backtest.records import BacktestRecord
 from hedgefund_dagster.defs.training.records import Figure
@@ -131,5 +132,5 @@ def _risk(ground: Arena, scores: Floats) -> dict[str, RiskFigure]:
         "gross": RiskFigure(value=float(np.abs(last).sum()), limit=mandate.limits.max_gross * DRIFT),
         "net": RiskFigure(value=float(last.sum()), limit=mandate.limits.max_net),
         "position": RiskFigure(value=float(np.abs(last).max()), limit=mandate.limits.max_position_weight * DRIFT),
-        "volatility": RiskFigure(value=volatility, limit=mandate.target_volatility * DRIFT),
+        "volatility": RiskFigure(value=volatility, limit=promised(mandate.target_volatility, "volatility", mandate) * DRIFT),
     }

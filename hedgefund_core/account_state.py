@@ -1,0 +1,193 @@
+"""The machine's state: everything it knows, as one value that is never changed in place.
+
+Fields are plain msgspec types, so that a snapshot can hold them. What a live account needs beside a replayed one stands in a group
+of its own, and stays empty where nothing live is seen.
+"""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+
+import msgspec
+
+from hedgefund_core.bundle import Bundle
+from hedgefund_core.quant.bars import Panel
+from hedgefund_core.risk.limits import Mandate
+from hedgefund_core.trading.events import Difference, InstrumentStatusSeen, Row, SplitAnnounced
+from hedgefund_core.trading.instrument import ZERO, Instrument
+from hedgefund_core.trading.ledger import Ledger
+from hedgefund_core.trading.order import Order, OrderType, Purpose, Side, TimeInForce
+from hedgefund_core.trading.router import Parent
+from hedgefund_core.trading.state import Ladder, Level
+
+REPLAYED_MODES = frozenset({"replay", "backtest"})
+
+
+class Quotes(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest prices of a session, in the order of the account's instruments."""
+
+    session: str
+    at: datetime
+    bid: Row
+    ask: Row
+    age_seconds: Row
+
+
+class Pending(msgspec.Struct, frozen=True, kw_only=True):
+    """What is still to be sent in an instrument once orders before it are over: after a cancel is proven, or a closing leg is filled."""
+
+    decision_id: str
+    purpose: Purpose
+    session: str
+    time_in_force: TimeInForce
+    order_type: OrderType
+    limit_price: Decimal | None
+    target: Decimal | None
+    """Signed shares to arrive at; None where a person asked for a quantity."""
+    change: Decimal
+    """Signed shares to trade, where there is no target."""
+    after: tuple[str, ...]
+    """Orders that have to be over first."""
+    needs_fill: bool
+    """Whether they have to be filled: the second leg over zero is nothing without the first."""
+    request_id: str = ""
+    steps: int = 0
+
+
+class Reissue(msgspec.Struct, frozen=True, kw_only=True):
+    """An order in old shares that is to go out again in new ones, once it is surely over and the position is in new shares too."""
+
+    ratio: Decimal
+    adjusted: bool
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True):
+    """What a decision in the session could not do: said once, not at every tick."""
+
+    instrument_id: str
+    side: Side
+    rule: str
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the machine knows. ``orders`` holds the orders of the current and the previous session only."""
+
+    account: str = ""
+    book: str = ""
+    mode: str = ""
+    instruments: tuple[Instrument, ...] = ()
+    source: str = ""
+    price_kind: str = ""
+    mandate: Mandate | None = None
+    configuration_digest: str = ""
+    waived: frozenset[str] = frozenset()
+    bundles: dict[str, Bundle] = {}
+    model_digest: str = ""
+    sessions_per_year: float = 252.0
+    ring: Panel | None = None
+    marks: tuple[Decimal | None, ...] = ()
+    mark_ages: tuple[int, ...] = ()
+    ledger: Ledger = Ledger()
+    orders: dict[str, Order] = {}
+    ladder: Ladder = Ladder()
+    frozen: dict[str, str] = {}
+    session: str = ""
+    restated: frozenset[str] = frozenset()
+    """Instruments whose last price was restated for a split since the last bars."""
+    broker_seq: int = 0
+    equity: Decimal = ZERO
+    external_flow: Decimal = ZERO
+    high_water_mark: Decimal = ZERO
+    resume_mark: Decimal = ZERO
+    """High-water mark since the last resume: what drawdown limits are measured from."""
+    expected_volatility: float = float("nan")
+    """Ex-ante volatility (a year) of the book at the last mark."""
+    sessions_flat: int = -1
+    """Marks since the first flat one on FLATTENING; -1 while not flat."""
+    stand_ins: int = 0
+    decisions: int = 0
+
+    # ---- a live account -----------------------------------------------------------------------------------------------
+    opened_at: datetime | None = None
+    archive: dict[str, Order] = {}
+    """Orders of older sessions, a bounded number: a late fill of ours is ours."""
+    gates: frozenset[str] = frozenset()
+    """Causes outside the ladder that keep entries from leaving."""
+    statuses: dict[str, InstrumentStatusSeen] = {}
+    quotes: Quotes | None = None
+    marked_equity: Decimal = ZERO
+    """Equity at the last mark, money that came or went since included: what a day's loss is measured from."""
+    marked: str = ""
+    """Session of the last mark."""
+    ended: str = ""
+    """Session whose regular hours are over."""
+    unpriced: frozenset[str] = frozenset()
+    """Adopted positions that have not met a market price yet."""
+    buying_power: Decimal | None = None
+    suspected: tuple[Difference, ...] = ()
+    """Differences that the last report of a lagging broker showed for the first time."""
+    pending: dict[str, Pending] = {}
+    reissues: dict[str, Reissue] = {}
+    answered: dict[str, tuple[str, ...]] = {}
+    """People's requests and the orders they made."""
+    parents: dict[str, Parent] = {}
+    announced: dict[str, SplitAnnounced] = {}
+    splits: dict[str, SplitAnnounced] = {}
+    """The last split that was booked of an instrument: activity list and position report tell of the same one."""
+    sent_at: datetime | None = None
+    sent_minute: int = 0
+    sent_session: int = 0
+    """Orders sent in the minute that began at ``sent_at``, and in this session."""
+    liquidations: dict[str, int] = {}
+    """Closing orders of a flattening that were refused in a row, by instrument."""
+    refused: tuple[Refused, ...] = ()
+    flat_confirmed: bool = False
+
+    @property
+    def bundle(self) -> Bundle | None:
+        """The model in use."""
+        return self.bundles.get(self.model_digest)
+
+    @property
+    def working(self) -> tuple[Order, ...]:
+        """Orders that may still trade."""
+        return tuple(order for order in self.orders.values() if order.is_working)
+
+    @property
+    def known_orders(self) -> Mapping[str, Order]:
+        """Orders of these sessions and of older ones."""
+        return ChainMap(self.orders, self.archive)
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether nothing is held."""
+        return all(position.quantity == ZERO for position in self.ledger.positions.values())
+
+    @property
+    def drawdown(self) -> float:
+        """Loss from the high-water mark since the last resume, positive."""
+        return float(1 - self.equity / self.resume_mark) if self.resume_mark > ZERO else 0.0
+
+    @property
+    def stand_in_due(self) -> bool:
+        """Whether a replay's stand-in may resume: automatic FLATTENING, flat for the mandate's number of sessions."""
+        waits = self.mandate is not None and self.sessions_flat >= self.mandate.stand_in_sessions
+        return waits and self.ladder.level is Level.FLATTENING and not self.ladder.person
+
+    @property
+    def is_replayed(self) -> bool:
+        """Whether nobody is there and no real broker either."""
+        return self.mode in REPLAYED_MODES
+
+    @property
+    def in_session(self) -> bool:
+        """Whether prices of the session that runs are known."""
+        return self.quotes is not None and self.quotes.session == self.session and self.ended != self.session
+
+
+def column_of(state: State, instrument_id: str) -> int:
+    """Place of an instrument in the rows of prices; -1 where the account does not trade it."""
+    return next((place for place, instrument in enumerate(state.instruments) if instrument.instrument_id == instrument_id), -1)

@@ -1,0 +1,206 @@
+"""What an account on the wall clock reads from prices and statuses: marks, equity in the session, inputs of its decisions. All pure."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+from math import isfinite
+
+import numpy as np
+from msgspec.structs import replace
+
+from hedgefund_core.account import decision_inputs, prices_of, with_flow
+from hedgefund_core.account_state import Quotes, State, column_of
+from hedgefund_core.decision import DecisionInputs, LiveInputs
+from hedgefund_core.errors import DataInvalid
+from hedgefund_core.trading import ledger as books
+from hedgefund_core.trading.events import DecisionDue, Event, InstrumentsAdded, InstrumentStatusSeen, PricesSeen, Row
+from hedgefund_core.trading.instrument import ZERO, to_money, to_price
+from hedgefund_core.trading.order import Leg, Order, Purpose
+
+OLDEST_LAST_PRICE = timedelta(days=4)
+"""A last price of a long week-end counts as the last session's; an older one is stale. Source: default."""
+_MINUTE = timedelta(minutes=1)
+_LEAST_MARK = Decimal("0.000001")
+
+
+# ---- prices ---------------------------------------------------------------------------------------------------------------
+
+
+def with_prices(state: State, event: PricesSeen) -> State:
+    """Marks, quotes and equity of a moment in the session; an instrument without a price keeps its last good one."""
+    for name in ("price", "bid", "ask", "age_seconds"):
+        _check(name, getattr(event, name), len(state.instruments), event.session)
+    fresh = [price is not None for price in event.price]
+    marks = tuple(old if price is None else to_price(price) for price, old in zip(event.price, state.marks, strict=True))
+    oldest = OLDEST_LAST_PRICE.total_seconds()
+    ages = tuple(
+        (0 if age is None or age <= oldest else 2) if known else old
+        for known, age, old in zip(fresh, event.age_seconds, state.mark_ages, strict=True)
+    )
+    seconds = tuple(age if known else None for known, age in zip(fresh, event.age_seconds, strict=True))
+    quotes = Quotes(session=event.session, at=event.ts, bid=event.bid, ask=event.ask, age_seconds=seconds)
+    return with_equity(repriced(state, replace(state, marks=marks, mark_ages=ages, quotes=quotes)))
+
+
+def _check(name: str, cells: Row, n: int, session: str) -> None:
+    lowest = 0.0
+    good = all(cell is None or (isfinite(cell) and (cell > lowest or (name == "age_seconds" and cell >= lowest))) for cell in cells)
+    if len(cells) != n or not good:
+        message = f"{name} seen in session {session} has {len(cells)} values for {n} instruments, or one that is no number above zero"
+        raise DataInvalid(message, mend="the feed's adapter must leave out what is no price")
+
+
+def repriced(before: State, state: State) -> State:
+    """Adopted positions met the market for the first time: what they are worth came with them and is no gain."""
+    if not state.unpriced:
+        return state
+    old, new = prices_of(before), prices_of(state)
+    met = frozenset(key for key in state.unpriced if new.get(key) != old.get(key))
+    change = sum((state.ledger.quantity(key) * (new[key] - old.get(key, ZERO)) for key in sorted(met)), ZERO)
+    ledger = replace(state.ledger, in_kind=state.ledger.in_kind + to_money(change))
+    return replace(state, ledger=ledger, unpriced=state.unpriced - met)
+
+
+def with_equity(state: State) -> State:
+    """Equity at the marks, where every held instrument has one."""
+    state, prices = with_flow(state), prices_of(state)
+    if any(position.quantity != ZERO and key not in prices for key, position in state.ledger.positions.items()):
+        return state
+    return replace(state, equity=books.equity(state.ledger, prices))
+
+
+def aged(state: State) -> State:
+    """At a session's end: a price that was not seen in it is a session older."""
+    seen = state.quotes is not None and state.quotes.session == state.session
+    known = state.quotes.age_seconds if state.quotes is not None and seen else (None,) * len(state.instruments)
+    ages = tuple(age if cell is not None else age + 1 for age, cell in zip(state.mark_ages, known, strict=True))
+    return replace(state, mark_ages=ages)
+
+
+def day_return(state: State) -> float:
+    """Return since the last mark, money that came or went taken out."""
+    basis = state.marked_equity
+    return float((state.equity - basis) / basis) if basis > ZERO else 0.0
+
+
+# ---- instruments and positions --------------------------------------------------------------------------------------------------
+
+
+def with_instruments(state: State, event: InstrumentsAdded) -> State:
+    """More columns at the end of every row; history is asked for anew, because its rows have the old columns."""
+    known = {instrument.instrument_id for instrument in state.instruments}
+    fresh = tuple(instrument for instrument in event.instruments if instrument.instrument_id not in known)
+    if not fresh:
+        return state
+    n, quotes = len(fresh), state.quotes
+    nothing = (None,) * n
+    if quotes is not None:
+        quotes = replace(quotes, bid=quotes.bid + nothing, ask=quotes.ask + nothing, age_seconds=quotes.age_seconds + nothing)
+    return replace(
+        state,
+        instruments=state.instruments + fresh,
+        marks=state.marks + nothing,
+        mark_ages=state.mark_ages + (0,) * n,
+        quotes=quotes,
+        ring=None,
+    )
+
+
+def with_position(state: State, instrument_id: str, quantity: Decimal, average_price: Decimal) -> State:
+    """Adopt a position. Before the account has traded it is a flow in kind; later it is a difference that shows in the result."""
+    column = column_of(state, instrument_id)
+    marks, mark = state.marks, state.marks[column]
+    unpriced = state.unpriced
+    if mark is None and quantity != ZERO:
+        mark = max(to_money(average_price), _LEAST_MARK)
+        marks = (*marks[:column], mark, *marks[column + 1 :])
+        unpriced |= {instrument_id}
+    change = quantity - state.ledger.quantity(instrument_id)
+    ledger = books.adopt(state.ledger, instrument_id=instrument_id, quantity=quantity, average_price=average_price)
+    if not state.marked and not state.orders and mark is not None:
+        ledger = replace(ledger, in_kind=ledger.in_kind + to_money(change * mark))
+    return with_equity(replace(state, marks=marks, unpriced=unpriced, ledger=ledger))
+
+
+# ---- a decision's inputs ------------------------------------------------------------------------------------------------------
+
+
+def live_decision_inputs(state: State, event: DecisionDue, purpose: Purpose) -> DecisionInputs:
+    """What a decision on the wall clock may know."""
+    inputs = decision_inputs(state, event, purpose)
+    return dataclasses.replace(inputs, live=live_inputs(state, event))
+
+
+def live_inputs(state: State, event: DecisionDue) -> LiveInputs:
+    """Quotes, statuses, gates and rates of the moment."""
+    n, quotes = len(state.instruments), state.quotes
+    nothing: Row = (None,) * n
+    inside = state.in_session and event.for_session == event.session
+    ages = quote_ages(state, event.ts) if inside else np.zeros(n)
+    keys = [instrument.instrument_id for instrument in state.instruments]
+    return LiveInputs(
+        number=state.decisions,
+        in_session=inside,
+        bid=quotes.bid if quotes is not None and inside else nothing,
+        ask=quotes.ask if quotes is not None and inside else nothing,
+        quote_age=ages,
+        quantities=event.target_quantities or {},
+        gates=tuple(sorted(state.gates)),
+        no_short=frozenset(key for key in keys if not _lends(state.statuses.get(key))),
+        closed=frozenset(key for key, status in state.statuses.items() if status.halted or not status.tradable),
+        waiting=frozenset(state.pending),
+        buying_power=state.buying_power,
+        sent_minute=state.sent_minute if state.sent_at is not None and event.ts - state.sent_at < _MINUTE else 0,
+        sent_session=state.sent_session,
+    )
+
+
+def _lends(status: InstrumentStatusSeen | None) -> bool:
+    """Whether an instrument can be sold short; one of which nothing is known cannot."""
+    return status is not None and status.shortable and status.easy_to_borrow
+
+
+def quote_ages(state: State, now: datetime) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Seconds since each price was known to hold: what it was when it was seen, and the time since. NaN = none in this session."""
+    n, quotes = len(state.instruments), state.quotes
+    if quotes is None or quotes.session != state.session:
+        return np.full(n, np.nan)
+    passed = max((now - quotes.at).total_seconds(), 0.0)
+    return np.array([np.nan if age is None else age + passed for age in quotes.age_seconds], dtype=np.float64)
+
+
+def is_fresh(state: State, instrument_id: str, now: datetime) -> bool:
+    """Whether an instrument's quote is young enough to trade on."""
+    limit = None if state.mandate is None else state.mandate.limits.max_quote_age_seconds
+    column = column_of(state, instrument_id)
+    return limit is not None and column >= 0 and state.in_session and bool(quote_ages(state, now)[column] <= limit)
+
+
+# ---- counts ------------------------------------------------------------------------------------------------------------------
+
+
+def counted(state: State, orders: tuple[Order, ...], event: Event) -> State:
+    """The rate of orders, and the buying power that entries take until the broker says it anew."""
+    if state.is_replayed or not orders:
+        return state
+    new_minute = state.sent_at is None or event.ts - state.sent_at >= _MINUTE
+    need = sum((order.quantity * (order.limit_price or order.reference_price) for order in orders if order.leg is Leg.OPEN), ZERO)
+    return replace(
+        state,
+        sent_at=event.ts if new_minute else state.sent_at,
+        sent_minute=len(orders) if new_minute else state.sent_minute + len(orders),
+        sent_session=state.sent_session + len(orders),
+        buying_power=None if state.buying_power is None else state.buying_power - need,
+    )
+
+
+def check_quantities(state: State, given: Mapping[str, Decimal] | None) -> None:
+    """Refuse quantities from outside that are no numbers or name a stranger."""
+    known = {instrument.instrument_id for instrument in state.instruments}
+    wrong = sorted(key for key, quantity in (given or {}).items() if key not in known or not quantity.is_finite())
+    if wrong:
+        message = f"target quantities of {', '.join(wrong[:5])}: not an instrument of the account, or no number"
+        raise DataInvalid(message, mend="correct the target quantities")

@@ -1,0 +1,73 @@
+"""Moving the ladder, and what it takes out of the market."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from msgspec.structs import replace
+
+from hedgefund_core.account_state import State
+from hedgefund_core.commands import CancelOrder, Command, Record
+from hedgefund_core.live_account import day_return
+from hedgefund_core.risk.triggers import triggers
+from hedgefund_core.trading import events as e
+from hedgefund_core.trading.order import Leg, Order, OrderMove, move
+from hedgefund_core.trading.state import Ladder, Level, Scope, escalate
+
+Step = tuple[State, list[Command]]
+
+
+def alert(event: e.Event, message: str, *, severity: str = "warning") -> Record:
+    """Something a person should know."""
+    return Record(e.AlertRaised(ts=event.ts, severity=severity, message=message))
+
+
+def with_ladder(state: State, ladder: Ladder, event: e.Event, extra: tuple[Command, ...] = ()) -> Step:
+    """Move the ladder, record it, and cancel what may no longer work (a cancel is always allowed)."""
+    moved = e.LadderMoved(
+        ts=event.ts,
+        session=ladder.since_session,
+        before=state.ladder.name,
+        after=ladder.name,
+        scope=ladder.scope.value,
+        cause=ladder.cause,
+        person=ladder.person,
+    )
+    commands: list[Command] = [Record(moved), *extra]
+    state = replace(state, ladder=ladder, sessions_flat=-1, flat_confirmed=False)
+    if ladder.level > Level.ACTIVE and (state.pending or state.parents):
+        state = replace(state, pending={}, parents={})  # what was still to come was judged on another rung
+    if ladder.level in {Level.CANCELLING, Level.FLATTENING}:
+        state, cancels = cancel_orders(state, state.working, event)
+        commands += cancels
+    elif ladder.level is Level.REDUCING:
+        state, cancels = cancel_orders(state, (order for order in state.working if order.leg is not Leg.CLOSE), event)
+        commands += cancels
+    return state, commands
+
+
+def cancel_orders(state: State, wanted: Iterable[Order], event: e.Event) -> Step:
+    """Ask for cancels of orders that may still be asked to."""
+    orders, commands = dict(state.orders), list[Command]()
+    for order in wanted:
+        asked = move(order, OrderMove.CANCEL_REQUEST, at=event.ts)
+        if asked is not None and order.client_order_id in orders:
+            orders[order.client_order_id] = asked
+            commands.append(CancelOrder(order.client_order_id))
+    return replace(state, orders=orders), commands
+
+
+def triggered(state: State, event: e.Event, session: str, expected_volatility: float, fraction: float | None = None) -> Step:
+    """Let the account's triggers speak; ``fraction`` is the day's return where the mark has said it."""
+    commands: list[Command] = []
+    if state.mandate is None:
+        return state, commands
+    daily = expected_volatility / state.sessions_per_year**0.5
+    measured = day_return(state) if fraction is None else fraction
+    for trigger in triggers(measured, daily, state.drawdown, state.mandate, state.sessions_per_year):
+        cause = f"{trigger.name} {trigger.measured:.4f} beyond {trigger.limit:.4f}"
+        ladder = escalate(state.ladder, Level[trigger.level_name], Scope(trigger.scope), cause=cause, session=session)
+        if ladder != state.ladder:
+            state, moved = with_ladder(state, ladder, event)
+            commands += moved
+    return state, commands

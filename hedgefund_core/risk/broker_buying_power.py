@@ -1,0 +1,29 @@
+"""The broker's own buying power, after our own reservation of it. Source: Alpaca: an unfilled sale replenishes nothing.
+
+Where the broker has not said a figure our own rule stands alone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hedgefund_core.risk.compare import at_most, not_applicable
+from hedgefund_core.risk.exposure import earlier, of_instrument
+from hedgefund_core.risk.limits import Mandate
+from hedgefund_core.risk.rule import OrderBatch, RiskContext, Rule, RuleResult
+
+REASON = "the broker's buying power is not enough"
+
+
+def check(batch: OrderBatch, context: RiskContext, mandate: Mandate) -> RuleResult:
+    """What the order and those before it need, against what the broker says is left."""
+    if np.isnan(context.broker_buying_power):
+        return not_applicable(len(batch), np.nan, REASON)
+    price = of_instrument(context.price, batch, context)
+    floor = np.where(batch.sign > 0.0, price, price * (1.0 + mandate.limits.short_price_markup))
+    dearest = np.where(np.isnan(batch.limit_price), floor, np.maximum(floor, batch.limit_price))
+    need = np.where(batch.reduction, 0.0, batch.quantity * dearest)
+    return at_most(len(batch), earlier(need, batch) + need, context.broker_buying_power, REASON)
+
+
+RULE = Rule(name="broker_buying_power", control=17, unit="account currency", applies_to_reductions=False, check=check, sequential=True)

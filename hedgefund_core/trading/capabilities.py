@@ -1,0 +1,152 @@
+"""What a broker takes, as dated data: order type, time in force, session, fractions, shorts, ticks, windows. Pure.
+
+A refusal here costs nothing; the same refusal of the broker costs an answer, an order id and a place in its limits. Sources beside
+the rows; a later row of a kind replaces an earlier one from its date on.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime, time
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from hedgefund_core.trading.instrument import ONE
+from hedgefund_core.trading.order import OrderType, Side, TimeInForce
+
+EASTERN = ZoneInfo("America/New_York")
+
+
+class Window(msgspec.Struct, frozen=True, kw_only=True):
+    """When orders of a time in force are taken, New York time; from after midnight back to the evening before."""
+
+    opens: time
+    closes: time
+
+    def holds(self, moment: time) -> bool:
+        """Whether a moment lies in the window."""
+        if self.opens <= self.closes:
+            return self.opens <= moment < self.closes
+        return moment >= self.opens or moment < self.closes
+
+
+class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
+    """What is taken from ``since`` on."""
+
+    since: date
+    types: frozenset[tuple[OrderType, TimeInForce]]
+    windows: dict[TimeInForce, Window]
+    fractional: frozenset[tuple[OrderType, TimeInForce]]
+    """Orders whose quantity may have a fraction."""
+    fractional_shorts: bool
+    extended_hours: frozenset[tuple[OrderType, TimeInForce]]
+    """Orders that may trade outside regular hours, where that is asked for."""
+    ticks: tuple[tuple[Decimal, Decimal], ...]
+    """(price from, tick), rising."""
+    source: str
+
+
+_ALL = frozenset((kind, force) for kind in OrderType for force in TimeInForce)
+_DAY = frozenset((kind, TimeInForce.DAY) for kind in OrderType)
+_TICKS = ((Decimal(0), Decimal("0.0001")), (Decimal(1), Decimal("0.01")))
+_AUCTIONS = {
+    TimeInForce.OPG: Window(opens=time(19, 0), closes=time(9, 28)),
+    TimeInForce.CLS: Window(opens=time(19, 0), closes=time(15, 50)),
+}
+
+ALPACA: tuple[Capabilities, ...] = (
+    Capabilities(
+        since=date(2020, 1, 1),
+        types=_ALL,
+        windows=_AUCTIONS,
+        fractional=frozenset({(OrderType.MARKET, TimeInForce.DAY)}),
+        fractional_shorts=False,
+        extended_hours=frozenset({(OrderType.LIMIT, TimeInForce.DAY)}),
+        ticks=_TICKS,
+        source="Alpaca, orders: fractional orders are market and day; SEC rule 612 for ticks",
+    ),
+    Capabilities(
+        since=date(2023, 10, 1),
+        types=_ALL,
+        windows=_AUCTIONS,
+        fractional=_DAY,
+        fractional_shorts=False,
+        extended_hours=frozenset({(OrderType.LIMIT, TimeInForce.DAY)}),
+        ticks=_TICKS,
+        source="Alpaca, fractional trading: limit orders too, day only",
+    ),
+)
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """An order as a broker would read it."""
+
+    side: Side
+    quantity: Decimal
+    order_type: OrderType
+    time_in_force: TimeInForce
+    limit_price: Decimal | None = None
+    extended_hours: bool = False
+    opens_short: bool = False
+    """Whether it could leave the position short."""
+
+
+class Market(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of the instrument; what is not known refuses nothing."""
+
+    tradable: bool = True
+    shortable: bool = True
+    easy_to_borrow: bool = True
+    fractionable: bool = True
+
+
+def in_force(on: date, table: tuple[Capabilities, ...] = ALPACA) -> Capabilities:
+    """The row of the table that holds on a day; the first one before its own date."""
+    return next((row for row in reversed(table) if row.since <= on), table[0])
+
+
+def refusal(asked: Asked, moment: datetime, market: Market, table: tuple[Capabilities, ...] = ALPACA) -> str | None:
+    """Why a broker would refuse an order at a moment; None where it would not.
+
+    Parameters
+    ----------
+    asked, market : the order and its instrument. moment : aware time of the sending. table : of the broker.
+    """
+    local = moment.astimezone(EASTERN)
+    row = in_force(local.date(), table)
+    kind = (asked.order_type, asked.time_in_force)
+    window = row.windows.get(asked.time_in_force)
+    tick = tick_of(asked.limit_price, row) if asked.limit_price is not None else ONE
+    fraction = asked.quantity % ONE != 0
+    reasons = (
+        (not market.tradable, "the instrument is not tradable at the broker"),
+        (kind not in row.types, f"{asked.order_type.value} orders are not taken {asked.time_in_force.value}"),
+        (asked.order_type is OrderType.LIMIT and asked.limit_price is None, "a limit order needs a limit price"),
+        (asked.extended_hours and kind not in row.extended_hours, "only limit orders for the day trade outside regular hours"),
+        (window is not None and not window.holds(local.time()), _window_reason(asked.time_in_force, window)),
+        (asked.limit_price is not None and asked.limit_price % tick != 0, f"the limit price is no multiple of the tick {tick}"),
+        (fraction and not market.fractionable, "the instrument is traded in whole shares only"),
+        (fraction and kind not in row.fractional, "fractions of shares are taken for the day only"),
+        (fraction and asked.opens_short and not row.fractional_shorts, "fractions of shares cannot be sold short"),
+        (asked.opens_short and not (market.shortable and market.easy_to_borrow), "the instrument cannot be sold short"),
+    )
+    return next((reason for found, reason in reasons if found), None)
+
+
+def _window_reason(force: TimeInForce, window: Window | None) -> str:
+    if window is None:
+        return ""
+    return f"{force.value} orders are taken from {window.opens:%H:%M} to {window.closes:%H:%M} New York time"
+
+
+def tick_of(price: Decimal, row: Capabilities = ALPACA[-1]) -> Decimal:
+    """Smallest step of a limit price."""
+    return next(tick for least, tick in reversed(row.ticks) if price >= least)
+
+
+def to_tick(price: Decimal, *, up: bool) -> Decimal:
+    """A price on the grid of its ticks, rounded up or down; never zero."""
+    tick = tick_of(price)
+    steps = (price / tick).to_integral_value(rounding=ROUND_CEILING if up else ROUND_FLOOR)
+    return max(steps * tick, tick)

@@ -1,0 +1,449 @@
+"""From what a live broker shows to what may be booked: pure, and the same whatever the channel, the order or the repetition.
+
+A live broker numbers nothing, tells things twice, late, out of order or not at all, on two channels that disagree for seconds.
+Three rules make one story of it. Fills of an order are booked contiguously by cumulative quantity, and named by it, so that the
+same fill has the same name on every channel. A hole books nothing: it is asked for (``gap``). What is over stays over, and an older
+picture never undoes a newer one. The end of an order waits until its fills are whole, because what is sized next needs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_EVEN, Decimal
+
+import msgspec
+from msgspec.structs import replace
+
+from hedgefund_core.trading import cash_lines
+from hedgefund_core.trading import news as n
+from hedgefund_core.trading.instrument import NINE_PLACES, ZERO
+from hedgefund_core.trading.observed import ActivitySighting, Channel, FillSighting, OrderSighting
+from hedgefund_core.trading.order import Order, OrderStatus, Side
+
+News = (
+    n.OrderAccepted | n.OrderFilled | n.OrderRejected | n.OrderCanceled | n.OrderExpired | n.OrderReplaced | n.OrderDoneForDay
+    | n.FillBusted | n.FillCorrected | n.ExternalFilled | n.NewsNotUnderstood | n.CashPosted | n.SplitProcessed
+)  # fmt: skip
+
+_LIVING = frozenset(
+    {"new", "accepted", "pending_new", "accepted_for_bidding", "partially_filled", "filled", "held", "stopped", "suspended",
+     "pending_cancel", "pending_replace", "pending_review"}
+)  # fmt: skip
+"""Words that say the broker has the order and it is not over; ``filled`` is said by the fills themselves."""
+_DAY_ENDED = frozenset({"done_for_day", "calculated"})
+_BUSTS, _CORRECTIONS = frozenset({"trade_bust"}), frozenset({"trade_correct"})
+_NOTHING_HAPPENED = frozenset({"cancel_rejected", "order_cancel_rejected", "replace_rejected", "order_replace_rejected"})
+_BUST = "bust:"
+_encoder = msgspec.json.Encoder(decimal_format="string")
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class External(msgspec.Struct, frozen=True, kw_only=True):
+    """What is booked of an order that is not ours."""
+
+    quantity: Decimal = ZERO
+    value: Decimal = ZERO
+
+
+class Booked(msgspec.Struct, frozen=True, kw_only=True):
+    """What is booked already: all that a sighting is compared with."""
+
+    orders: Mapping[str, Order]
+    """By client order id, old ones too: a late fill of ours is not a stranger's."""
+    external: Mapping[str, External]
+    """By the broker's id."""
+    instruments: Mapping[str, str]
+    """Symbol -> instrument id."""
+    held: Mapping[str, Decimal]
+    """Signed shares by instrument id."""
+    activities: frozenset[str] = frozenset()
+    opened_at: datetime = _LONG_AGO
+    """What strangers did before is in the positions that the account was opened with."""
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """News that follows from a sighting (``broker_seq`` 0: the shell numbers it), and what is left to ask."""
+
+    news: tuple[News, ...] = ()
+    gap: bool = False
+    """Fills are missing before this: ask for the order's fills, then show the sighting again; nothing of it after the hole is booked."""
+    external: bool = False
+    """It is about an order of somebody else."""
+    stranger: str = ""
+    """A symbol that the account does not know yet: add the instrument, then show it again."""
+
+
+def numbered(news: Iterable[News], after: int) -> tuple[News, ...]:
+    """News with the numbers that follow ``after``: given at journaling."""
+    return tuple(replace(item, broker_seq=after + place) for place, item in enumerate(news, start=1))
+
+
+def news_of(booked: Booked, seen: OrderSighting | ActivitySighting, *, session: str, settle: bool = False) -> Evidence:
+    """What a sighting adds to what is booked.
+
+    Parameters
+    ----------
+    booked : what is known. seen : what the broker shows. session : the trade date of fills that are new.
+    settle : the fills themselves could not be got, so a hole is booked in one piece at the price that makes the order's total value
+        its quantity times its average price.
+
+    Returns
+    -------
+    Evidence; shown again after its news is booked, the same sighting adds nothing.
+    """
+    if isinstance(seen, ActivitySighting):
+        return _of_activity(booked, seen, session)
+    order = booked.orders.get(seen.client_order_id)
+    if order is None:
+        return _of_stranger(booked, seen, session, settle=settle)
+    if seen.broker_order_id and order.broker_order_id not in {"", seen.broker_order_id}:
+        return Evidence(news=(_not_understood(f"a second broker order {seen.broker_order_id} of {seen.client_order_id}", seen),))
+    if seen.event in _BUSTS | _CORRECTIONS:
+        return _of_takeback(order, seen, session)
+    return _of_order(order, seen, session, settle=settle)
+
+
+# ---- our own orders -----------------------------------------------------------------------------------------------------
+
+
+def _of_order(order: Order, seen: OrderSighting, session: str, *, settle: bool) -> Evidence:
+    found: list[News] = []
+    if seen.status == "rejected" and seen.filled_quantity == ZERO and order.filled_quantity == ZERO:
+        if order.is_working:
+            found.append(n.OrderRejected(ts=seen.at, broker_seq=0, client_order_id=order.client_order_id, reason=seen.reason))
+        return Evidence(news=tuple(found))
+    if not order.broker_order_id and seen.broker_order_id and order.status is not OrderStatus.DENIED:
+        found.append(_accepted(order, seen))
+    fills = _fills(order, seen, session, settle=settle)
+    if fills is None:
+        return Evidence(news=tuple(found), gap=True)
+    found += fills
+    filled = order.filled_quantity + sum((fill.quantity for fill in fills), ZERO)
+    return Evidence(news=(*found, *_end(order, seen, filled)))
+
+
+def _accepted(order: Order, seen: OrderSighting) -> n.OrderAccepted:
+    return n.OrderAccepted(ts=seen.at, broker_seq=0, client_order_id=order.client_order_id, broker_order_id=seen.broker_order_id)
+
+
+def _fills(order: Order, seen: OrderSighting, session: str, *, settle: bool) -> list[n.OrderFilled] | None:
+    """Fills that follow what is booked without a hole; None where there is one."""
+    busts = _busts(order)
+    if seen.fill is not None:
+        total = seen.fill.cumulative_quantity if seen.fill.cumulative_quantity is not None else seen.filled_quantity
+        if busts and _before_takeback(order, seen.fill.at):
+            return []
+        piece = _piece(order.filled_quantity, order.filled_value, total, seen.fill, _value_of(seen, total))
+    else:
+        total, piece = seen.filled_quantity, None
+        if total <= order.filled_quantity:
+            return []
+    if piece is None and settle:
+        piece = _settled(order.filled_quantity, order.filled_value, total, _value_of(seen, total))
+    if piece is None:
+        return None
+    quantity, price = piece
+    if quantity <= ZERO:
+        return []
+    return [_filled(order, seen, f"{seen.broker_order_id}:{total.normalize():f}{'~' * busts}", quantity, price, session)]
+
+
+def _filled(order: Order, seen: OrderSighting, fill_id: str, quantity: Decimal, price: Decimal, session: str) -> n.OrderFilled:
+    return n.OrderFilled(
+        ts=seen.at if seen.fill is None else seen.fill.at,
+        broker_seq=0,
+        client_order_id=order.client_order_id,
+        broker_order_id=seen.broker_order_id,
+        fill_id=fill_id,
+        quantity=quantity,
+        price=price,
+        commission=ZERO,
+        session=session,
+    )
+
+
+def _piece(booked: Decimal, value: Decimal, total: Decimal, fill: FillSighting, whole: Decimal | None) -> tuple[Decimal, Decimal] | None:
+    """Quantity and price of a fill as far as it is new; quantity zero = known already; None = something before it is missing."""
+    if total <= booked:
+        return ZERO, fill.price
+    before = total - fill.quantity
+    if before > booked:
+        return None
+    if before == booked or whole is None:
+        return total - booked, fill.price
+    settled = _settled(booked, value, total, whole)  # part of it came in a piece of another cut: the value decides
+    return settled if settled is not None else (total - booked, fill.price)
+
+
+def _value_of(seen: OrderSighting, total: Decimal) -> Decimal | None:
+    """What all fills up to ``total`` are worth, where the average belongs to that total."""
+    if seen.average_price is None or seen.filled_quantity != total:
+        return None
+    return seen.average_price * total
+
+
+def _settled(booked: Decimal, value: Decimal, total: Decimal, whole: Decimal | None) -> tuple[Decimal, Decimal] | None:
+    """The missing piece at the price that makes the value right; None where the value is not known or makes no sense."""
+    quantity = total - booked
+    if quantity <= ZERO:
+        return ZERO, ZERO
+    if whole is None:
+        return None
+    price = ((whole - value) / quantity).quantize(NINE_PLACES, rounding=ROUND_HALF_EVEN)
+    return (quantity, price) if price > ZERO else None
+
+
+def _end(order: Order, seen: OrderSighting, filled: Decimal) -> tuple[News, ...]:
+    """The order's end, once its fills are whole; nothing for what is over, and nothing from an older picture."""
+    strange = bool(seen.event) and seen.event not in _EVENTS
+    if (strange or seen.status not in _STATUSES) and seen.channel is Channel.STREAM:  # a query would say it again every few seconds
+        return (_not_understood(f"{seen.event or 'no event'} with status {seen.status!r}", seen),)
+    if not order.is_working or filled >= order.quantity:
+        return ()
+    if seen.status == "filled" and seen.filled_quantity == filled:
+        return (_not_understood(f"filled at {filled} of {order.quantity}", seen),)
+    if seen.status in _DAY_ENDED and order.status in {OrderStatus.DONE_FOR_DAY, OrderStatus.PENDING_CANCEL}:
+        return ()
+    build = _ENDS.get(seen.status)
+    return () if build is None else (build(order.client_order_id, seen),)
+
+
+def _canceled(key: str, seen: OrderSighting) -> News:
+    return n.OrderCanceled(ts=seen.at, broker_seq=0, client_order_id=key)
+
+
+def _expired(key: str, seen: OrderSighting) -> News:
+    return n.OrderExpired(ts=seen.at, broker_seq=0, client_order_id=key)
+
+
+def _rejected(key: str, seen: OrderSighting) -> News:
+    return n.OrderRejected(ts=seen.at, broker_seq=0, client_order_id=key, reason=seen.reason)
+
+
+def _replaced(key: str, seen: OrderSighting) -> News:
+    return n.OrderReplaced(ts=seen.at, broker_seq=0, client_order_id=key, replaced_by=seen.replaced_by)
+
+
+def _done_for_day(key: str, seen: OrderSighting) -> News:
+    return n.OrderDoneForDay(ts=seen.at, broker_seq=0, client_order_id=key)
+
+
+_ENDS: dict[str, Callable[[str, OrderSighting], News]] = {
+    "canceled": _canceled,
+    "cancelled": _canceled,
+    "expired": _expired,
+    "rejected": _rejected,
+    "replaced": _replaced,
+    "done_for_day": _done_for_day,
+    "calculated": _done_for_day,
+}
+_STATUSES = _LIVING | _DAY_ENDED | frozenset(_ENDS)
+_EVENTS = _STATUSES | _BUSTS | _CORRECTIONS | _NOTHING_HAPPENED | {"fill", "partial_fill"}
+
+
+# ---- what an exchange takes back ------------------------------------------------------------------------------------------
+
+
+def _busts(order: Order) -> int:
+    return sum(fill_id.startswith(_BUST) for fill_id in order.fill_ids)
+
+
+def taken_back(fill_id: str) -> str:
+    """How an order remembers that a fill was taken back."""
+    return _BUST + fill_id
+
+
+def _before_takeback(order: Order, at: datetime) -> bool:
+    return order.updated_at is not None and at <= order.updated_at
+
+
+def _pieces(order: Order) -> dict[str, Decimal]:
+    """Quantity of each fill still booked, from the cumulative quantities in their names."""
+    gone = {fill_id.removeprefix(_BUST) for fill_id in order.fill_ids if fill_id.startswith(_BUST)}
+    found, before = dict[str, Decimal](), ZERO
+    for fill_id in order.fill_ids:
+        if not fill_id.startswith(_BUST) and ":" in fill_id:
+            total = Decimal(fill_id.rsplit(":", 1)[1].rstrip("~"))
+            if fill_id not in gone:
+                found[fill_id] = total - before
+            before = total
+    return found
+
+
+def _of_takeback(order: Order, seen: OrderSighting, session: str) -> Evidence:
+    """A bust or a correction of a fill that is booked; of one that is not, or already taken back, nothing."""
+    if seen.fill is None:
+        return Evidence(news=(_not_understood(f"{seen.event} without a fill", seen),))
+    if order.updated_at is not None and _busts(order) and _before_takeback(order, seen.fill.at):
+        return Evidence()
+    pieces, average = _pieces(order), order.average_fill_price
+    matching = [fill_id for fill_id, quantity in pieces.items() if quantity == seen.fill.quantity]
+    named = matching or (list(pieces) if len(pieces) == 1 else [])
+    if not named or average is None:
+        return Evidence(news=(_not_understood(f"{seen.event} of a fill that is not booked here", seen),), gap=True)
+    fill_id, ours = named[-1], pieces[named[-1]]
+    common = {"ts": seen.fill.at, "broker_seq": 0, "client_order_id": order.client_order_id, "fill_id": fill_id, "session": session}
+    if seen.event in _BUSTS:
+        price = average if len(pieces) == 1 else seen.fill.price
+        return Evidence(news=(msgspec.convert({**common, "quantity": ours, "price": price}, n.FillBusted),))
+    new_value, whole = seen.fill.quantity * seen.fill.price, _value_of(seen, seen.filled_quantity)
+    price = average if len(pieces) == 1 or whole is None else (order.filled_value + new_value - whole) / ours
+    changed = {"quantity": ours, "price": price, "new_quantity": seen.fill.quantity, "new_price": seen.fill.price}
+    if (ours, price) == (seen.fill.quantity, seen.fill.price):
+        return Evidence()
+    return Evidence(news=(msgspec.convert({**common, **changed}, n.FillCorrected),))
+
+
+# ---- strangers ------------------------------------------------------------------------------------------------------------
+
+
+def _of_stranger(booked: Booked, seen: OrderSighting, session: str, *, settle: bool) -> Evidence:
+    """An order that is not ours: its fills change our books, so they are booked, and people are told."""
+    at = seen.at if seen.fill is None else seen.fill.at
+    known = booked.external.get(seen.broker_order_id, External())
+    total = seen.filled_quantity
+    if seen.fill is not None and seen.fill.cumulative_quantity is not None:
+        total = seen.fill.cumulative_quantity
+    unseen = _unless_strange(booked, seen, at, known, total)
+    if unseen is not None:
+        return unseen
+    whole = _value_of(seen, total)
+    piece = None if seen.fill is None else _piece(known.quantity, known.value, total, seen.fill, whole)
+    if piece is None and (settle or known.quantity == ZERO):
+        piece = _settled(known.quantity, known.value, total, whole)
+    if piece is None:
+        return Evidence(gap=True, external=True)
+    return _external(booked, seen, total, piece, at=at, session=session)
+
+
+def _unless_strange(
+    booked: Booked, seen: OrderSighting | ActivitySighting, at: datetime, known: External, total: Decimal
+) -> Evidence | None:
+    """What is to be said where a stranger's fill is not to be booked: known already, from before our time, or not readable."""
+    if at <= booked.opened_at or total <= known.quantity:
+        return Evidence(external=True)
+    if seen.symbol not in booked.instruments:
+        return Evidence(external=True, stranger=seen.symbol)
+    if _side(seen.side) is None:
+        return Evidence(news=(_not_understood(f"side {seen.side!r} of a stranger's order", seen),), external=True)
+    return None
+
+
+def _side(word: str) -> Side | None:
+    """Side of a word such as ``sell_short``."""
+    return next((side for side in Side if word.startswith(side.value)), None)
+
+
+def _external(
+    booked: Booked,
+    seen: OrderSighting | ActivitySighting,
+    total: Decimal,
+    piece: tuple[Decimal, Decimal],
+    *,
+    at: datetime,
+    session: str,
+) -> Evidence:
+    quantity, price = piece
+    side = _side(seen.side)
+    if quantity <= ZERO or side is None:
+        return Evidence(external=True)
+    news = n.ExternalFilled(
+        ts=at,
+        broker_seq=0,
+        instrument_id=booked.instruments[seen.symbol],
+        broker_order_id=seen.broker_order_id,
+        fill_id=f"{seen.broker_order_id}:{total.normalize():f}",
+        side=side,
+        quantity=quantity,
+        price=price,
+        commission=ZERO,
+        session=session,
+    )
+    return Evidence(news=(news,), external=True)
+
+
+# ---- the activity list ------------------------------------------------------------------------------------------------------
+
+
+def _of_activity(booked: Booked, seen: ActivitySighting, session: str) -> Evidence:
+    if seen.activity_type == "FILL":
+        return _of_fill_line(booked, seen, session)
+    if seen.activity_id in booked.activities or seen.at <= booked.opened_at:
+        return Evidence()
+    kind = cash_lines.kind_of(seen)
+    if kind is not None and seen.net_amount is not None:
+        key = booked.instruments.get(seen.symbol, "")
+        if seen.net_amount == ZERO:
+            return Evidence()
+        posted = n.CashPosted(
+            ts=seen.at, broker_seq=0, activity_id=seen.activity_id, cash_kind=kind, amount=seen.net_amount, session=session,
+            instrument_id=key,
+        )  # fmt: skip
+        return Evidence(news=(posted,))
+    if seen.activity_type in cash_lines.SPLITS:
+        return _of_split(booked, [seen], session)
+    return Evidence(news=(_not_understood(f"activity {seen.activity_type}", seen),))
+
+
+def _of_fill_line(booked: Booked, seen: ActivitySighting, session: str) -> Evidence:
+    if seen.quantity is None or seen.price is None:
+        return Evidence(news=(_not_understood("a fill without quantity or price", seen),))
+    order = next((o for o in booked.orders.values() if o.broker_order_id and o.broker_order_id == seen.broker_order_id), None)
+    total = seen.cumulative_quantity if seen.cumulative_quantity is not None else seen.quantity
+    fill = FillSighting(execution_id=seen.activity_id, quantity=seen.quantity, price=seen.price, cumulative_quantity=total, at=seen.at)
+    if order is not None:
+        return _of_order(order, _as_order(order, seen, total, fill), session, settle=False)
+    if seen.symbol in booked.instruments and _may_be_ours(booked, seen):
+        return Evidence(gap=True)  # one of ours whose broker id is not known yet: it is looked up by its own id
+    known = booked.external.get(seen.broker_order_id, External())
+    unseen = _unless_strange(booked, seen, seen.at, known, total)
+    piece = _piece(known.quantity, known.value, total, fill, None)
+    if unseen is not None or piece is None:
+        return unseen or Evidence(gap=True, external=True)
+    return _external(booked, seen, total, piece, at=seen.at, session=session)
+
+
+def _as_order(order: Order, seen: ActivitySighting, total: Decimal, fill: FillSighting) -> OrderSighting:
+    """A line of the list as the order's update: it says no more than the fill."""
+    return OrderSighting(
+        client_order_id=order.client_order_id, broker_order_id=seen.broker_order_id, symbol=seen.symbol, side=seen.side,
+        quantity=None, filled_quantity=total, average_price=None, status="partially_filled", channel=Channel.QUERY, at=seen.at, fill=fill,
+    )  # fmt: skip
+
+
+def _may_be_ours(booked: Booked, seen: ActivitySighting) -> bool:
+    key = booked.instruments[seen.symbol]
+    return any(order.instrument_id == key and order.is_working and not order.broker_order_id for order in booked.orders.values())
+
+
+def split_news(booked: Booked, lines: Sequence[ActivitySighting], *, session: str) -> Evidence:
+    """One split of one instrument from all of its lines of a day (some brokers take the old shares out and put the new ones in)."""
+    fresh = [line for line in lines if line.activity_id not in booked.activities and line.at > booked.opened_at]
+    return _of_split(booked, fresh, session) if fresh else Evidence()
+
+
+def _of_split(booked: Booked, lines: Sequence[ActivitySighting], session: str) -> Evidence:
+    first = lines[0]
+    key = booked.instruments.get(first.symbol)
+    if key is None:
+        return Evidence(stranger=first.symbol)
+    held = booked.held.get(key, ZERO)
+    ratio = cash_lines.ratio_in_words(first.description)
+    change = sum((line.quantity for line in lines if line.quantity is not None), ZERO)
+    if ratio is None and ZERO not in {held, change} and (held + change) / held > ZERO:
+        ratio = (held + change) / held
+    if held == ZERO:
+        return Evidence()
+    if ratio is None:
+        return Evidence(news=(_not_understood(f"a split of {first.symbol} without a ratio", first),))
+    in_lieu = sum((line.net_amount for line in lines if line.net_amount is not None), ZERO)
+    news = n.SplitProcessed(
+        ts=first.at, broker_seq=0, activity_id=first.activity_id, instrument_id=key, ratio=ratio, quantity_after=held * ratio,
+        cash_in_lieu=in_lieu, session=session,
+    )  # fmt: skip
+    return Evidence(news=(news,))
+
+
+def _not_understood(what: str, seen: OrderSighting | ActivitySighting) -> n.NewsNotUnderstood:
+    return n.NewsNotUnderstood(ts=seen.at, broker_seq=0, what=what, payload=_encoder.encode(seen).decode())

@@ -1,0 +1,144 @@
+"""How an order that is large against its market is worked: whole, in equal pieces over time, or as a part of the volume. Pure.
+
+Source: RTS 6 art. 15 and FIA best practices: one order is at most 1 % of average daily volume; Almgren & Chriss 2001: equal pieces are
+the least variance-averse schedule that needs no forecast. A parent is never overrun: what is filled, what works and what is left always
+add up to what was asked for.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_CEILING, Decimal
+
+import msgspec
+from msgspec.structs import replace
+
+from hedgefund_core.errors import InvariantViolation
+from hedgefund_core.trading.instrument import ZERO, to_lots
+from hedgefund_core.trading.order import Order
+
+WHOLE, SLICED, PARTICIPATION = "whole", "sliced", "participation"
+MOST_SLICES = 50
+"""More pieces than this make the last ones too late to matter: beyond it, each minute takes its part of what is usually traded."""
+_SESSION_SECONDS = 23_400.0
+_SPREAD_OVER = 0.8
+"""Part of the time left in which the pieces go out: the last tenth of a session is nobody's to plan with."""
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """A plan: pieces in the order in which they go out."""
+
+    strategy: str
+    slices: tuple[Decimal, ...]
+    seconds_between: float
+    reason: str
+
+
+class Parent(msgspec.Struct, frozen=True, kw_only=True):
+    """An order that is worked in children."""
+
+    order: Order
+    """As it was judged, with the whole quantity; it never goes out itself."""
+    route: Route
+    released: int = 0
+    children: tuple[str, ...] = ()
+    filled: Decimal = ZERO
+    working: Decimal = ZERO
+    remaining: Decimal = ZERO
+    """Not sent, or sent and surely not filled."""
+
+    def __post_init__(self) -> None:
+        """A parent whose parts do not add up would send more than was asked for."""
+        if self.filled + self.working + self.remaining != self.order.quantity or self.remaining < ZERO or self.working < ZERO:
+            message = (
+                f"parent {self.order.client_order_id}: {self.filled} filled, {self.working} working and {self.remaining} left "
+                f"are not {self.order.quantity}"
+            )
+            raise InvariantViolation(message)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing works and no piece is to come."""
+        return self.working == ZERO and (self.remaining == ZERO or self.released >= len(self.route.slices))
+
+
+def route(quantity: Decimal, lot: Decimal, *, adv: float | None, max_share: float, seconds_left: float) -> Route:
+    """How to work an order.
+
+    Parameters
+    ----------
+    quantity, lot : shares, a multiple of the lot. adv : average daily volume, None = not known. max_share : of adv, in one order.
+    seconds_left : of the session.
+
+    Returns
+    -------
+    Route whose slices add up to ``quantity``.
+    """
+    if adv is None or not adv > 0.0:
+        return Route(strategy=WHOLE, slices=(quantity,), seconds_between=0.0, reason="volume is not known: the dollar cap stands in")
+    cap = to_lots(Decimal(max_share * adv), lot)
+    share = float(quantity) / adv
+    if quantity <= cap:
+        return Route(strategy=WHOLE, slices=(quantity,), seconds_between=0.0, reason=f"{share:.4%} of average daily volume")
+    if cap <= ZERO:
+        return Route(
+            strategy=WHOLE, slices=(quantity,), seconds_between=0.0, reason="one lot is more than the part of volume one order may be"
+        )
+    count = int((quantity / cap).to_integral_value(rounding=ROUND_CEILING))
+    if count <= MOST_SLICES:
+        between = max(1.0, round(_SPREAD_OVER * max(seconds_left, 0.0) / count, 3))
+        why = f"{share:.2%} of average daily volume: {count} equal pieces over {_SPREAD_OVER:.0%} of the time left"
+        return Route(strategy=SLICED, slices=_equal(quantity, lot, count), seconds_between=between, reason=why)
+    minute = max(to_lots(Decimal(0.1 * adv * 60.0 / _SESSION_SECONDS), lot), lot)
+    piece = min(minute, cap)
+    pieces = int((quantity / piece).to_integral_value(rounding=ROUND_CEILING))
+    sizes = (*(piece for _ in range(pieces - 1)), quantity - piece * (pieces - 1))
+    why = f"{share:.2%} of average daily volume: a tenth of what is usually traded, minute by minute"
+    return Route(strategy=PARTICIPATION, slices=sizes, seconds_between=60.0, reason=why)
+
+
+def _equal(quantity: Decimal, lot: Decimal, count: int) -> tuple[Decimal, ...]:
+    """Pieces that differ by at most one lot, the larger first."""
+    lots = quantity / lot
+    each, rest = divmod(lots, count)
+    whole_rest = int(rest)
+    return tuple((each + (1 if place < whole_rest else 0)) * lot for place in range(count))
+
+
+def adopt(order: Order, plan: Route) -> Parent:
+    """A parent of which nothing has gone out."""
+    return Parent(order=order, route=plan, remaining=order.quantity)
+
+
+def next_quantity(parent: Parent) -> Decimal:
+    """Size of the next child: its slice and what earlier ones left, never more than remains; zero where no slice is to come."""
+    if parent.released >= len(parent.route.slices):
+        return ZERO
+    planned = sum(parent.route.slices[: parent.released + 1], ZERO)
+    return min(max(planned - parent.filled - parent.working, ZERO), parent.remaining)
+
+
+def released(parent: Parent, child: Order) -> Parent:
+    """The parent after a child has gone out."""
+    return replace(
+        parent,
+        released=parent.released + 1,
+        children=(*parent.children, child.client_order_id),
+        working=parent.working + child.quantity,
+        remaining=parent.remaining - child.quantity,
+    )
+
+
+def skipped(parent: Parent) -> Parent:
+    """The parent after a slice that may not go out: its shares wait for the next one."""
+    return replace(parent, released=parent.released + 1)
+
+
+def settled(parent: Parent, before: Order, after: Order) -> Parent:
+    """The parent after a child moved: fills count, and what a child that is over did not fill is left again."""
+    filled = after.filled_quantity - before.filled_quantity
+    worked_before = before.remaining if before.is_working else ZERO
+    works_now = after.remaining if after.is_working else ZERO
+    given = worked_before - works_now - filled
+    return replace(
+        parent, filled=parent.filled + filled, working=parent.working - worked_before + works_now, remaining=parent.remaining + given
+    )
