@@ -40,6 +40,12 @@ class BarStore(Protocol):
     def first_bars(self, source: str) -> pa.Table:
         """Per (symbol, session) the version recorded first; raises like `read_bars`."""
 
+    def writes(self, source: str) -> list[tuple[str, str]]:
+        """Name and digest of every write: equal lists stand for equal versions."""
+
+    def history(self, source: str) -> pa.Table:
+        """Every version; raises like `read_bars`."""
+
     def newest(self, source: str) -> datetime | None:
         """``ts`` of the newest bar, None if there is none."""
 

@@ -75,11 +75,19 @@ class GridStore:
             message = f"{self._root} is no folder of this machine: its columns cannot be mapped"
             raise DataInvalid(message, mend="read with Lake.read_bars")
         above = pathlib.Path(str(self._root)) / layout.grids_folder(source)
-        writes = [(w.file, w.sha256) for folder in bar_folders(self._root, source) for w in write_history(folder)]
+        writes = self.writes(source)
         place = above / hashlib.sha256(repr(sorted(writes)).encode()).hexdigest()[:24]
         if not writes or not place.exists():
-            _make(place, bar_versions(self._root, source))
+            _make(place, self.history(source))
         return BarColumns(folder=place)
+
+    def writes(self, source: str) -> list[tuple[str, str]]:
+        """Name and digest of every write: the columns are those of exactly these."""
+        return [(w.file, w.sha256) for folder in bar_folders(self._root, source) for w in write_history(folder)]
+
+    def history(self, source: str) -> pa.Table:
+        """Every version of every bar; raises DataUnavailable if there is none."""
+        return bar_versions(self._root, source)
 
 
 def _make(place: pathlib.Path, rows: pa.Table) -> None:

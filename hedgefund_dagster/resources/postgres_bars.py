@@ -94,11 +94,20 @@ class PostgresBars:
             found = connection.execute("SELECT max(ts) FROM lake.bar_versions WHERE stored_as = %s", [source]).fetchone()
         return found[0] if found else None
 
-    def every_version(self) -> pa.Table:
-        """All versions of all sources."""
+    def writes(self, source: str) -> list[tuple[str, str]]:
+        """Number and digest of every write of a source."""
+        with self._database.session() as connection:
+            found = connection.execute("SELECT write_id, sha256 FROM lake.writes WHERE table_name = %s AND stored_as = %s", [TABLE, source])
+            return [(str(write), str(digest)) for write, digest in found]
+
+    def history(self, source: str | None = None) -> pa.Table:
+        """Every version of every bar of a source, or of all; raises DataUnavailable if the source has none."""
         with self._database.session() as connection, connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            parts = [_fetch(connection, year, []) for own in children(connection, TABLE) for year in children(connection, own)]
+            if source is not None and not any_write(connection, TABLE, source):
+                raise _absent(source)
+            sources = children(connection, TABLE) if source is None else [partition_name(TABLE, source)]
+            parts = [_fetch(connection, year, []) for own in sources for year in children(connection, own)]
             return _table(connection, _joined(parts))
 
     def _read(self, source: str, *, first: bool, recorded_by: datetime | None, known_by: datetime | None) -> pa.Table:
@@ -108,11 +117,14 @@ class PostgresBars:
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             years = children(connection, partition_name(TABLE, source))
             if not any_write(connection, TABLE, source):
-                message = f"no bars of {source} are stored"
-                raise DataUnavailable(message, mend=f"materialize the asset {source}/bars")
+                raise _absent(source)
             parts = [_fetch(connection, year, conditions) for year in years]
             kept = [{name: values[places] for name, values in part.items()} for part in parts for places in [chosen(part, first=first)]]
             return _table(connection, _joined(kept))
+
+
+def _absent(source: str) -> DataUnavailable:
+    return DataUnavailable(f"no bars of {source} are stored", mend=f"materialize the asset {source}/bars")
 
 
 def _joined(parts: Sequence[Columns]) -> dict[str, binary.Numbers]:

@@ -18,6 +18,7 @@ from hedgefund_core.schemas import BARS, CORPORATE_ACTIONS, STATED_ACTIONS, Tabl
 from hedgefund_dagster.ports import ActionStore, BarStore
 from hedgefund_dagster.resources.lake import Lake, WriteResult, bar_versions, first_versions
 from hedgefund_dagster.resources.lake_files import Manifest
+from hedgefund_dagster.resources.lake_grids import GridStore
 from hedgefund_dagster.resources.lake_versions import Appended, VersionStore
 
 URL = "HEDGEFUND_POSTGRES_URL"
@@ -30,6 +31,7 @@ class ParquetBars:
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
         self.write_bars, self.read_bars = lake.write_bars, lake.read_bars
+        self.writes, self.history = lake.grids.writes, lake.grids.history
 
     def first_bars(self, source: str) -> pa.Table:
         """Per (symbol, session) the version recorded first."""
@@ -86,6 +88,22 @@ class RoutedVersions(VersionStore):
         return super().has(table, source)
 
 
+class RoutedGrids(GridStore):
+    """Date-major as-of reads: the mapped columns stay files, made of the versions the bar store holds."""
+
+    def __init__(self, root: UPath, bars: BarStore) -> None:
+        super().__init__(root)
+        self._bars = bars
+
+    def writes(self, source: str) -> list[tuple[str, str]]:
+        """See `BarStore.writes`."""
+        return self._bars.writes(source)
+
+    def history(self, source: str) -> pa.Table:
+        """See `BarStore.history`."""
+        return self._bars.history(source)
+
+
 class RoutedLake(Lake):
     """The lake with its bars and actions in another store; everything else stays in its files."""
 
@@ -95,6 +113,7 @@ class RoutedLake(Lake):
         self.bars = bars
         self.actions = actions
         self.versions = RoutedVersions(self.root, actions)
+        self.grids = RoutedGrids(self.root, bars)
 
     def write_bars(self, source: str, partition: str, rows: pa.Table, *, run_id: str = "") -> WriteResult:
         """See `BarStore.write_bars`."""
@@ -164,4 +183,4 @@ def open_lake(root: UPath | Path | str, settings: StoreSettings, env: Mapping[st
     database = PostgresDatabase(url)
     bars, actions = PostgresBars(database), PostgresActions(database)
     views = {table.name: partial(actions.every_row, table) for table in (STATED_ACTIONS, CORPORATE_ACTIONS)}
-    return RoutedLake(root, bars, actions, {BARS.name: bars.every_version, **views})
+    return RoutedLake(root, bars, actions, {BARS.name: bars.history, **views})

@@ -145,6 +145,16 @@ def test_what_was_known_later_does_not_exist_yet(bars, source) -> None:
     ]
 
 
+def test_every_write_has_a_digest_and_every_version_stays(bars, source) -> None:
+    bars.write_bars(source, "2024", rows(bar("A", 2, 10.0), bar("A", 3, 11.0)))
+    once = bars.writes(source)
+    bars.write_bars(source, "2024", rows(bar("A", 2, 10.0, recorded=1), bar("A", 3, 11.0, recorded=1)))
+    assert bars.writes(source) == once
+    bars.write_bars(source, "2024", rows(bar("A", 2, 10.5, recorded=2)))
+    assert len(set(bars.writes(source))) == 2
+    assert sorted(bars.history(source).column("close").to_pylist()) == [10.0, 10.5, 11.0]
+
+
 def test_two_files_that_contradict_each_other_are_both_kept_for_validation_to_judge(bars, source) -> None:
     one, other = bar(close=10.0, source_row=1), bar(close=11.0, source_row=2, raw_sha256="e" * 64)
     assert bars.write_bars(source, "2024", rows(one, other)).added == 2

@@ -258,7 +258,7 @@ def test_ingest_writes_there_and_validation_reads_from_there_the_same_panel(post
     monkeypatch.setenv("HEDGEFUND_SOURCES__FILES__PRICE_KIND", "raw")
     monkeypatch.setenv("HEDGEFUND_UNIVERSE__SOURCE", "files")
     facts = next(facts for facts in all_facts() if facts.name == "files")
-    panels = {}
+    panels, grids = {}, []
     for store in ("parquet", "postgresql"):
         monkeypatch.setenv("HEDGEFUND_DATA_DIR", str(own_house / store))
         monkeypatch.setenv("HEDGEFUND_SOURCES__STORE__BARS", store)
@@ -271,8 +271,10 @@ def test_ingest_writes_there_and_validation_reads_from_there_the_same_panel(post
         panels[store] = lake.read_panel("files")
         assert restated_cells(lake, panels[store]) == []
         assert bar_store(lake).newest("files").date() == date(2023, 1, 24)
+        grids.append(lake.grids.read("files").values)
         count = "SELECT count(*) AS n FROM bars WHERE source = 'files'"
         assert lake.sql(count).column("n").to_pylist() == [9 * 1060]
+    assert np.array_equal(*grids, equal_nan=True)
     assert panels["postgresql"].data_version == panels["parquet"].data_version
     assert not (own_house / "postgresql" / "processed" / "bars").exists()
     assert lake.has_table(CORPORATE_ACTIONS, "files")
