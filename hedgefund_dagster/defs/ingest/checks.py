@@ -20,6 +20,6 @@ def ingest_checks(facts: SourceFacts) -> list[dg.AssetChecksDefinition]:
         description="A bad table (columns, types, times, no rows) blocks; bad rows warn here and go to quarantine, which counts them.",
     )
     def great_expectations(lake: LakeResource) -> dg.AssetCheckResult:
-        return check_result(BARS, lake.open().read_bars(facts.name))
+        return check_result(BARS, lake.open().read_bars(facts.name), facts.name)
 
     return [great_expectations]

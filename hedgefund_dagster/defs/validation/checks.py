@@ -7,6 +7,7 @@ import numpy as np
 
 from hedgefund_core.schemas import VALIDATED_BARS
 from hedgefund_dagster.defs.look_ahead import audited
+from hedgefund_dagster.defs.validation.agreement import agreement_check
 from hedgefund_dagster.defs.validation.expectations import check_result
 from hedgefund_dagster.defs.validation.look_ahead import early_split_factors, late_rows, restated_cells
 from hedgefund_dagster.resources.lake import LakeResource
@@ -17,7 +18,7 @@ NOT_RESTATED, NO_SPLITS, AS_RECORDED = "no_late_restatement", "no_future_split_f
 
 def validation_checks(facts: SourceFacts) -> list[dg.AssetChecksDefinition]:
     """Checks of validated bars and panel of one source."""
-    return [_suite(facts), _quarantine(facts), _panel(facts), *_look_ahead(facts)]
+    return [_suite(facts), _quarantine(facts), agreement_check(facts), _panel(facts), *_look_ahead(facts)]
 
 
 def _suite(facts: SourceFacts) -> dg.AssetChecksDefinition:
@@ -28,7 +29,7 @@ def _suite(facts: SourceFacts) -> dg.AssetChecksDefinition:
         description="Every validated row is unique, positive, in range and known after it happened.",
     )
     def great_expectations(lake: LakeResource) -> dg.AssetCheckResult:
-        return check_result(VALIDATED_BARS, lake.open().read_table(VALIDATED_BARS, facts.name))
+        return check_result(VALIDATED_BARS, lake.open().read_table(VALIDATED_BARS, facts.name), facts.name)
 
     return great_expectations
 
