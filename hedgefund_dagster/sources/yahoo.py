@@ -104,15 +104,17 @@ class _Events(msgspec.Struct, frozen=True):
 
 
 class _Quote(msgspec.Struct, frozen=True):
-    open: list[float | None]
-    high: list[float | None]
-    low: list[float | None]
-    close: list[float | None]
-    volume: list[float | None]
+    """Of a chart without days the service leaves the columns out; of one with days each must be as long as its days."""
+
+    open: list[float | None] = []
+    high: list[float | None] = []
+    low: list[float | None] = []
+    close: list[float | None] = []
+    volume: list[float | None] = []
 
 
 class _Adjusted(msgspec.Struct, frozen=True):
-    adjclose: list[float | None]
+    adjclose: list[float | None] = []
 
 
 class _Indicators(msgspec.Struct, frozen=True):
@@ -174,7 +176,8 @@ def _chart(payload: RawPayload) -> _Result:
     columns = _columns(chart)
     for name, values in columns.items():
         if len(values) != len(chart.timestamp):
-            raise DataInvalid(f"{payload.origin}: the field `{name}` has {len(values)} values for {len(chart.timestamp)} timestamps")
+            theirs = name.replace("_", "")
+            raise DataInvalid(f"{payload.origin}: the field `{theirs}` has {len(values)} values for {len(chart.timestamp)} timestamps")
         for row, value in enumerate(values, start=1):
             finite(payload, row, name, value)
     for split in chart.events.splits.values():

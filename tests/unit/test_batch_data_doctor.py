@@ -49,6 +49,22 @@ def test_after_a_fetch_quota_success_and_lag_are_shown(tmp_path):
     assert found.lag_days == round((NOW - datetime(2020, 11, 27, 18, 0, tzinfo=UTC)) / timedelta(days=1), 2)
 
 
+def test_what_the_cache_was_worth_is_shown(tmp_path):
+    with serving("cboe_vix") as server:
+        env = {"HEDGEFUND_SOURCES__VENDORS__CBOE_VIX__BASE_URL": server.url}
+        opened = settings(tmp_path, **env)
+        vendor = opened.vendor("cboe_vix")
+        scope = bench_of("cboe_vix", "bars", server, tmp_path).case.scope
+        for _ in range(3):
+            client = opened.vendor_client(vendor.facts, PULSE)
+            vendor.fetch("bars", scope, client)
+            client.status()
+    found = data_doctor.health_of("cboe_vix", opened, PULSE, probe=False)
+    assert found.cache.startswith("memory 4 of 6, ")
+    assert "disk 0 of 2" in found.cache
+    assert found.cache in data_doctor.table([found])
+
+
 def test_a_broken_vendor_shows_its_breaker_and_why(tmp_path):
     with serving("tiingo") as server:
         bench = bench_of("tiingo", "bars", server, tmp_path / layout.vendor_folder("tiingo"))

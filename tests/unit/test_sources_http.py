@@ -15,12 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hedgefund_core.errors import ConfigError, DataInvalid, DataUnavailable
-from hedgefund_core.quant.bars import PriceKind
+from hedgefund_core.errors import DataInvalid, DataUnavailable
 from hedgefund_dagster.sources.http.breaker import Breaker, BreakerStatus
 from hedgefund_dagster.sources.http.content import csv_of, json_of, number
 from hedgefund_dagster.sources.http.declaration import Access, Quota
-from hedgefund_dagster.sources.http.fallback import Candidate, first_available
 from hedgefund_dagster.sources.http.faults import Garbled, Transient
 from hedgefund_dagster.sources.http.paging import walk_pages
 from hedgefund_dagster.sources.http.pulse import Pulse
@@ -326,6 +324,7 @@ def test_a_csv_names_what_is_wrong_with_it():
 
 def test_json_is_whole_or_nothing():
     assert json_of(payload(b'{"a": "1.5", "b": 2}'), dict[str, float]) == {"a": 1.5, "b": 2.0}
+    assert json_of(payload(b'\xef\xbb\xbf{"a": 1}'), dict[str, float]) == {"a": 1.0}, "a mark of the byte order is no garbage"
     for broken in (b'{"a": 1', b'{"a": 1} trailing', b'{"a": NaN}', b"Just a moment"):
         with pytest.raises(DataInvalid, match="https://v/x"):
             json_of(payload(broken), dict[str, float])
@@ -355,37 +354,3 @@ def test_secrets_are_not_in_what_is_shown():
     access = Access(base_urls={"": "https://v"}, user_agent="me", secrets={"KEY": "canary"})
     assert "canary" not in repr(access)
     assert access.scrub("your key canary is bad") == "your key *** is bad"
-
-
-# ----------------------------------------------------------------------------------------------------------- fallback
-
-
-def candidate(vendor: str, outcome: object, kind: PriceKind | None = PriceKind.RAW) -> Candidate[object]:
-    def ask() -> object:
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
-
-    return Candidate(vendor=vendor, price_kind=kind, ask=ask)
-
-
-def test_the_first_vendor_that_is_available_serves_and_the_others_are_named():
-    down, keyless = DataUnavailable("status 503"), ConfigError("KEY is not set")
-    served = first_available("bars", [candidate("a", down), candidate("b", keyless), candidate("c", 3), candidate("d", 4)])
-    assert (served.vendor, served.value) == ("c", 3)
-    assert served.passed_over == (("a", "status 503"), ("b", "KEY is not set"))
-
-
-def test_nonsense_is_not_replaced_in_silence():
-    with pytest.raises(DataInvalid, match="wrong symbol"):
-        first_available("bars", [candidate("a", DataInvalid("wrong symbol")), candidate("b", 2)])
-
-
-def test_kinds_of_prices_never_mix_in_one_order():
-    with pytest.raises(ConfigError, match="a raw, b split_adjusted"):
-        first_available("bars", [candidate("a", 1), candidate("b", 2, PriceKind.SPLIT_ADJUSTED)])
-
-
-def test_no_vendor_at_all_names_every_reason():
-    with pytest.raises(DataUnavailable, match="a: status 503; b: status 500"):
-        first_available("bars", [candidate("a", DataUnavailable("status 503")), candidate("b", DataUnavailable("status 500"))])

@@ -15,14 +15,13 @@ Import from the modules by name: nothing is re-exported, so that naming a vendor
 module          for adapters
 ==============  =====================================================================================
 declaration     VendorFacts, Dataset, Quota, KeyRule, Scope, Access, Vendor
-client          HttpClient.get / .status, Ask, Fetched
+client          HttpClient.get / .status / .now, Ask (``shared``: one answer, several data sets), Fetched
 content         json_of, csv_of, xml_of, number
 paging          walk_pages
 rows            table_rows, at, end_of
 access          access_of, missing_keys
 pulse           Pulse, real_pulse
-fallback        Candidate, first_available (one data set from several vendors, kinds never mixed)
 ==============  =====================================================================================
 
-Inside: transport (one bounded round trip), quota, breaker, retry, cache, shared_state, faults.
+Inside: transport (one bounded round trip), quota, breaker, retry, cache (cache_layers, cache_valkey), shared_state, faults.
 """

@@ -37,7 +37,7 @@ def json_of(payload: RawPayload, kind: type[T]) -> T:
     Raises Garbled if it ends too early, DataInvalid naming the field that is missing or has another type.
     """
     try:
-        return msgspec.json.decode(payload.content, type=kind, strict=False)
+        return msgspec.json.decode(payload.content.removeprefix(b"\xef\xbb\xbf"), type=kind, strict=False)
     except msgspec.ValidationError as error:
         raise DataInvalid(f"{payload.origin}: {error}", mend=_RENAMED) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -46,17 +46,17 @@ def test_yahoo_days_of_nulls_and_the_open_session_are_no_bars(tmp_path):
         assert date(2026, 1, 5) not in sessions
 
 
-def test_yahoo_a_chart_without_days_has_no_rows(tmp_path):
+@pytest.mark.parametrize("columns", ["empty", "absent"])
+def test_yahoo_a_chart_without_days_has_no_rows(tmp_path, columns):
     with serving("yahoo") as server:
         bench = bench_of("yahoo", "bars", server, tmp_path)
 
         def emptied(content):
             chart = content["chart"]["result"][0]
             del chart["timestamp"], chart["events"]
-            chart["indicators"] = {
-                "quote": [{"open": [], "high": [], "low": [], "close": [], "volume": []}],
-                "adjclose": [{"adjclose": []}],
-            }
+            named = ("open", "high", "low", "close", "volume") if columns == "empty" else ()
+            adjusted = {"adjclose": []} if columns == "empty" else {}
+            chart["indicators"] = {"quote": [{name: [] for name in named}], "adjclose": [adjusted]}
 
         server.edit = changed_by(emptied)
         assert bench.rows().num_rows == 0
