@@ -71,6 +71,55 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     bars: typing.Literal["parquet", "postgresql"] = "parquet"
 
 
+class KnownAt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a row of a file table was known: a ``column`` of the file (its bare dates mean ``clock``), else ``delay`` after ``ts``."""
+
+    column: str = ""
+    clock: str = "24:00"
+    delay: str = "15m"
+    basis: typing.Literal["", "observed", "vendor", "assumed"] = ""
+
+
+class Unpivot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Columns of a wide file that become rows: their names (theirs: ours) go to the column ``into``, their cells to ``value``."""
+
+    into: str
+    columns: dict[str, str]
+    value: str = "value"
+
+
+class Chain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A file that states only last days: in each ``group`` a row begins the day after the one before it; the first states the beginning.
+
+    A last day from ``open_end`` on means that it still holds.
+    """
+
+    group: str
+    until: str
+    open_end: str = "2050-01-01"
+
+
+class FileTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A file of the user's that becomes a table: ``columns`` ours: theirs; ``constants`` ours: text, ``{theirs}`` filled in by the row.
+
+    Moments without a zone are local time in ``timezone``; a bare date means ``clock`` of that day where a moment is wanted;
+    ``stamps: start``: the file's ts is the beginning of a ``step``; ``exclude``: column -> values whose rows are left out.
+    """
+
+    table: str
+    path: str
+    columns: dict[str, str]
+    constants: dict[str, str] = {}
+    timezone: str = "America/New_York"
+    clock: str = "24:00"
+    stamps: typing.Literal["start", "end"] = "end"
+    step: str = ""
+    known_at: KnownAt = KnownAt()
+    exclude: dict[str, tuple[str, ...]] = {}
+    unpivot: Unpivot | None = None
+    chain: Chain | None = None
+
+
 class SourcesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``config/sources.yaml``: settings of the sources that have any; ``fallback``: data set -> ``vendor/data set``, first choice first;
     ``late_after_minutes``: so long after a close a bar that is not there is late.
@@ -80,6 +129,7 @@ class SourcesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     research_start: dict[str, str] = {}
     vendors: dict[str, VendorSettings] = {}
     fallback: dict[str, tuple[str, ...]] = {}
+    files_tables: dict[str, FileTable] = {}
     late_after_minutes: typing.Annotated[float, msgspec.Meta(ge=15.0)] = 60.0
     store: StoreSettings = StoreSettings()
     cache: CacheSettings = CacheSettings()
