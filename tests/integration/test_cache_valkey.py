@@ -9,6 +9,8 @@ import random
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -29,6 +31,7 @@ from hedgefund_dagster.sources.http.pulse import Pulse, real_pulse
 from tests.contract.vendors.bench import CASES, FakeTime
 from tests.contract.vendors.loopback import Loopback, serving
 
+ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 ETAG = {"etag": '"1"'}
 
@@ -348,11 +351,13 @@ def test_the_embedded_server_is_started_once_and_only_its_owner_may_enter(tmp_pa
             assert (data / "valkey").stat().st_mode & 0o777 == 0o700
             assert cache_valkey.embedded_socket(data).stat().st_mode & 0o077 == 0
             assert list(again.counts()) == ["memory", "valkey", "disk"]
-            cache_valkey._SERVERS[data].terminate()
+            cache_valkey._SERVERS[data]._process.kill()
+            cache_valkey._SERVERS[data]._process.wait(5.0)
             assert kept("https://v/x", again) == b"body"
             assert list(_opened(data).counts()) == ["memory", "valkey", "disk"], "started again over the dead one's socket"
         finally:
-            cache_valkey._SERVERS.pop(data).terminate()
+            cache_valkey.stop_embedded(data)
+        assert not cache_valkey._listens(cache_valkey.embedded_socket(data))
 
 
 def _opened(data: Path) -> LayeredCache:
@@ -383,3 +388,21 @@ def test_a_fault_never_leaves_the_cache(tmp_path):
     assert layer.get("x") is None, "it is left alone for a while"
     pulse = Pulse(now=lambda: NOW + timedelta(days=1), sleep=lambda _: None, chance=lambda: 0.5, elapsed=lambda: 0.0)
     assert LayeredCache((layer,), pulse).find("https://v/x") is None
+
+
+def test_a_supervised_server_serves_until_it_is_told_to_stop():
+    with short_folder() as data:
+        env = {**os.environ, "HEDGEFUND_DATA_DIR": str(data), "PYTHONPATH": str(ROOT)}
+        process = subprocess.Popen([sys.executable, "-m", "hedgefund_dagster.cache_server"], env=env, stdout=subprocess.PIPE, text=True)
+        try:
+            assert process.stdout.readline().strip() == f"unix://{cache_valkey.embedded_socket(data)}"
+            cache = _opened(data)
+            assert data not in cache_valkey._SERVERS, "another process serves"
+            cache.keep("https://v/x", b"body", ETAG, NOW)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(10.0) == 0
+            assert not cache_valkey._listens(cache_valkey.embedded_socket(data))
+            assert kept("https://v/x", cache) == b"body"
+        finally:
+            process.kill()
+            process.wait(5.0)

