@@ -141,8 +141,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     sent_minute: int = 0
     sent_session: int = 0
     """Orders sent in the minute that began at ``sent_at``, and in this session."""
-    liquidations: dict[str, int] = {}
-    """Closing orders of a flattening that were refused in a row, by instrument."""
+    rejections: dict[str, int] = {}
+    """Orders of the machine that the broker refused in a row in this session, by instrument."""
     refused: tuple[Refused, ...] = ()
     flat_confirmed: bool = False
 

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from hedgefund_core.bundle import Bundle
 from hedgefund_core.identifiers import client_order_id, decision_id
+from hedgefund_core.live_inputs import LiveInputs, context_of, facts_of
 from hedgefund_core.quant.portfolio import OPTIMIZERS
 from hedgefund_core.quant.portfolio.scaling import Scaling, betas, known_betas, scale_weights
 from hedgefund_core.quant.signals import quantize_scores, signal_statistics
@@ -28,7 +28,7 @@ from hedgefund_core.risk.engine import Judged, judge
 from hedgefund_core.risk.limits import Limits, Mandate, collar_width, drawdown_multiplier, promised, reduction_widening
 from hedgefund_core.risk.reducing import reducing_trades
 from hedgefund_core.risk.rule import OrderBatch, RiskContext
-from hedgefund_core.trading.events import DecisionMade, Judgement, Row, RuleVerdict, Scaler
+from hedgefund_core.trading.events import DecisionMade, Judgement, RuleVerdict, Scaler
 from hedgefund_core.trading.instrument import SIX_PLACES, ZERO, Instrument, to_lots, to_price
 from hedgefund_core.trading.order import Leg, Order, OrderStatus, OrderType, Purpose, Side, TimeInForce
 from hedgefund_core.trading.rebalance import Intent, NoTradeBand, intents_toward, rebalance
@@ -37,35 +37,6 @@ from hedgefund_core.trading.state import Ladder
 Floats = NDArray[np.float64]
 MIN_RETURNS = 20
 """Fewer returns than this give no standard deviation."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LiveInputs:
-    """What a decision on the wall clock knows beside the rest. ``n`` instruments.
-
-    Attributes
-    ----------
-    number : of the decision in the account: two decisions of a session are two intents.
-    in_session : whether prices of the running session are known and its hours last.
-    bid, ask : null = no quote. quote_age : float64 (n,), seconds, NaN = no price in the session.
-    quantities : signed shares to arrive at, given from outside; an instrument that is in neither weights nor quantities is left alone.
-    gates, no_short, buying_power, sent_minute, sent_session : as in ``RiskContext``; buying_power None = the broker has not said.
-    closed : instruments that do not trade now. waiting : instruments in which something is to follow already.
-    """
-
-    number: int
-    in_session: bool
-    bid: Row
-    ask: Row
-    quote_age: Floats
-    quantities: Mapping[str, Decimal]
-    gates: tuple[str, ...]
-    no_short: frozenset[str]
-    closed: frozenset[str]
-    waiting: frozenset[str]
-    buying_power: Decimal | None
-    sent_minute: int
-    sent_session: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -391,22 +362,8 @@ def _context(inputs: DecisionInputs, orders: Sequence[Order], scores: Floats, bu
         signal_same_sign=np.nan if signal is None else signal.same_sign,
         batch_turnover=turnover,
         session_open=inputs.for_session > inputs.session or (inputs.live is not None and inputs.live.in_session),
-        **_live_context(inputs.live, keys),
+        **context_of(inputs.live, keys),
     )
-
-
-def _live_context(live: LiveInputs | None, keys: Sequence[str]) -> dict[str, Any]:
-    """The part of a context that a replay does not have."""
-    if live is None:
-        return {}
-    return {
-        "quote_age": live.quote_age,
-        "no_short": np.array([key in live.no_short for key in keys], dtype=np.bool_),
-        "gates": live.gates,
-        "broker_buying_power": float("nan") if live.buying_power is None else float(live.buying_power),
-        "sent_minute": live.sent_minute,
-        "sent_session": live.sent_session,
-    }
 
 
 def _counts(inputs: DecisionInputs, keys: Sequence[str]) -> NDArray[np.int64]:
@@ -488,13 +445,5 @@ def inputs_digest(inputs: DecisionInputs) -> str:
     )  # fmt: skip
     digest.update(msgspec.json.encode(facts))
     if inputs.live is not None:
-        digest.update(_live_facts(inputs.live))
+        digest.update(facts_of(inputs.live))
     return digest.hexdigest()
-
-
-def _live_facts(live: LiveInputs) -> bytes:
-    facts = (
-        live.number, live.in_session, live.bid, live.ask, sorted(live.quantities.items()), live.gates, sorted(live.no_short),
-        sorted(live.closed), sorted(live.waiting), live.buying_power, live.sent_minute, live.sent_session,
-    )  # fmt: skip
-    return live.quote_age.tobytes() + msgspec.json.encode(facts)

@@ -13,8 +13,9 @@ from msgspec.structs import replace
 
 from hedgefund_core.account import decision_inputs, prices_of, with_flow
 from hedgefund_core.account_state import Quotes, State, column_of
-from hedgefund_core.decision import DecisionInputs, LiveInputs
+from hedgefund_core.decision import DecisionInputs
 from hedgefund_core.errors import DataInvalid
+from hedgefund_core.live_inputs import LiveInputs
 from hedgefund_core.trading import ledger as books
 from hedgefund_core.trading.events import DecisionDue, Event, InstrumentsAdded, InstrumentStatusSeen, PricesSeen, Row
 from hedgefund_core.trading.instrument import ZERO, to_money, to_price
@@ -22,6 +23,8 @@ from hedgefund_core.trading.order import Leg, Order, Purpose
 
 OLDEST_LAST_PRICE = timedelta(days=4)
 """A last price of a long week-end counts as the last session's; an older one is stale. Source: default."""
+MOST_REJECTIONS = 3
+"""Orders of the machine that the broker refused in a row: the next one of the instrument waits for another session."""
 _MINUTE = timedelta(minutes=1)
 _LEAST_MARK = Decimal("0.000001")
 
@@ -42,7 +45,7 @@ def with_prices(state: State, event: PricesSeen) -> State:
     )
     seconds = tuple(age if known else None for known, age in zip(fresh, event.age_seconds, strict=True))
     quotes = Quotes(session=event.session, at=event.ts, bid=event.bid, ask=event.ask, age_seconds=seconds)
-    return with_equity(repriced(state, replace(state, marks=marks, mark_ages=ages, quotes=quotes)))
+    return with_equity(repriced(state, replace(state, marks=marks, mark_ages=ages, quotes=quotes), event.price))
 
 
 def _check(name: str, cells: Row, n: int, session: str) -> None:
@@ -53,12 +56,13 @@ def _check(name: str, cells: Row, n: int, session: str) -> None:
         raise DataInvalid(message, mend="the feed's adapter must leave out what is no price")
 
 
-def repriced(before: State, state: State) -> State:
+def repriced(before: State, state: State, seen: Row) -> State:
     """Adopted positions met the market for the first time: what they are worth came with them and is no gain."""
     if not state.unpriced:
         return state
     old, new = prices_of(before), prices_of(state)
-    met = frozenset(key for key in state.unpriced if new.get(key) != old.get(key))
+    fresh = {instrument.instrument_id for instrument, price in zip(state.instruments, seen, strict=True) if price is not None}
+    met = state.unpriced & fresh
     change = sum((state.ledger.quantity(key) * (new[key] - old.get(key, ZERO)) for key in sorted(met)), ZERO)
     ledger = replace(state.ledger, in_kind=state.ledger.in_kind + to_money(change))
     return replace(state, ledger=ledger, unpriced=state.unpriced - met)
@@ -152,6 +156,7 @@ def live_inputs(state: State, event: DecisionDue) -> LiveInputs:
         no_short=frozenset(key for key in keys if not _lends(state.statuses.get(key))),
         closed=frozenset(key for key, status in state.statuses.items() if status.halted or not status.tradable),
         waiting=frozenset(state.pending),
+        barred=frozenset(key for key, count in state.rejections.items() if count >= MOST_REJECTIONS),
         buying_power=state.buying_power,
         sent_minute=state.sent_minute if state.sent_at is not None and event.ts - state.sent_at < _MINUTE else 0,
         sent_session=state.sent_session,
@@ -187,7 +192,7 @@ def counted(state: State, orders: tuple[Order, ...], event: Event) -> State:
     if state.is_replayed or not orders:
         return state
     new_minute = state.sent_at is None or event.ts - state.sent_at >= _MINUTE
-    need = sum((order.quantity * (order.limit_price or order.reference_price) for order in orders if order.leg is Leg.OPEN), ZERO)
+    need = sum((order.quantity * order.reference_price for order in orders if order.leg is Leg.OPEN), ZERO)
     return replace(
         state,
         sent_at=event.ts if new_minute else state.sent_at,

@@ -19,7 +19,6 @@ from hedgefund_core.decision import (
     Basis,
     Decision,
     DecisionInputs,
-    LiveInputs,
     as_decimals,
     auction_collar,
     daily_sigmas,
@@ -29,6 +28,7 @@ from hedgefund_core.decision import (
     scaled,
 )
 from hedgefund_core.identifiers import client_order_id
+from hedgefund_core.live_inputs import LiveInputs
 from hedgefund_core.risk.limits import Mandate, collar_width, reduction_widening
 from hedgefund_core.trading.capabilities import to_tick
 from hedgefund_core.trading.instrument import ZERO, Instrument, to_lots, to_price
@@ -90,7 +90,7 @@ def decide_live(inputs: DecisionInputs, mandate: Mandate, pending: Mapping[str, 
     for column, instrument in enumerate(inputs.instruments):
         key = instrument.instrument_id
         target = _target(inputs, instrument, decimals, prices, mandate)
-        if target is None or (key in live.closed and inputs.purpose is Purpose.FLATTEN):
+        if target is None or key in live.barred or (key in live.closed and inputs.purpose is Purpose.FLATTEN):
             continue
         if key in live.waiting and key in pending:
             if pending[key].target is not None:

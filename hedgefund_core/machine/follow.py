@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from hedgefund_core.account_state import Pending, Quotes, Refused, Reissue, State, column_of
 from hedgefund_core.commands import Command, Record, SubmitOrder
 from hedgefund_core.live_account import counted, is_fresh, live_decision_inputs
-from hedgefund_core.machine.flatten import keep_flattening, refused_again
+from hedgefund_core.machine.flatten import count_rejections, keep_flattening
 from hedgefund_core.machine.ladders import Step, alert, cancel_orders
 from hedgefund_core.machine.send import recorded
 from hedgefund_core.session_orders import Made, Plan, Wanted, child_of, in_new_shares, judge_plan, reissued
@@ -84,7 +84,7 @@ def after_move(state: State, was: Order, event: e.Event) -> Step:
     if now.is_working:
         return _cancel_again(state, was, now, event)
     if was.is_working:
-        state, commands = refused_again(state, now, event)
+        state, commands = count_rejections(state, now, event)
     for step in (_release, _reissue):
         state, more = step(state, now, event)
         commands += more
@@ -190,17 +190,25 @@ def next_slice(state: State, event: e.SliceDue) -> Step:
     if state.ended == parent.order.session or event.session > parent.order.session:
         return drop_overdue(state, event)
     if quantity == ZERO:
-        return _with_parent(state, event.parent_id, router.skipped(parent)), []
+        return _skip(state, event, parent, [])
     child = child_of(parent, quantity, event.ts)
     due = _due(state, event, parent.order.session, parent.order.time_in_force)
     inputs = live_decision_inputs(state, due, parent.order.purpose)
     decision = reissued(inputs, child, state.mandate, note=f"piece {parent.released + 1} of {event.parent_id}")
     if not decision.allowed:
-        return _with_parent(state, event.parent_id, router.skipped(parent)), [*recorded(decision, event)]
+        return _skip(state, event, parent, [*recorded(decision, event)])
     (order,) = decision.allowed
     after = _with_parent(state, event.parent_id, router.released(parent, order))
     after = replace(after, orders={**after.orders, order.client_order_id: order}, decisions=after.decisions + 1)
     return counted(after, decision.allowed, event), [*recorded(decision, event), SubmitOrder(order)]
+
+
+def _skip(state: State, event: e.SliceDue, parent: router.Parent, commands: list[Command]) -> Step:
+    """A piece that does not go out; where none is to come any more, what is left is said."""
+    after = router.skipped(parent)
+    if after.is_over and after.remaining > ZERO:
+        commands = [*commands, alert(event, f"{after.remaining} {parent.order.symbol} of order {event.parent_id} could not be worked")]
+    return _with_parent(state, event.parent_id, after), commands
 
 
 def _with_parent(state: State, key: str, parent: router.Parent) -> State:

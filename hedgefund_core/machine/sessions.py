@@ -93,7 +93,7 @@ def on_session_began(state: State, event: e.SessionBegan) -> Step:
         raise InvariantViolation(message, mend="replay later sessions, or open a new account")
     ladder = begin_session(state.ladder, event.session)
     kept = {key: order for key, order in state.orders.items() if order.is_working or order.session >= state.session}
-    begun = replace(state, session=event.session, orders=kept, archive=_archived(state, kept), sent_session=0, liquidations={}, refused=())
+    begun = replace(state, session=event.session, orders=kept, archive=_archived(state, kept), sent_session=0, rejections={}, refused=())
     begun, said = follow.drop_overdue(begun, event)
     if ladder == state.ladder:
         return begun, said
@@ -128,7 +128,7 @@ def on_history_loaded(state: State, event: e.HistoryLoaded) -> Step:
 def on_bars_closed(state: State, event: e.BarsClosed) -> Step:
     """Mark the account, then let the triggers speak. A session that was marked at its end is not marked twice."""
     expected, again = state.expected_volatility, state.marked == event.session and state.ended == event.session
-    state = repriced(state, with_bars(state, event, rows_kept(state)))
+    state = repriced(state, with_bars(state, event, rows_kept(state)), event.close)
     if again:
         return with_equity(state), []
     state, record, fraction = mark(state, event)

@@ -1,6 +1,7 @@
 """The broker's own buying power, after our own reservation of it. Source: Alpaca: an unfilled sale replenishes nothing.
 
-Where the broker has not said a figure our own rule stands alone.
+Where the broker has not said a figure our own rule stands alone. Valued at the price, not at the limit: a limit lies beyond the market
+by a collar that is hardly ever paid, and a book of the whole account must not fail by it; the broker's own arithmetic comes last.
 """
 
 from __future__ import annotations
@@ -19,10 +20,9 @@ def check(batch: OrderBatch, context: RiskContext, mandate: Mandate) -> RuleResu
     """What the order and those before it need, against what the broker says is left."""
     if np.isnan(context.broker_buying_power):
         return not_applicable(len(batch), np.nan, REASON)
+    markup = mandate.limits.short_price_markup
     price = of_instrument(context.price, batch, context)
-    floor = np.where(batch.sign > 0.0, price, price * (1.0 + mandate.limits.short_price_markup))
-    dearest = np.where(np.isnan(batch.limit_price), floor, np.maximum(floor, batch.limit_price))
-    need = np.where(batch.reduction, 0.0, batch.quantity * dearest)
+    need = np.where(batch.reduction, 0.0, batch.quantity * np.where(batch.sign > 0.0, price, price * (1.0 + markup)))
     return at_most(len(batch), earlier(need, batch) + need, context.broker_buying_power, REASON)
 
 

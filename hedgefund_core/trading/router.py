@@ -58,7 +58,12 @@ class Parent(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_over(self) -> bool:
         """Whether nothing works and no piece is to come."""
-        return self.working == ZERO and (self.remaining == ZERO or self.released >= len(self.route.slices))
+        return self.working == ZERO and (self.remaining == ZERO or self.released >= self.most_releases)
+
+    @property
+    def most_releases(self) -> int:
+        """Pieces that may go out: twice as many as planned, since some are not filled and go out again."""
+        return 2 * len(self.route.slices)
 
 
 def route(quantity: Decimal, lot: Decimal, *, adv: float | None, max_share: float, seconds_left: float) -> Route:
@@ -110,11 +115,11 @@ def adopt(order: Order, plan: Route) -> Parent:
 
 
 def next_quantity(parent: Parent) -> Decimal:
-    """Size of the next child: its slice and what earlier ones left, never more than remains; zero where no slice is to come."""
-    if parent.released >= len(parent.route.slices):
+    """Size of the next child: what the plan is behind by, never more than the largest piece; zero where none is to come."""
+    if parent.released >= parent.most_releases:
         return ZERO
     planned = sum(parent.route.slices[: parent.released + 1], ZERO)
-    return min(max(planned - parent.filled - parent.working, ZERO), parent.remaining)
+    return min(max(planned - parent.filled - parent.working, ZERO), parent.remaining, max(parent.route.slices))
 
 
 def released(parent: Parent, child: Order) -> Parent:

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from hedgefund_core import bundle as b
-from hedgefund_core.decision import Decision, DecisionInputs, LiveInputs, auction_collar, daily_sigmas, decide, inputs_digest
+from hedgefund_core.decision import Decision, DecisionInputs, auction_collar, daily_sigmas, decide, inputs_digest
+from hedgefund_core.live_inputs import LiveInputs
 from hedgefund_core.quant.features import resolve
 from hedgefund_core.quant.models import single_feature_rule
 from hedgefund_core.trading import events as e
@@ -217,7 +218,7 @@ ORDER = Order(
 )  # fmt: skip
 LIVE = LiveInputs(
     number=7, in_session=True, bid=(None,) * N, ask=(None,) * N, quote_age=np.zeros(N), quantities={}, gates=(), no_short=frozenset(),
-    closed=frozenset(), waiting=frozenset(), buying_power=None, sent_minute=0, sent_session=0,
+    closed=frozenset(), waiting=frozenset(), barred=frozenset(), buying_power=None, sent_minute=0, sent_session=0,
 )  # fmt: skip
 CHANGED: dict[str, Any] = {
     "account": "b", "book": "long_only", "session": "2020-03-01", "for_session": "2020-03-04",
@@ -231,7 +232,8 @@ CHANGED: dict[str, Any] = {
 }  # fmt: skip
 LIVE_CHANGED: dict[str, Any] = {
     "number": 8, "in_session": False, "bid": (1.0,) * N, "ask": (1.0,) * N, "quote_age": np.ones(N), "quantities": {"A": Decimal(1)},
-    "gates": ("stream",), "no_short": frozenset("B"), "closed": frozenset("B"), "waiting": frozenset("B"), "buying_power": Decimal(1),
+    "gates": ("stream",), "no_short": frozenset("B"), "closed": frozenset("B"), "waiting": frozenset("B"), "barred": frozenset("B"),
+    "buying_power": Decimal(1),
     "sent_minute": 1, "sent_session": 1,
 }  # fmt: skip
 

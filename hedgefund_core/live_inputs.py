@@ -1,0 +1,70 @@
+"""What only a decision on the wall clock knows: quotes, gates, what the broker and the market allow, how much was sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from hedgefund_core.trading.events import Row
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveInputs:
+    """What a decision on the wall clock knows beside the rest. ``n`` instruments.
+
+    Attributes
+    ----------
+    number : of the decision in the account: two decisions of a session are two intents.
+    in_session : whether prices of the running session are known and its hours last.
+    bid, ask : null = no quote. quote_age : float64 (n,), seconds, NaN = no price in the session.
+    quantities : signed shares to arrive at, given from outside; an instrument that is in neither weights nor quantities is left alone.
+    gates, no_short, buying_power, sent_minute, sent_session : as in ``RiskContext``; buying_power None = the broker has not said.
+    closed : instruments that do not trade now. waiting : instruments in which something is to follow already. barred : instruments
+        whose orders the broker refused too often.
+    """
+
+    number: int
+    in_session: bool
+    bid: Row
+    ask: Row
+    quote_age: Floats
+    quantities: Mapping[str, Decimal]
+    gates: tuple[str, ...]
+    no_short: frozenset[str]
+    closed: frozenset[str]
+    waiting: frozenset[str]
+    barred: frozenset[str]
+    buying_power: Decimal | None
+    sent_minute: int
+    sent_session: int
+
+
+def context_of(live: LiveInputs | None, keys: Sequence[str]) -> dict[str, Any]:
+    """The part of a risk context that a replay does not have."""
+    if live is None:
+        return {}
+    return {
+        "quote_age": live.quote_age,
+        "no_short": np.array([key in live.no_short for key in keys], dtype=np.bool_),
+        "gates": live.gates,
+        "broker_buying_power": float("nan") if live.buying_power is None else float(live.buying_power),
+        "sent_minute": live.sent_minute,
+        "sent_session": live.sent_session,
+    }
+
+
+def facts_of(live: LiveInputs) -> bytes:
+    """Everything of it, for the digest of a decision."""
+    facts = (
+        live.number, live.in_session, live.bid, live.ask, sorted(live.quantities.items()), live.gates, sorted(live.no_short),
+        sorted(live.closed), sorted(live.waiting), sorted(live.barred), live.buying_power, live.sent_minute, live.sent_session,
+    )  # fmt: skip
+    return live.quote_age.tobytes() + msgspec.json.encode(facts)

@@ -1,0 +1,597 @@
+"""A live account, event by event: targets in the session, what waits for an order before it, people, halts, splits, lagging reads."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+
+import pytest
+from msgspec.structs import replace
+
+from hedgefund_core.machine import CancelOrder, SubmitOrder, dispatch
+from hedgefund_core.trading import events as e
+from hedgefund_core.trading.instrument import ZERO, Instrument
+from hedgefund_core.trading.order import Leg, OrderStatus
+from hedgefund_core.trading.state import Level, Scope
+from tests.builders import mandate
+from tests.scenario.live_bench import LiveBench, session
+
+
+@pytest.fixture
+def bench() -> LiveBench:
+    return LiveBench()
+
+
+def test_every_input_has_its_handler() -> None:
+    assert {str(kind.__struct_config__.tag) for kind in dispatch.HANDLERS} == e.INPUT_KINDS
+
+
+# ---- targets in the session --------------------------------------------------------------------------------------------------
+
+
+def test_weights_become_marketable_limits_for_the_day(bench: LiveBench) -> None:
+    (order,) = bench.decide({"AAA": 0.1})
+    assert (order.quantity, order.side, order.leg, order.time_in_force) == (Decimal(100), e.Side.BUY, Leg.OPEN, e.TimeInForce.DAY)
+    assert order.limit_price == Decimal("100.51")  # 50 bp beyond the ask of 100.01, down to the cent
+    assert order.session == session()
+
+
+def test_a_quantity_is_reached_exactly_whatever_the_band_says(bench: LiveBench) -> None:
+    bench.hold(AAA=100)
+    assert [(o.side.value, o.quantity) for o in bench.decide(AAA=101)] == [("buy", Decimal(1))]
+    bench.fill(bench.sent()[0])
+    assert bench.decide({"AAA": 0.1012}) == []  # inside the no-trade band
+    assert bench.decide(AAA=101) == []
+
+
+@pytest.mark.parametrize(
+    "weights", [{f"N{i:02}": 0.1 for i in range(20)}, {"N00": 0.5}, {"N00": 1.0}, {f"N{i:02}": (-1) ** i * 0.1 for i in range(20)}]
+)
+def test_the_mandate_of_people_allows_their_books(weights: dict[str, float]) -> None:
+    bench = LiveBench(names=tuple(f"N{i:02}" for i in range(20)))
+    bench.report()
+    assert {order.symbol for order in bench.decide(weights)} == set(weights)
+
+
+def test_a_rebalance_while_orders_work_does_not_double(bench: LiveBench) -> None:
+    (order,) = bench.decide(AAA=100)
+    assert bench.decide(AAA=100) == []
+    bench.accept(order)
+    bench.fill(order, 40)
+    assert bench.decide(AAA=100) == []
+    (more,) = bench.decide(AAA=150)
+    assert more.quantity == 50
+    assert more.client_order_id != order.client_order_id
+
+
+def test_a_tick_without_anything_to_do_writes_nothing(bench: LiveBench) -> None:
+    bench.hold(AAA=100)
+    assert bench.decide(AAA=100) == []
+    assert bench.commands == []
+
+
+def test_the_same_denial_is_said_once(bench: LiveBench) -> None:
+    bench.status("AAA", halted=True)
+    bench.decide(AAA=100)
+    assert bench.denied() == {"AAA": "frozen_instrument"}
+    bench.decide(AAA=100)
+    assert bench.commands == []
+    bench.status("AAA")
+    bench.prices()
+    assert [order.quantity for order in bench.decide(AAA=100)] == [100]
+
+
+def test_a_stale_quote_denies_entries_and_not_reductions(bench: LiveBench) -> None:
+    bench.hold(AAA=100)
+    bench.prices(age=40.0)
+    assert bench.decide(BBB=10) == []
+    assert bench.denied() == {"BBB": "quote_age"}
+    assert [order.leg for order in bench.decide(AAA=0)] == [Leg.CLOSE]
+
+
+def test_a_gate_holds_entries_and_not_reductions(bench: LiveBench) -> None:
+    bench.hold(AAA=100)
+    bench.feed(e.EntriesGated(ts=bench.tick(), cause="order stream down", closed=True))
+    assert bench.decide(BBB=10) == []
+    assert bench.denied() == {"BBB": "entries_gate"}
+    assert len(bench.decide(AAA=50)) == 1
+    bench.feed(e.EntriesGated(ts=bench.tick(), cause="order stream down", closed=False))
+    assert len(bench.decide(BBB=10)) == 1
+
+
+def test_what_cannot_be_borrowed_is_not_sold_short(bench: LiveBench) -> None:
+    bench.status("AAA", easy_to_borrow=False)
+    assert bench.decide(AAA=-10) == []
+    assert bench.denied() == {"AAA": "short_availability"}
+    assert len(bench.decide(BBB=-10)) == 1
+
+
+def test_the_brokers_buying_power_binds_and_is_spent_by_what_is_sent(bench: LiveBench) -> None:
+    bench.report(buying_power=Decimal(15_000))
+    assert [order.symbol for order in bench.decide(AAA=100)] == ["AAA"]
+    assert bench.decide(BBB=100) == []
+    assert bench.denied() == {"BBB": "broker_buying_power"}
+
+
+def test_orders_that_run_away_are_stopped() -> None:
+    book = mandate("discretionary")
+    bench = LiveBench()
+    limit = int((book.limits.max_orders_per_minute_per_name or 0) * 50)
+    bench.state = replace(bench.state, sent_at=bench.now, sent_minute=limit)
+    assert bench.decide(AAA=10) == []
+    assert bench.denied() == {"AAA": "orders_per_minute"}
+
+
+def test_a_decision_before_prices_of_the_session_decides_nothing() -> None:
+    bench = LiveBench(ready=False)
+    bench.feed(e.SessionBegan(ts=bench.now, session=session()))
+    assert bench.decide(AAA=10) == []
+    assert "no decision" in bench.frames(e.AlertRaised)[0].message
+
+
+def test_with_the_market_closed_targets_become_orders_for_the_opening_auction(bench: LiveBench) -> None:
+    bench.end()
+    (order,) = bench.decide({"AAA": 0.1}, ahead=1, force="opg")
+    assert (order.time_in_force, order.session) == (e.TimeInForce.OPG, session(1))
+    assert bench.decide({"AAA": 0.1}, ahead=1, force="opg") == []
+    bench.decide({"AAA": 0.05}, ahead=1, force="opg")
+    assert bench.canceled() == [order.client_order_id]  # more than is wanted now: it leaves the market first
+    bench.canceled_by_broker(order)
+    assert [o.quantity for o in bench.sent()] == [50]
+
+
+# ---- before and beyond -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_opposite_order_waits_for_the_cancel_of_the_working_one(bench: LiveBench) -> None:
+    (buy,) = bench.decide(AAA=100)
+    bench.accept(buy)
+    bench.fill(buy, 30)
+    assert bench.decide(AAA=0) == []
+    assert bench.canceled() == [buy.client_order_id]
+    assert bench.decide(AAA=0) == []  # asked again while it waits
+    bench.fill(buy, 10)  # the cancel is slow
+    bench.canceled_by_broker(buy)
+    assert [(o.side.value, o.quantity, o.leg) for o in bench.sent()] == [("sell", Decimal(40), Leg.CLOSE)]
+
+
+def test_what_waits_goes_on_at_fresh_prices_where_the_quote_is_old_at_the_proof(bench: LiveBench) -> None:
+    (buy,) = bench.decide(AAA=100)
+    bench.fill(buy, 30)
+    bench.decide(AAA=0)
+    bench.tick(60.0)
+    bench.canceled_by_broker(buy)
+    assert bench.sent() == []
+    bench.prices()
+    assert [o.quantity for o in bench.sent()] == [30]
+
+
+def test_zero_is_crossed_in_two_orders_the_second_after_the_first_is_filled(bench: LiveBench) -> None:
+    bench.hold(AAA=100)
+    (close,) = bench.decide(AAA=-50)
+    assert (close.quantity, close.leg) == (Decimal(100), Leg.CLOSE)
+    bench.fill(close, 60)
+    assert bench.sent() == []
+    bench.fill(close)
+    assert [(o.quantity, o.leg) for o in bench.sent()] == [(Decimal(50), Leg.OPEN)]
+    bench.fill(bench.sent()[0])
+    assert bench.held() == -50
+    assert bench.state.pending == {}
+
+
+def test_the_leg_beyond_zero_is_dropped_where_the_first_did_not_fill(bench: LiveBench) -> None:
+    bench.hold(AAA=100)
+    (close,) = bench.decide(AAA=-50)
+    bench.fill(close, 60)
+    bench.canceled_by_broker(close)
+    assert bench.sent() == []
+    assert bench.state.pending == {}
+    assert bench.held() == 40
+
+
+def test_an_order_that_the_market_has_left_is_replaced_after_proof(bench: LiveBench) -> None:
+    (order,) = bench.decide(AAA=100)
+    bench.accept(order)
+    bench.prices(AAA=102.0)
+    assert bench.decide(AAA=100) == []
+    assert bench.canceled() == [order.client_order_id]
+    bench.canceled_by_broker(order)
+    (again,) = bench.sent()
+    assert again.quantity == 100
+    assert again.limit_price is not None
+    assert again.limit_price > 102
+
+
+def test_an_unknown_order_that_was_to_be_cancelled_is_cancelled_when_it_is_found_and_never_sent_again(bench: LiveBench) -> None:
+    (order,) = bench.decide(AAA=100)
+    bench.feed(e.OrderOutcomeUnknown(ts=bench.tick(), client_order_id=order.client_order_id, reason="time-out"))
+    bench.decide(AAA=0)
+    assert bench.canceled() == [order.client_order_id]
+    found = LiveBench()
+    found.state = bench.state
+    found.accept(order)
+    assert found.canceled() == [order.client_order_id]
+    bench.feed(e.OrderAbsent(ts=bench.tick(), client_order_id=order.client_order_id))
+    assert bench.state.orders[order.client_order_id].status is OrderStatus.CANCELED
+    assert bench.sent() == []
+
+
+# ---- people ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_an_order_of_a_person_goes_through_the_rules_and_is_answered(bench: LiveBench) -> None:
+    (order,) = bench.order("AAA", "buy", 100)
+    (answer,) = bench.frames(e.RequestAnswered)
+    assert answer.orders == (order.client_order_id,)
+    assert order.purpose.value == "manual"
+    assert [frame.note for frame in bench.frames(e.DecisionMade)] == ["ann"]
+
+
+def test_asking_twice_is_asking_once(bench: LiveBench) -> None:
+    first = bench.order("AAA", "buy", 100)
+    assert bench.order("AAA", "buy", 100) == []
+    assert bench.frames(e.RequestAnswered)[0].orders == (first[0].client_order_id,)
+    assert len(bench.order("AAA", "buy", 100, request="q2")) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"instrument_id": "ZZZ"}, "not an instrument"),
+        ({"quantity": Decimal(0)}, "not above zero"),
+        ({"quantity": Decimal("1.5")}, "whole shares"),
+        ({"quantity": Decimal(2_000)}, "order_value"),
+        ({"order_type": e.OrderType.LIMIT, "limit_price": Decimal("100.005")}, "tick"),
+        ({"order_type": e.OrderType.LIMIT, "limit_price": Decimal(150)}, "price_collar"),
+        ({"time_in_force": e.TimeInForce.OPG}, "09:28"),
+        ({"session": "2026-11-13"}, "is over"),
+    ],
+)
+def test_a_refused_request_names_its_reason(bench: LiveBench, changes: dict[str, object], why: str) -> None:
+    assert bench.order("AAA", "buy", 10, **changes) == []
+    assert why in bench.frames(e.RequestAnswered)[0].reason
+
+
+def test_a_limit_of_a_person_rests(bench: LiveBench) -> None:
+    (order,) = bench.order("AAA", "buy", 10, order_type=e.OrderType.LIMIT, limit_price=Decimal("95.00"))
+    assert order.limit_price == Decimal("95.00")
+    bench.accept(order)
+    assert bench.decide(AAA=10) == []  # it counts toward the target, and is not chased
+    assert bench.canceled() == []
+
+
+def test_a_person_crosses_zero_and_reverses_as_the_machine_does(bench: LiveBench) -> None:
+    bench.hold(AAA=100)
+    (close,) = bench.order("AAA", "sell", 150)
+    assert close.quantity == 100
+    assert "beyond zero" in bench.frames(e.RequestAnswered)[0].reason
+    bench.fill(close)
+    (beyond,) = bench.sent()
+    assert (beyond.quantity, beyond.leg, beyond.purpose.value) == (Decimal(50), Leg.OPEN, "manual")
+
+
+def test_a_persons_order_against_a_working_one_waits_for_its_cancel(bench: LiveBench) -> None:
+    bench.hold(AAA=100)
+    (sell,) = bench.order("AAA", "sell", 100, order_type=e.OrderType.LIMIT, limit_price=Decimal("105.00"))
+    assert bench.order("AAA", "buy", 10, request="q2") == []
+    assert bench.canceled() == [sell.client_order_id]
+    bench.canceled_by_broker(sell)
+    assert [(o.side.value, o.quantity) for o in bench.sent()] == [("buy", Decimal(10))]
+
+
+def test_a_cancel_takes_one_order_or_all_and_is_idempotent(bench: LiveBench) -> None:
+    first, second = bench.decide(AAA=100, BBB=50)
+    assert bench.cancel(first.client_order_id) == [first.client_order_id]
+    assert bench.cancel(first.client_order_id) == []
+    assert set(bench.cancel(request="c2")) == {first.client_order_id, second.client_order_id}
+    assert bench.cancel("nobody", request="c3") == []
+    assert "works here" in bench.frames(e.RequestAnswered)[0].reason
+
+
+# ---- the broker says something else ----------------------------------------------------------------------------------------------------
+
+
+def test_a_difference_counts_when_two_reports_show_the_same(bench: LiveBench) -> None:
+    bench.report(positions={"AAA": Decimal(7)})
+    assert not bench.frames(e.Reconciled)[0].ok
+    assert bench.state.frozen == {}
+    bench.report(positions={"AAA": Decimal(9)})
+    assert bench.state.frozen == {}
+    bench.report(positions={"AAA": Decimal(9)})
+    assert set(bench.state.frozen) == {"AAA"}
+    assert bench.frames(e.AlertRaised)[0].severity == "critical"
+    bench.feed(
+        e.PositionAdopted(
+            ts=bench.tick(), instrument_id="AAA", quantity=Decimal(9), average_price=Decimal(99), person="ann", reason="traded by phone"
+        )
+    )
+    assert (bench.held(), bench.state.frozen) == (Decimal(9), {})
+    assert bench.sent() == []  # never an opposite trade
+
+
+def test_cash_that_differs_twice_stops_entries_and_cents_do_not(bench: LiveBench) -> None:
+    for _ in range(3):
+        bench.report(cash=bench.state.ledger.cash + Decimal("0.04"))
+    assert bench.state.ladder.level is Level.ACTIVE
+    for _ in range(2):
+        bench.report(cash=bench.state.ledger.cash - 5)
+    assert (bench.state.ladder.level, bench.state.ladder.scope) == (Level.REDUCING, Scope.ACCOUNT)
+    bench.feed(e.CashAdopted(ts=bench.tick(), amount=Decimal(-5), person="ann", reason="wire fee", session=session()))
+    bench.report()
+    assert bench.frames(e.Reconciled)[0].ok
+
+
+def test_an_adoption_without_person_and_reason_adopts_nothing(bench: LiveBench) -> None:
+    bench.hold(BBB=1)
+    adopted = e.PositionAdopted(ts=bench.tick(), instrument_id="AAA", quantity=Decimal(9), average_price=Decimal(99), person="", reason="")
+    bench.feed(adopted)
+    bench.feed(e.CashAdopted(ts=bench.tick(), amount=Decimal(5), person="ann", reason=" ", session=session()))
+    assert (bench.held(), bench.state.ledger.cash) == (ZERO, Decimal(99_900))
+
+
+def test_what_an_account_is_opened_with_is_no_gain() -> None:
+    bench = LiveBench(ready=False)
+    bench.feed(
+        e.PositionAdopted(ts=bench.tick(), instrument_id="AAA", quantity=Decimal(100), average_price=Decimal(40), person="", reason="")
+    )
+    assert bench.state.equity == Decimal(104_000)
+    bench.feed(e.SessionBegan(ts=bench.tick(), session=session()))
+    bench.prices(AAA=100.0)
+    assert bench.state.equity == Decimal(110_000)  # the market is at 100: what it is worth came with it
+    bench.end()
+    (marked,) = bench.frames(e.AccountMarked)
+    assert (marked.equity, marked.day_pnl, marked.external_flow) == (Decimal(110_000), ZERO, Decimal(110_000))
+    assert bench.state.ladder.level is Level.ACTIVE
+
+
+def test_what_somebody_else_trades_is_booked_said_and_frozen_until_a_person_resumes(bench: LiveBench) -> None:
+    bench.news(
+        e.ExternalFilled, instrument_id="AAA", broker_order_id="x", fill_id="x:10", side=e.Side.SELL, quantity=Decimal(10),
+        price=Decimal(100), commission=ZERO, session=session(),
+    )  # fmt: skip
+    assert bench.held() == -10
+    assert bench.state.ledger.cash == 101_000
+    assert bench.frames(e.AlertRaised)[0].severity == "critical"
+    assert bench.decide(AAA=-20) == []
+    bench.feed(e.ResumeRequested(ts=bench.tick(), reason="it was me", person="ann", session=session()))
+    assert bench.state.frozen == {}
+    bench.prices()
+    assert len(bench.decide(AAA=-20)) == 1
+
+
+def test_a_late_fill_of_an_old_order_is_ours(bench: LiveBench) -> None:
+    (order,) = bench.decide(AAA=100)
+    bench.news(e.OrderExpired, client_order_id=order.client_order_id)
+    for day in (1, 2, 3):
+        bench.begin(day)
+    assert order.client_order_id not in bench.state.orders
+    bench.fill(order, 40)
+    assert bench.held() == 40
+    assert bench.state.ladder.level is Level.ACTIVE
+
+
+def test_a_bust_and_a_correction_change_the_books_once(bench: LiveBench) -> None:
+    (order,) = bench.decide(AAA=100)
+    bench.fill(order, 60)
+    bench.fill(order, 40, price="101")
+    name = f"b-{order.client_order_id}"
+    busted = {"client_order_id": order.client_order_id, "quantity": Decimal(40), "price": Decimal(101), "session": session()}
+    bench.news(e.FillBusted, fill_id=f"{name}:100", **busted)
+    bench.news(e.FillBusted, fill_id=f"{name}:100", **busted)
+    assert (bench.held(), bench.state.ledger.cash) == (Decimal(60), Decimal(94_000))
+    assert bench.state.orders[order.client_order_id].status is OrderStatus.FILLED
+    bench.news(
+        e.FillCorrected, client_order_id=order.client_order_id, fill_id=f"{name}:60", quantity=Decimal(60), price=Decimal(100),
+        new_quantity=Decimal(50), new_price=Decimal(99), session=session(),
+    )  # fmt: skip
+    assert (bench.held(), bench.state.ledger.cash) == (Decimal(50), Decimal(95_050))
+
+
+def test_news_nobody_understands_is_said(bench: LiveBench) -> None:
+    bench.news(e.NewsNotUnderstood, what="order_teleported", payload="{}")
+    assert "order_teleported" in bench.frames(e.AlertRaised)[0].message
+    (order,) = bench.decide(AAA=1)
+    bench.news(e.OrderReplaced, client_order_id=order.client_order_id, replaced_by="other")
+    assert bench.state.orders[order.client_order_id].status is OrderStatus.REPLACED
+    (other,) = bench.decide(AAA=2)
+    bench.news(e.OrderDoneForDay, client_order_id=other.client_order_id)
+    assert bench.state.orders[other.client_order_id].is_working
+
+
+def test_an_order_not_sent_yet_is_not_looked_up_by_a_report_that_lags(bench: LiveBench) -> None:
+    (order,) = bench.decide(AAA=1)
+    bench.report(open_orders=())
+    assert bench.looked_up() == []
+    bench.accept(order)
+    bench.report(open_orders=())
+    assert bench.looked_up() == [order.client_order_id]
+
+
+# ---- losses and flattening --------------------------------------------------------------------------------------------------------
+
+
+def test_a_loss_in_the_session_moves_the_ladder_at_once(bench: LiveBench) -> None:
+    bench.hold(AAA=900)
+    bench.prices(AAA=88.0)
+    assert bench.state.equity == Decimal(89_200)
+    assert (bench.state.ladder.level, bench.state.ladder.scope) == (Level.REDUCING, Scope.SESSION)
+    bench.end()
+    assert bench.frames(e.AccountMarked)[0].day_pnl == Decimal(-10_800)
+    bench.begin(1)
+    assert bench.state.ladder.level is Level.ACTIVE
+
+
+def test_flatten_stays_armed_over_refusals_halts_and_closed_nights_until_the_broker_confirms(bench: LiveBench) -> None:
+    bench.hold(AAA=100, BBB=-50)
+    bench.status("BBB", halted=True)
+    bench.halt(3)
+    (close,) = bench.sent()  # at once, and not the halted name
+    assert (close.symbol, close.purpose.value, close.leg) == ("AAA", "flatten", Leg.CLOSE)
+    bench.prices()
+    assert bench.sent() == []
+    bench.fill(close, 60)
+    bench.end()
+    bench.news(e.OrderExpired, client_order_id=close.client_order_id)
+    assert bench.sent() == []  # the market is closed
+    bench.begin(1)
+    bench.status("BBB", halted=True)
+    rest = [o for o in bench.state.working if o.purpose.value == "flatten"]
+    assert [(o.symbol, o.quantity) for o in rest if o.symbol == "AAA"] == [("AAA", Decimal(40))]
+    for order in rest:
+        bench.fill(order)
+    for order in bench.state.working:
+        bench.fill(order)
+    bench.status("BBB")
+    for order in bench.sent():
+        bench.fill(order)
+    assert bench.state.is_flat
+    assert not bench.state.flat_confirmed
+    bench.report()
+    assert bench.state.flat_confirmed
+    assert bench.state.ladder.level is Level.FLATTENING
+
+
+def test_a_closing_that_is_refused_three_times_is_not_sent_a_fourth_in_the_session(bench: LiveBench) -> None:
+    bench.hold(AAA=100)
+    bench.halt(3)
+    sent = 0
+    for _ in range(8):
+        for order in bench.sent():
+            sent += 1
+            bench.news(e.OrderRejected, client_order_id=order.client_order_id, reason="no")
+        bench.prices()
+    assert sent == 3
+    bench.begin(1)
+    assert len(bench.state.working) == 1  # a new session tries again
+
+
+# ---- splits ---------------------------------------------------------------------------------------------------------------------
+
+
+def split(bench: LiveBench, ratio: str = "4") -> list[object]:
+    return list(
+        bench.news(
+            e.SplitProcessed, activity_id="s", instrument_id="AAA", ratio=Decimal(ratio), quantity_after=ZERO, cash_in_lieu=ZERO,
+            session=session(bench.day),
+        )
+    )  # fmt: skip
+
+
+def test_resting_orders_leave_before_a_split_and_come_back_in_new_shares_after_both_proofs(bench: LiveBench) -> None:
+    bench.hold(AAA=100)
+    bench.end()
+    (order,) = bench.decide(ahead=1, force="opg", AAA=60)
+    bench.accept(order)
+    bench.feed(e.SplitAnnounced(ts=bench.tick(), instrument_id="AAA", ratio=Decimal(4), session=session(1)))
+    assert bench.canceled() == [order.client_order_id]
+    bench.canceled_by_broker(order)
+    assert bench.sent() == []  # the position is in old shares still
+    split(bench)
+    assert bench.held() == 400
+    (again,) = bench.sent()
+    assert (again.quantity, again.reference_price) == (Decimal(160), Decimal(25))
+    assert again.client_order_id == order.client_order_id.replace("-r0", "-r1")
+    assert bench.state.reissues == {}
+
+
+@pytest.mark.parametrize("report_first", [True, False])
+def test_a_split_adjusts_a_position_once_whoever_tells_first(bench: LiveBench, report_first: bool) -> None:
+    bench.hold(AAA=100)
+    bench.feed(e.SplitAnnounced(ts=bench.tick(), instrument_id="AAA", ratio=Decimal(4), session=session()))
+    tell = [lambda: bench.report(positions={"AAA": Decimal(400)}), lambda: split(bench)]
+    for step in tell if report_first else reversed(tell):
+        step()
+        assert bench.held() == 400
+    assert bench.state.frozen == {}
+    assert bench.state.equity == 100_000
+
+
+# ---- slices ---------------------------------------------------------------------------------------------------------------------------
+
+
+def sliced() -> tuple[LiveBench, e.Order]:
+    bench = LiveBench()
+    rows = 25
+    days = tuple(str(date(2026, 10, 1 + day)) for day in range(rows))
+    cells = tuple((100.0,) * 4 for _ in range(rows))
+    volume = tuple((10_000.0,) * 4 for _ in range(rows))
+    bench.feed(e.HistoryLoaded(ts=bench.tick(), data_version="v", sessions=days, close=cells, volume=volume))
+    (first,) = bench.decide(AAA=350)
+    return bench, first
+
+
+def test_an_order_beyond_a_hundredth_of_the_volume_is_worked_in_pieces_that_add_up() -> None:
+    bench, first = sliced()
+    (routed,) = bench.frames(e.OrderRouted)
+    assert routed.strategy == "sliced"
+    assert sum(routed.slices, ZERO) == routed.quantity == 350
+    assert first.quantity == routed.slices[0] == 88
+    bench.fill(first, 50)
+    bench.canceled_by_broker(first)
+    done = [bench.state.orders[first.client_order_id].filled_quantity]
+    while routed.parent_id in bench.state.parents:
+        bench.prices()
+        bench.feed(e.SliceDue(ts=bench.tick(), parent_id=routed.parent_id, session=session()))
+        for order in bench.sent():
+            bench.fill(order)
+            done.append(order.quantity)
+    assert sum(done, ZERO) == bench.held() == 350
+    assert bench.decide(AAA=350) == []
+
+
+def test_a_target_that_changes_drops_the_pieces_to_come() -> None:
+    bench, first = sliced()
+    bench.fill(first)
+    assert bench.decide(AAA=350) == []
+    (sell,) = bench.decide(AAA=0)
+    assert (sell.quantity, sell.side.value) == (Decimal(88), "sell")
+    assert bench.state.parents == {}
+
+
+def test_pieces_that_a_session_leaves_are_dropped_and_said() -> None:
+    bench, _ = sliced()
+    bench.end()
+    assert "were not worked" in bench.frames(e.AlertRaised)[0].message
+    assert bench.state.parents == {}
+
+
+# ---- the account ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_more_instruments_join_with_their_prices(bench: LiveBench) -> None:
+    bench.feed(e.InstrumentsAdded(ts=bench.tick(), instruments=(Instrument(instrument_id="EEE", symbol="EEE"),)))
+    bench.names = (*bench.names, "EEE")
+    bench.status("EEE")
+    bench.prices(EEE=50.0)
+    assert [order.quantity for order in bench.decide({"EEE": 0.1})] == [200]
+
+
+def test_a_recall_of_lent_shares_is_said(bench: LiveBench) -> None:
+    bench.hold(AAA=-100)
+    bench.status("AAA", easy_to_borrow=False)
+    assert "recalled" in bench.frames(e.AlertRaised)[0].message
+
+
+def test_trouble_of_the_shell_becomes_an_alert(bench: LiveBench) -> None:
+    bench.feed(e.TroubleSeen(ts=bench.tick(), severity="warning", message="targets file: AAPL: not a number"))
+    assert bench.frames(e.AlertRaised)[0].message == "targets file: AAPL: not a number"
+
+
+def test_a_halted_account_lets_nothing_leave(bench: LiveBench) -> None:
+    bench.hold(AAA=100)
+    bench.halt(4)
+    assert bench.decide(AAA=0) == []
+    assert bench.order("AAA", "sell", 10) == []
+    assert bench.cancel() == []
+    assert not any(isinstance(command, SubmitOrder | CancelOrder) for command in bench.prices())
+
+
+def test_a_day_of_everything_folds_to_the_same_bytes(bench: LiveBench) -> None:
+    bench.hold(AAA=100, BBB=-50)
+    bench.decide(AAA=-20, BBB=10)
+    bench.order("CCC", "buy", 10)
+    bench.report()
+    bench.halt(3)
+    bench.prices()
+    bench.end()
+    assert bench.replayed() == bench.outputs
