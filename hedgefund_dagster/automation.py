@@ -19,6 +19,8 @@ _TICK = timedelta(minutes=15)
 _LONGEST_PAUSE = np.timedelta64(15, "D")
 EXCHANGE = "XNYS"
 _CRON = "*/15 9-23 * * 1-5"
+FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=5), warn_window=timedelta(days=4, hours=12))
+"""What is materialized after each session is never older than the longest weekend; which session lacks what, the check says."""
 RequestOfSession = Callable[[str], dg.RunRequest | dg.SkipReason]
 
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 from hedgefund_core.errors import ConfigError, DataUnavailable
 from hedgefund_core.quant.bars import PriceKind
 from hedgefund_core.schemas import CORPORATE_ACTIONS
+from hedgefund_dagster.automation import FRESH
 from hedgefund_dagster.defs.ingest.fetching import Fetch, VendorRun, Wish, days_of, fetch_into
 from hedgefund_dagster.defs.ingest.serving import (
     actions_of,
@@ -105,6 +106,7 @@ def _served(wanted: str) -> dg.AssetsDefinition:
         pool=NAME,
         partitions_def=DAYS,
         backfill_policy=dg.BackfillPolicy.single_run(),
+        freshness_policy=FRESH,
         code_version="2",
         description=f"{wanted} of the first vendor of `fallback.{wanted}` (config/sources.yaml) that can serve. Stored as that vendor's "
         "and under `served`, where an earlier choice replaces a later one and a later one only fills gaps; each row names its vendor.",

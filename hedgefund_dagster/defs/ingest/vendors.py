@@ -6,7 +6,7 @@ import dagster as dg
 from hedgefund_core.configuration import SourcesSettings
 from hedgefund_core.errors import ConfigError
 from hedgefund_core.schemas import INTRADAY_BARS, QUOTES, TRADES
-from hedgefund_dagster.automation import session_schedule
+from hedgefund_dagster.automation import FRESH, session_schedule
 from hedgefund_dagster.defs.ingest.fetching import VendorRun, Wish, days_of, fetch_into
 from hedgefund_dagster.defs.ingest.shown import fetch_shown
 from hedgefund_dagster.metadata import OWNERS
@@ -39,6 +39,7 @@ def _dataset_asset(facts: VendorFacts, dataset: Dataset) -> dg.AssetsDefinition:
         pool=facts.name,
         partitions_def=partitions_of(dataset.partitioning),
         backfill_policy=dg.BackfillPolicy.single_run() if dataset.partitioning is not Partitioning.NONE else None,
+        freshness_policy=FRESH,
         code_version="1",
         description=f"{facts.title}: {dataset.title}, into the table {dataset.table.name}. {facts.licence}.",
     )
