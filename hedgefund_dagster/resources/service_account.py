@@ -79,11 +79,26 @@ def account_for(folder: Path, programs: Path) -> Account:
         wrapper = (unshare, "--user", f"--map-user={entry.pw_uid}", f"--map-group={entry.pw_gid}", "--")
         if subprocess.run([*wrapper, str(programs / "postgres"), "--version"], check=False, capture_output=True).returncode == 0:
             return Account(programs=programs, wrapper=wrapper)
-    closed = [path for path in (*folder.parents, *programs.parents, programs) if not path.stat().st_mode & stat.S_IXOTH]
+    closed = _closed(folder)
     if not closed:
-        return Account(programs=programs, uid=entry.pw_uid, gid=entry.pw_gid)
+        reachable = _copied(programs, folder / "programs") if _closed(programs / "postgres") else programs
+        return Account(programs=reachable, uid=entry.pw_uid, gid=entry.pw_gid)
     message = f"PostgreSQL does not run as root, and {_STAND_IN} cannot reach {closed[0]}"
     raise ConfigError(message, mend=f"run as another user, or let others pass through: chmod o+x {closed[0]}")
+
+
+def _closed(path: Path) -> list[Path]:
+    """Folders above through which others cannot pass."""
+    return [above for above in path.parents if not above.stat().st_mode & stat.S_IXOTH]
+
+
+def _copied(programs: Path, place: Path) -> Path:
+    """The programs and their libraries, which they look for at the same distance, where the account can reach them."""
+    package = programs.parents[1]
+    for source in (package, package.with_name(f"{package.name}.libs")):
+        if source.exists() and not (place / source.name).exists():
+            shutil.copytree(source, place / source.name, ignore=shutil.ignore_patterns("include", "*.py", "__pycache__"))
+    return place / programs.relative_to(package.parent)
 
 
 def _plain() -> dict[str, str]:

@@ -46,13 +46,6 @@ def source() -> str:
     return f"own-{next(NUMBERS)}"
 
 
-@pytest.fixture(scope="module")
-def mortal(tmp_path_factory: pytest.TempPathFactory):
-    """A server that may be killed: nobody else stands on it."""
-    with EmbeddedPostgres(tmp_path_factory.mktemp("mortal") / "server", durable=False) as server:
-        yield server
-
-
 def rows(days: int = 40, symbols: int = 50, *, recorded: datetime = RECORDED, shift: float = 0.0) -> pa.Table:
     """A year of made-up bars, by session."""
     size = days * symbols
@@ -221,12 +214,13 @@ def test_a_port_that_somebody_took_is_given_up_for_another(mortal) -> None:
     mortal.stop()
 
 
-def test_an_initialization_that_was_interrupted_is_made_again(tmp_path: Path) -> None:
-    half = tmp_path / "server" / "cluster.new"
-    half.mkdir(parents=True)
-    (half / "PG_VERSION").write_text("18")
-    with EmbeddedPostgres(tmp_path / "server", durable=False) as server:
-        assert server.pid is not None
+def test_an_initialization_that_was_interrupted_is_made_again(mortal) -> None:
+    mortal.stop()
+    made, half = mortal._folder / "cluster", mortal._folder / "cluster.new"
+    made.rename(half)
+    (half / "PG_VERSION").unlink()
+    mortal.start()
+    assert mortal.pid is not None
     assert not half.exists()
 
 
