@@ -48,7 +48,7 @@ $(STAMP): requirements.lock pyproject.toml
 demo: env ## run the whole product on real prices, offline, no key; your own: SOURCE=files DIR=...
 	$(BIN)/python -m hedgefund_dagster.demo $(if $(SOURCE),--source $(SOURCE)) $(if $(DIR),--dir "$(DIR)")
 
-dev: env ## Dagster UI on :3000 with its daemon, MLflow on :5000; Ctrl-C stops all
+dev: env ## Dagster UI on :3000 with its daemon, Data Docs on :3001, MLflow on :5000; Ctrl-C stops all
 	$(BIN)/python -m hedgefund_dagster.dev
 
 materialize: env ## assets without the UI: SELECT=served/bars PARTITION=2026-11-20, or FROM= TO=; SELECT=files for a source's whole chain

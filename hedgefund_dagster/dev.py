@@ -1,4 +1,6 @@
-"""``make dev``: Dagster (webserver and daemon) on :3000 and MLflow on :5000, loopback only; Ctrl-C stops everything it started.
+"""``make dev``: Dagster (webserver and daemon) on :3000, Data Docs on :3001, MLflow on :5000, on loopback only.
+
+Ctrl-C stops everything it started.
 
 Each service has its own process group, because both start children of their own that outlive a plain SIGTERM to the parent.
 """
@@ -20,10 +22,11 @@ from pathlib import Path
 
 from hedgefund_core import layout
 from hedgefund_core.errors import ConfigError, DataUnavailable, HedgefundError
+from hedgefund_dagster.data_docs import ADDRESS as DATA_DOCS_URL
+from hedgefund_dagster.data_docs import DATA_DOCS_PORT, HOST
 from hedgefund_dagster.resources.mlflow_database import ensure_database
 from hedgefund_dagster.settings import config_folder, data_folder, mlruns_folder
 
-HOST = "127.0.0.1"
 DAGSTER_PORT, MLFLOW_PORT = 3000, 5000
 _START_SECONDS, _STOP_SECONDS = 180.0, 20.0
 INTERRUPTED = 130
@@ -40,13 +43,18 @@ class Service:
     command: tuple[str, ...]
 
     @property
+    def log(self) -> str:
+        """File its output goes to."""
+        return f"{self.name.lower().replace(' ', '_')}.log"
+
+    @property
     def address(self) -> str:
         """Where a browser finds it."""
         return f"http://{HOST}:{self.port}"
 
 
-def services(dagster_port: int, mlflow_port: int, env: Mapping[str, str]) -> tuple[Service, Service]:
-    """Dagster on the workspace of the checkout, MLflow on the registry of the data folder."""
+def services(dagster_port: int, mlflow_port: int, docs_port: int, env: Mapping[str, str]) -> tuple[Service, ...]:
+    """Dagster on the workspace of the checkout, MLflow on the registry of the data folder, the pages of the suites."""
     database = data_folder(env) / layout.MLFLOW_DB
     dagster = Service(
         name="Dagster",
@@ -66,7 +74,13 @@ def services(dagster_port: int, mlflow_port: int, env: Mapping[str, str]) -> tup
             *("--backend-store-uri", f"sqlite:///{database}", "--default-artifact-root", mlruns_folder(env).as_uri()),
         ),
     )
-    return dagster, mlflow
+    docs = Service(
+        name="Data Docs",
+        port=docs_port,
+        health="/health",
+        command=(sys.executable, "-m", "hedgefund_dagster.data_docs", "--port", str(docs_port)),
+    )
+    return dagster, mlflow, docs
 
 
 def environment(env: Mapping[str, str]) -> dict[str, str]:
@@ -97,7 +111,8 @@ def refuse_taken(port: int) -> None:
             message = f"port {port} on {HOST} is taken"
             raise ConfigError(
                 message,
-                mend="stop what listens there, or: .venv/bin/python -m hedgefund_dagster.dev --dagster-port 3001 --mlflow-port 5001",
+                mend="stop what listens there, or: .venv/bin/python -m hedgefund_dagster.dev "
+                "--dagster-port 3100 --mlflow-port 5100 --docs-port 3101",
             ) from error
 
 
@@ -125,7 +140,7 @@ class Services:
                 self._refuse_ended(service, process)
                 if time.monotonic() > deadline:
                     message = f"{service.name} did not answer at {service.address} within {_START_SECONDS:.0f} s"
-                    raise DataUnavailable(message, mend=f"look at data/dev/{service.name.lower()}.log")
+                    raise DataUnavailable(message, mend=f"look at data/dev/{service.log}")
                 time.sleep(0.5)
 
     def watch(self) -> None:
@@ -151,7 +166,7 @@ class Services:
     def _refuse_ended(self, service: Service, process: subprocess.Popen[bytes]) -> None:
         if process.poll() is not None:
             message = f"{service.name} ended with exit code {process.returncode}"
-            raise DataUnavailable(message, mend=f"look at data/dev/{service.name.lower()}.log")
+            raise DataUnavailable(message, mend=f"look at data/dev/{service.log}")
 
 
 def _answers(service: Service) -> bool:
@@ -184,20 +199,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="dev", description="Dagster with its daemon, and MLflow, on loopback.")
     parser.add_argument("--dagster-port", type=int, default=DAGSTER_PORT)
     parser.add_argument("--mlflow-port", type=int, default=MLFLOW_PORT)
+    parser.add_argument("--docs-port", type=int, default=DATA_DOCS_PORT)
     given = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, _interrupt)
-    running = Services(environment(os.environ))
+    running = Services({**environment(os.environ), DATA_DOCS_URL: f"http://{HOST}:{given.docs_port}"})
+    wanted = services(given.dagster_port, given.mlflow_port, given.docs_port, os.environ)
     try:
-        for service in services(given.dagster_port, given.mlflow_port, os.environ):
+        for service in wanted:
             refuse_taken(service.port)
         ensure_database(data_folder(os.environ) / layout.MLFLOW_DB, mlruns_folder(os.environ))  # else a server stopped here spoils it
-        for service in services(given.dagster_port, given.mlflow_port, os.environ):
-            running.start(service, data_folder(os.environ) / "dev" / f"{service.name.lower()}.log")
+        for service in wanted:
+            running.start(service, data_folder(os.environ) / "dev" / f"{service.log}")
             _say(f"{service.name} is starting …")
         running.wait_until_healthy()
-        for service in services(given.dagster_port, given.mlflow_port, os.environ):
-            _say(f"{service.name:<8} {service.address}")
-        _say("Ctrl-C stops both")
+        for service in wanted:
+            _say(f"{service.name:<9} {service.address}")
+        _say("Ctrl-C stops all")
         running.watch()
     except HedgefundError as error:
         sys.stderr.write(f"error: {error.message}\n  mend: {error.mend}\n")

@@ -35,6 +35,7 @@ class Product:
     reports: Path
     dagster: str
     mlflow: str
+    docs: str
 
 
 class Watched:
@@ -113,8 +114,9 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def product(house: dict[str, str]) -> Iterator[Product]:
     """Dagster and MLflow over that house, as `make dev` starts them; they must be gone after Ctrl-C."""
-    ports = [free_port(), free_port()]
+    ports = [free_port(), free_port(), free_port()]
     command = [sys.executable, "-m", "hedgefund_dagster.dev", "--dagster-port", str(ports[0]), "--mlflow-port", str(ports[1])]
+    command += ["--docs-port", str(ports[2])]
     process = subprocess.Popen(command, env=house, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
     assert process.stderr is not None
     for line in process.stderr:
@@ -122,10 +124,10 @@ def product(house: dict[str, str]) -> Iterator[Product]:
             break
     else:
         pytest.fail(f"make dev ended with {process.wait()}")
-    dagster, mlflow = (f"http://127.0.0.1:{port}" for port in ports)
-    yield Product(reports=Path(house["HEDGEFUND_DATA_DIR"]) / "reports", dagster=dagster, mlflow=mlflow)
+    dagster, mlflow, docs = (f"http://127.0.0.1:{port}" for port in ports)
+    yield Product(reports=Path(house["HEDGEFUND_DATA_DIR"]) / "reports", dagster=dagster, mlflow=mlflow, docs=docs)
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=STOP_SECONDS) == 130
-    for address in (dagster, mlflow):
+    for address in (dagster, mlflow, docs):
         with pytest.raises(OSError, match="refused"):
             urllib.request.urlopen(address, timeout=2)

@@ -28,6 +28,15 @@ def test_an_asset_page_shows_a_look_ahead_check_for_each_feature_and_that_it_pas
     assert watched.page.get_by_text("Failed").count() == 0
 
 
+def test_the_check_of_a_table_leads_to_its_page_of_the_data_docs(watched, product):
+    watched.page.goto(f"{product.dagster}/assets/files/validated_bars?view=checks&checkDetail=great_expectations")
+    link = watched.page.locator("a[href*='/latest/files.validated_bars']").first
+    expect(link).to_be_visible()
+    watched.page.goto(link.get_attribute("href").replace("http://127.0.0.1:3001", product.docs))  # the demo ran without `make dev`
+    expect(watched.page.get_by_text("files.validated_bars").first).to_be_visible()
+    expect(watched.page.get_by_text("Succeeded").first).to_be_visible()
+
+
 def test_a_plot_is_drawn_on_the_page_of_its_asset(watched, product):
     watched.page.goto(f"{product.dagster}/assets/files/labels")
     picture = watched.page.locator("img[src^='data:image/svg']").first
