@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -109,14 +110,25 @@ def _explain_bar(desk: Desk, bar: str, *, as_json: bool) -> None:
 
 def plan(
     diff: Annotated[bool, typer.Option("--diff", help="Show each weight now, its target, and after.")] = False,
+    targets: Annotated[
+        Path | None, typer.Option("--targets", metavar="FILE", help="Plan for this file instead of the followed one.")
+    ] = None,
     account: AccountOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """What the next decision would do: orders, cost, risk before and after. Trades nothing."""
     from live_executor.cli.desk import open_desk
-    from live_executor.queries.plan import plan as view
 
-    found = view(open_desk(account).story())
+    desk = open_desk(account)
+    story = desk.story()
+    if story.state.is_replayed:
+        from live_executor.queries.plan import plan as view
+
+        found = view(story)
+    else:
+        from live_executor.queries.outside import plan_live
+
+        found = plan_live(story, desk.reader.read(), desk.settings, targets)
     if as_json:
         show.as_json(found)
         return

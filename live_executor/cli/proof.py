@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from hedgefund_core.bundle import Bundle
     from hedgefund_core.trading.events import Frame
     from live_executor.cli.desk import Desk
+    from live_executor.queries.books import Reconciliation
     from live_executor.queries.verify import Replay, SuspectReader
 
 RISK, FAILURE = 5, 1
+_PATIENCE_SECONDS = 15.0
 
 
 def register(app: typer.Typer) -> None:
@@ -29,13 +31,19 @@ def register(app: typer.Typer) -> None:
     app.add_typer(audit, name="audit")
 
 
-def reconcile(account: AccountOption = "", as_json: JsonOption = False) -> None:
+def reconcile(
+    adopt: Annotated[bool, typer.Option("--adopt", help="Take over the broker's positions and cash as they are.")] = False,
+    reason: Annotated[str, typer.Option("--reason", help="Why they differ; journaled with your name.")] = "",
+    account: AccountOption = "",
+    as_json: JsonOption = False,
+) -> None:
     """The ledger against the broker's own book; exit 5 on an unexplained difference."""
     from live_executor.cli.desk import open_desk
-    from live_executor.queries.books import reconcile as view
 
     desk = open_desk(account)
-    found = view(desk.story(), desk.settings.data)
+    if adopt:
+        _adopt(desk, reason)
+    found = _reconciled(desk)
     if as_json:
         show.as_json(found)
     else:
@@ -45,6 +53,29 @@ def reconcile(account: AccountOption = "", as_json: JsonOption = False) -> None:
         if not found.ok:
             show.line("mend: executor explain ORDER_ID shows ours; resume only once the difference is explained")
     raise typer.Exit(0 if found.ok else RISK)
+
+
+def _reconciled(desk: Desk) -> Reconciliation:
+    story = desk.story()
+    if story.state.is_replayed:
+        from live_executor.queries.books import reconcile as view
+
+        return view(story, desk.settings.data)
+    from live_executor.queries.outside import reconcile_live
+
+    return reconcile_live(story, desk.reader.read(), desk.settings)
+
+
+def _adopt(desk: Desk, reason: str) -> None:
+    """By a person with a reason, through the running executor; nothing is traded."""
+    from live_executor.asking import Asking
+    from live_executor.cli.trade import new_request, own_name
+    from live_executor.commands import Adopt
+
+    if not reason.strip():
+        raise typer.BadParameter("say why they differ: the reason is journaled", param_hint="--reason")
+    command = Adopt(request_id=new_request(), reason=reason.strip(), person=own_name())
+    Asking(desk.settings.data, desk.account, desk.bundles).adopt(command, _PATIENCE_SECONDS)
 
 
 def replay(

@@ -53,7 +53,7 @@ def order(
     if (kind == "limit") != bool(limit):
         raise typer.BadParameter("a limit order needs --limit, and a market order has none", param_hint="--limit")
     command = Place(
-        request_id=request_id or _new_request(),
+        request_id=request_id or new_request(),
         symbol=_symbol(symbol),
         side=Side(side.lower()),
         quantity=_positive(quantity, "QUANTITY"),
@@ -61,7 +61,7 @@ def order(
         limit_price=_positive(limit, "--limit") if limit else None,
         time_in_force=TimeInForce(tif) if tif else None,
         reason=reason,
-        person=person or _person(),
+        person=person or own_name(),
     )
     _show(_asking(account).place(command, wait), as_json=as_json)
 
@@ -81,7 +81,7 @@ def cancel(
 
     asking = _asking(account)
     name = "" if order_id.lower() == "all" else order_named(open_desk(account).story(), order_id)
-    command = Cancel(request_id=request_id or _new_request(), client_order_id=name, reason=reason, person=person or _person())
+    command = Cancel(request_id=request_id or new_request(), client_order_id=name, reason=reason, person=person or own_name())
     _show(asking.cancel(command, wait), as_json=as_json)
 
 
@@ -143,11 +143,13 @@ def _require(given: str, known: tuple[str, ...], hint: str) -> None:
         raise typer.BadParameter(f"{given!r} is none of {', '.join(filter(None, known))}", param_hint=hint)
 
 
-def _new_request() -> str:
+def new_request() -> str:
+    """A request id nobody has used."""
     import secrets
 
     return secrets.token_hex(8)
 
 
-def _person() -> str:
+def own_name() -> str:
+    """Who sits here."""
     return os.environ.get("USER") or os.environ.get("LOGNAME") or "unknown"

@@ -26,10 +26,10 @@ class _Kept(msgspec.Struct, kw_only=True):
 
 
 class ActivityCursor:
-    """The reading place; ``folder`` None keeps it in memory only."""
+    """The reading place; without ``keep`` (or a folder) it moves in memory only."""
 
-    def __init__(self, folder: Path | None, fallback: str = "") -> None:
-        self._path = None if folder is None else folder / FILE
+    def __init__(self, folder: Path | None, fallback: str = "", *, keep: bool = True) -> None:
+        self._path, self._keep = None if folder is None else folder / FILE, keep
         self._kept = self._read() or _Kept(after=fallback)
         self._before = frozenset(self._kept.before_opening)
 
@@ -65,7 +65,7 @@ class ActivityCursor:
             return None
 
     def _write(self) -> None:
-        if self._path is not None:
+        if self._path is not None and self._keep:
             fresh = self._path.with_suffix(f".{os.getpid()}")
             fresh.write_bytes(msgspec.json.encode(self._kept))
             fresh.replace(self._path)

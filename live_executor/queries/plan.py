@@ -81,7 +81,7 @@ def plan(story: Story) -> Plan:
     bundle = state.bundle if purpose is Purpose.MODEL else None
     decision = decide(decision_inputs(state, due, purpose), bundle, state.mandate)
     after = _after(state, decision.allowed)
-    orders = tuple(_planned(order, state.mandate) for order in (*decision.allowed, *decision.denied))
+    orders = tuple(planned(order, state.mandate) for order in (*decision.allowed, *decision.denied))
     traded = sum((row.value for row in orders if row.verdict == "allowed"), ZERO)
     return Plan(
         session=state.session,
@@ -145,7 +145,8 @@ def _nothing(state: State, note: str, assumed: int) -> Plan:
     )
 
 
-def _planned(order: Order, mandate: Mandate) -> PlannedOrder:
+def planned(order: Order, mandate: Mandate) -> PlannedOrder:
+    """An order with what it would cost."""
     value = to_money(order.quantity * order.reference_price)
     return PlannedOrder(
         symbol=order.symbol,

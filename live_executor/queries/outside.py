@@ -1,0 +1,154 @@
+"""What a live account's broker says now, beside its journal: reconciliation, and the next decision on targets. Nothing is traded."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from hedgefund_core.account import State, weights_of
+from hedgefund_core.errors import DataInvalid
+from hedgefund_core.layout import account_folder
+from hedgefund_core.trading import events as e
+from hedgefund_core.trading.instrument import ZERO
+from hedgefund_core.trading.ledger import apply_fill
+from hedgefund_core.trading.order import Order
+from live_executor.clock import SystemClock
+from live_executor.commands import Mailbox
+from live_executor.live import heartbeat
+from live_executor.live.adapters import LIVE_BROKERS, LIVE_FEEDS, LiveSetup
+from live_executor.live.cursor import ActivityCursor
+from live_executor.live.rehearsal import Rehearsal
+from live_executor.ports import JournalEntry
+from live_executor.queries.books import Reconciliation
+from live_executor.queries.plan import Change, Exposure, Plan, planned
+from live_executor.queries.story import Story
+from live_executor.settings import Settings
+from live_executor.targets import Targets, TargetsFile
+
+T = TypeVar("T")
+
+
+def reconcile_live(story: Story, entries: Iterable[JournalEntry], settings: Settings) -> Reconciliation:
+    """Compare the journal with the broker, after booking in memory what the executor has not heard of yet."""
+    found: list[Reconciliation] = []
+
+    async def look(rehearsal: Rehearsal) -> None:
+        reconciled = await rehearsal.reconcile()
+        news = sum(isinstance(frame, e.BrokerEvent) for frame in rehearsal.journal.frames)
+        explained = (f"{news} pieces of the broker's news are not booked yet",) if news else ()
+        found.append(Reconciliation(ok=reconciled.ok, differences=reconciled.differences, explained=explained))
+
+    _with_rehearsal(story, entries, settings, look)
+    return found[0]
+
+
+def plan_live(story: Story, entries: Iterable[JournalEntry], settings: Settings, targets: Path | None) -> Plan:
+    """What the next decision on a file of targets would do; without one, on the file that the executor follows."""
+    wanted = _targets(settings, story.state.account, targets)
+    found: list[Plan] = []
+
+    async def look(rehearsal: Rehearsal) -> None:
+        frames = await rehearsal.decide(wanted)
+        found.append(_plan(rehearsal.state, frames, rehearsal.hands.canceled))
+
+    _with_rehearsal(story, entries, settings, look)
+    return found[0]
+
+
+def _targets(settings: Settings, account: str, path: Path | None) -> Targets:
+    beat = heartbeat.read(settings.data / account_folder(account))
+    chosen = path or (Path(beat.targets_file) if beat is not None and beat.targets_file else None)
+    if chosen is None:
+        raise DataInvalid(f"account {account} follows no file of targets", mend="executor plan --targets FILE")
+    return TargetsFile(chosen).changed() or Targets()
+
+
+def _with_rehearsal(
+    story: Story, entries: Iterable[JournalEntry], settings: Settings, look: Callable[[Rehearsal], Awaitable[None]]
+) -> None:
+    broker = "alpaca" if story.opened is None else story.opened.broker
+    account, clock = story.state.account, SystemClock()
+    setup = LiveSetup(env=os.environ, live=story.state.mode == "live", clock=clock, rng=random.Random())  # noqa: S311 - jitter
+    cursor = ActivityCursor(settings.data / account_folder(account), keep=False)
+
+    async def act() -> None:
+        adapters = LIVE_BROKERS[broker](setup), LIVE_FEEDS[broker](setup)
+        try:
+            mailbox = Mailbox(settings.data, account)
+            await look(Rehearsal(story.state, entries, mailbox, cursor, adapters, clock, settings.trading.live))
+        finally:
+            await adapters[0].close()
+            await adapters[1].close()
+
+    asyncio.run(act())
+
+
+def _plan(state: State, frames: Sequence[e.Event], cancels: Sequence[str]) -> Plan:
+    made = next((frame for frame in frames if isinstance(frame, e.DecisionMade)), None)
+    orders = [frame.order for frame in frames if isinstance(frame, e.OrderIntended | e.OrderDenied)]
+    mandate = state.mandate
+    rows = () if mandate is None else tuple(planned(order, mandate) for order in orders)
+    after = _after(state, [frame.order for frame in frames if isinstance(frame, e.OrderIntended)])
+    traded = sum((row.value for row in rows if row.verdict == "allowed"), ZERO)
+    note = f"{len(cancels)} working orders would be cancelled first" if cancels else ""
+    return Plan(
+        session=state.session,
+        purpose="targets" if made is not None else "none",
+        note=note or ("" if made is not None else "the account is where the targets want it, or may not trade now"),
+        assumed_filled=0,
+        orders=rows,
+        turnover=float(traded / state.equity) if state.equity > ZERO else 0.0,
+        cost=sum((row.cost for row in rows if row.verdict == "allowed"), ZERO),
+        borrow_per_year=ZERO,
+        exposures=_exposures(state, after),
+        changes=_changes(state, after, made),
+    )
+
+
+def _after(state: State, orders: Sequence[Order]) -> State:
+    from msgspec.structs import replace
+
+    ledger = state.ledger
+    for order in orders:
+        ledger = apply_fill(
+            ledger,
+            instrument_id=order.instrument_id,
+            side=order.side,
+            quantity=order.quantity,
+            price=order.reference_price,
+            commission=ZERO,
+        )
+    return replace(state, ledger=ledger)
+
+
+def _exposures(before: State, after: State) -> tuple[Exposure, ...]:
+    mandate = before.mandate
+    limits = {} if mandate is None else {"gross": mandate.limits.max_gross, "net": mandate.limits.max_net}
+    limits |= {} if mandate is None else {"largest_position": mandate.limits.max_position_weight}
+    was, then = _measures(before), _measures(after)
+    return tuple(Exposure(measure=name, before=was[name], after=then[name], limit=limits.get(name)) for name in was)
+
+
+def _measures(state: State) -> dict[str, float]:
+    weights = weights_of(state)
+    return {
+        "gross": float(np.abs(weights).sum()),
+        "net": float(weights.sum()),
+        "largest_position": float(np.abs(weights).max(initial=0.0)),
+    }
+
+
+def _changes(before: State, after: State, made: e.DecisionMade | None) -> tuple[Change, ...]:
+    targets: dict[str, Decimal | None] = {} if made is None else dict(zip(made.instruments, made.target_weights, strict=True))
+    pairs = zip(before.instruments, weights_of(before).tolist(), weights_of(after).tolist(), strict=True)
+    return tuple(
+        Change(symbol=instrument.symbol, weight=was, target=targets.get(instrument.instrument_id), after=then)
+        for instrument, was, then in pairs
+    )
