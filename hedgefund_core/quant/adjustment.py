@@ -6,9 +6,10 @@ of it. Adjusting as of today and then testing a decision of last year would show
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hedgefund_core.errors import DataInvalid
 from hedgefund_core.quant.bars import Floats, Panel, PriceKind
@@ -88,3 +89,58 @@ def adjusted(panel: Panel, as_of: np.datetime64, kind: PriceKind = PriceKind.SPL
 
 def _scaled(values: Floats | None, factors: Floats) -> Floats | None:
     return None if values is None else values * factors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatedFactors:
+    """Adjustment factors of one symbol as a vendor states them, (n_rows,) each, ``through`` strictly increasing.
+
+    Attributes
+    ----------
+    through : datetime64[D], last session each row applies to.
+    price_factor : what dividends leave of a price. split_factor : old shares per new share.
+    cumulative : True: of all that happens after ``through``; False: of what happens right after it alone.
+    """
+
+    through: NDArray[np.datetime64]
+    price_factor: Floats
+    split_factor: Floats
+    cumulative: bool
+
+
+def factor_steps(factors: StatedFactors) -> tuple[Floats, Floats]:
+    """What each row's own event does: (price step, split step), 1 = nothing.
+
+    A cumulative factor is divided by the one after it; what the last cumulative row states belongs to no event before it.
+    """
+    if not factors.cumulative:
+        return factors.price_factor.copy(), factors.split_factor.copy()
+    price, split = np.ones(len(factors.through)), np.ones(len(factors.through))
+    price[:-1] = factors.price_factor[:-1] / factors.price_factor[1:]
+    split[:-1] = factors.split_factor[:-1] / factors.split_factor[1:]
+    return price, split
+
+
+def scale_as_of(factors: StatedFactors, sessions: NDArray[np.datetime64], as_of: np.datetime64, *, dividends: bool) -> Floats:
+    """What raw prices of ``sessions`` are multiplied by as of a session: the events after each and no later than ``as_of``.
+
+    Parameters
+    ----------
+    factors : the vendor's factors; an event takes effect on the first session after its ``through``.
+    sessions : datetime64[D] (n_sessions,), strictly increasing.
+    as_of : events that take effect later are not applied, so a value computed as of a session never changes by a later split.
+    dividends : whether dividends count (total return), or splits only.
+
+    Returns
+    -------
+    float64 (n_sessions,): 1 at ``as_of`` and after it.
+    """
+    price, split = factor_steps(factors)
+    step = price * split if dividends else split
+    effective = np.searchsorted(sessions, factors.through, side="right")
+    last = int(np.searchsorted(sessions, as_of, side="right")) - 1
+    counted = (effective > 0) & (effective <= last)
+    per_session = np.ones(len(sessions) + 1)
+    np.multiply.at(per_session, effective[counted], step[counted])
+    after: Floats = np.cumprod(per_session[::-1])[::-1]
+    return after[1:]
