@@ -25,7 +25,7 @@ from hedgefund_dagster.sources.source import Partitioning
 MOST_REQUESTS = 6
 SILENT_SESSIONS = 5
 """A name without a bar for so many sessions is gone, not late."""
-_PAUSE_SECONDS = 900
+_PAUSE_SECONDS, _LONG_MINUTES = 900, 180.0
 _MEMORY = timedelta(days=21)
 CHECK = "no_session_is_missing"
 CHECK_JOB = "freshness"
@@ -57,7 +57,8 @@ class Standing:
         if not self.late:
             return f"session {self.session} is complete{gone}"
         count = f"{len(self.late)} of {self.names} names have no bar"
-        return f"session {self.session}, closed {self.minutes:.0f} minutes ago: {count}: {_some(self.late)}{gone}"
+        ago = f"{self.minutes:.0f} minutes" if self.minutes <= _LONG_MINUTES else f"{self.minutes / 60.0:.0f} hours"
+        return f"session {self.session}, closed {ago} ago: {count}: {_some(self.late)}{gone}"
 
 
 class _Cursor(msgspec.Struct, kw_only=True):
