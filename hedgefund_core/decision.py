@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from math import isfinite
 
 import msgspec
 import numpy as np
@@ -24,7 +25,7 @@ from hedgefund_core.quant.portfolio import OPTIMIZERS
 from hedgefund_core.quant.portfolio.scaling import Scaling, betas, known_betas, scale_weights
 from hedgefund_core.quant.signals import quantize_scores, signal_statistics
 from hedgefund_core.risk import LIVE_RULES, RULES
-from hedgefund_core.risk.engine import Judged, judge
+from hedgefund_core.risk.engine import Judged, RuleVerdicts, judge
 from hedgefund_core.risk.limits import Limits, Mandate, collar_width, drawdown_multiplier, promised, reduction_widening
 from hedgefund_core.risk.reducing import reducing_trades
 from hedgefund_core.risk.rule import OrderBatch, RiskContext
@@ -385,20 +386,30 @@ def _working(inputs: DecisionInputs, keys: Sequence[str], sign: int) -> Floats:
 
 def _judgements(orders: Sequence[Order], judged: Judged) -> tuple[Judgement, ...]:
     """The engine's arrays as one record an order; absent measures are null."""
+    if not orders:
+        return ()
+    columns = [_verdicts_of(result) for result in judged.results]
+    pairs = zip(orders, judged.allowed.tolist(), zip(*columns, strict=True), strict=True)
+    return tuple(Judgement(client_order_id=order.client_order_id, allowed=allowed, verdicts=row) for order, allowed, row in pairs)
+
+
+def _verdicts_of(result: RuleVerdicts) -> list[RuleVerdict]:
+    """One rule's column; orders that it says the same of share one record, which is most of them for most rules."""
+    made: dict[tuple[str, float, float], RuleVerdict] = {}
     found = []
-    for row, order in enumerate(orders):
-        verdicts = tuple(
-            RuleVerdict(
+    for key in zip(result.verdict.tolist(), result.measured.tolist(), result.limit.tolist(), strict=True):
+        record = made.get(key)
+        if record is None:
+            verdict, measured, limit = key
+            record = made[key] = RuleVerdict(
                 rule=result.rule,
-                verdict=str(result.verdict[row]),
-                measured=_finite(result.measured[row]),
-                limit=_finite(result.limit[row]),
-                reason=result.reason if result.verdict[row] == "deny" else "",
+                verdict=verdict,
+                measured=measured if isfinite(measured) else None,
+                limit=limit if isfinite(limit) else None,
+                reason=result.reason if verdict == "deny" else "",
             )
-            for result in judged.results
-        )
-        found.append(Judgement(client_order_id=order.client_order_id, allowed=bool(judged.allowed[row]), verdicts=verdicts))
-    return tuple(found)
+        found.append(record)
+    return found
 
 
 def _denied(order: Order, judgement: Judgement) -> Order:

@@ -89,14 +89,15 @@ def decide_live(inputs: DecisionInputs, mandate: Mandate, pending: Mapping[str, 
     prices = prices_by_id(inputs)
     for column, instrument in enumerate(inputs.instruments):
         key = instrument.instrument_id
-        target = _target(inputs, instrument, decimals, prices, mandate)
+        mine = working.get(key, ())
+        target = _target(inputs, instrument, decimals, prices, mandate, mine)
         if target is None or key in live.barred or (key in live.closed and inputs.purpose is Purpose.FLATTEN):
             continue
         if key in live.waiting and key in pending:
             if pending[key].target is not None:
                 plan.pending[key] = replace(pending[key], target=target)
             continue
-        _toward(plan, inputs, column, target, working.get(key, ()), worked.get(key))
+        _toward(plan, inputs, column, target, mine, worked.get(key))
     return judge_plan(inputs, plan, mandate, targets=decimals)
 
 
@@ -142,7 +143,12 @@ def _by_instrument(orders: Iterable[Order]) -> dict[str, list[Order]]:
 
 
 def _target(
-    inputs: DecisionInputs, instrument: Instrument, weights: Mapping[str, Decimal], prices: Mapping[str, Decimal], mandate: Mandate
+    inputs: DecisionInputs,
+    instrument: Instrument,
+    weights: Mapping[str, Decimal],
+    prices: Mapping[str, Decimal],
+    mandate: Mandate,
+    working: Sequence[Order],
 ) -> Decimal | None:
     """Signed shares to arrive at; None = leave alone."""
     key = instrument.instrument_id
@@ -156,7 +162,7 @@ def _target(
     if weight is None or price is None:
         return None
     target = target_quantity(weight, inputs.equity, price, instrument.lot)
-    coming = held + sum((order.remaining * order.side.sign for order in inputs.working if order.instrument_id == key), ZERO)
+    coming = held + sum((order.remaining * order.side.sign for order in working), ZERO)
     band = NoTradeBand(minimum_change=mandate.rebalancing.minimum_change, relative_change=mandate.rebalancing.relative_change)
     return coming if band.skips((target - coming) * price, weight * inputs.equity, inputs.equity) else target
 
