@@ -23,7 +23,7 @@ from hedgefund_core.trading.observed import LinkChanged, LinkState, UnknownUpdat
 from live_executor.ports import Clock
 
 if TYPE_CHECKING:
-    from websockets.asyncio.client import ClientConnection
+    import aiohttp
 
 T = TypeVar("T")
 Said_co = TypeVar("Said_co", covariant=True)
@@ -57,7 +57,7 @@ class StreamTiming(msgspec.Struct, frozen=True, kw_only=True):
     ready: float = 10.0
     """From the open connection to authenticated and subscribed"""
     ping: float = 5.0
-    pong: float = 8.0
+    """Silence after which a ping is sent; half of it is the time for its pong"""
     quiet: float = 60.0
     """Age of the newest frame at which an open link counts as mute, while data are due; 0: never"""
     backoff_first: float = 0.5
@@ -92,24 +92,43 @@ class Conversation(Protocol[Said_co]):
 
 
 class _Socket:
-    """A `Link` over the websockets library; it notes when it last heard something."""
+    """A `Link` over aiohttp's websocket (its frames are cut in C); it notes when it last heard something."""
 
-    def __init__(self, socket: ClientConnection, monotonic: Callable[[], float]) -> None:
-        self._socket, self.monotonic = socket, monotonic
-        self.heard_at, self.end_reason = monotonic(), ""
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse[bool], monotonic: Callable[[], float]) -> None:
+        self._socket, self._receive, self._monotonic = socket, socket.receive, monotonic
+        self.heard_at, self._end_reason = monotonic(), ""
 
     async def send(self, message: bytes | str) -> None:
-        await self._socket.send(message)
+        """Text stays text."""
+        if isinstance(message, str):
+            await self._socket.send_str(message)
+        else:
+            await self._socket.send_bytes(message)
 
     async def receive(self) -> bytes:
-        frame = await self._socket.recv(decode=False)
-        self.heard_at = self.monotonic()
-        return frame
+        """The next frame's bytes; a link that has ended raises."""
+        message = await self._receive()
+        if message.type not in _DATA:
+            raise StreamEndedError(self._end_reason or _ending(message))
+        self.heard_at = self._monotonic()
+        return message.data  # type: ignore[no-any-return]
 
     async def end(self, reason: str) -> None:
-        """Drop the connection; a closing handshake with somebody mute would only take time."""
-        self.end_reason = self.end_reason or reason
-        self._socket.transport.abort()
+        """Close; whoever reads is told why."""
+        self._end_reason = self._end_reason or reason
+        await self._socket.close()
+
+
+_DATA = frozenset({1, 2})
+"""Opcodes of text and binary frames"""
+
+
+def _ending(message: aiohttp.WSMessage | aiohttp.WSMessageTextBytes) -> str:
+    """What the end of a connection says about itself."""
+    if isinstance(message.data, BaseException):
+        return f"{type(message.data).__name__}: {message.data}"[:300]
+    extra = f" {message.extra}" if message.extra else ""
+    return f"closed by the server ({message.data}{extra})" if isinstance(message.data, int) else "the connection is lost"
 
 
 class WatchedStream(Generic[T]):
@@ -138,17 +157,25 @@ class WatchedStream(Generic[T]):
 
     async def updates(self) -> AsyncGenerator[T | LinkChanged | UnknownUpdate, None]:
         """For ever: what the stream says, and how the link is."""
+        async with contextlib.aclosing(self.batches()) as batches:
+            async for batch in batches:
+                for update in batch:
+                    yield update
+
+    async def batches(self) -> AsyncGenerator[Sequence[T | LinkChanged | UnknownUpdate], None]:
+        """The same, frame by frame: a frame of hundreds costs one step of the event loop."""
         try:
             while True:
                 problem = self._locked()
-                if problem is None:
-                    await self._spend()
-                    async for update in self._one_connection():
-                        yield update
+                if problem is not None:
+                    self._refusals += 1
+                    yield [self._changed(LinkState.REFUSED, problem)]
+                    await self._sleep(self._refused_pause())
                     continue
-                self._refusals += 1
-                yield self._changed(LinkState.REFUSED, problem)
-                await self._sleep(self._refused_pause())
+                await self._spend()
+                async with contextlib.aclosing(self._one_connection()) as life:
+                    async for batch in life:
+                        yield batch
         finally:
             if self._lock is not None:
                 self._lock.release()
@@ -156,89 +183,57 @@ class WatchedStream(Generic[T]):
     async def send(self, message: bytes | str) -> None:
         """Send something on the open link; nothing happens where there is none: a new one begins with everything subscribed."""
         if self._socket is not None:
-            with contextlib.suppress(OSError, StreamEndedError):
-                await self._send_on(self._socket, message)
+            with contextlib.suppress(ConnectionError):
+                await self._socket.send(message)
 
     async def restart(self, reason: str) -> None:
         """Drop the link; it comes back by itself."""
         if self._socket is not None:
             await self._socket.end(reason)
 
-    @staticmethod
-    async def _send_on(socket: _Socket, message: bytes | str) -> None:
-        from websockets.exceptions import ConnectionClosed
-
-        try:
-            await socket.send(message)
-        except ConnectionClosed as error:
-            raise StreamEndedError(str(error)) from error
-
-    async def _one_connection(self) -> AsyncIterator[T | LinkChanged | UnknownUpdate]:
+    async def _one_connection(self) -> AsyncGenerator[Sequence[T | LinkChanged | UnknownUpdate], None]:
         """One life of the link, from the handshake to its end; then the pause before the next."""
-        from websockets.exceptions import WebSocketException
-
         began, state, reason, was_up = _monotonic(), LinkState.DOWN, "ended", False
+        read = self._conversation.read
         try:
             async with self._open() as socket:
-                for update in await asyncio.wait_for(self._conversation.greet(socket), self._timing.ready):
-                    yield update
+                early = await asyncio.wait_for(self._conversation.greet(socket), self._timing.ready)
                 was_up, self._socket, self._refusals = True, socket, 0
-                yield self._changed(LinkState.UP, "")
-                async for update in self._listen(socket):
-                    yield update
-        except StreamRefusedError as error:
-            reason, state = str(error), LinkState.REFUSED
-        except TimeoutError:
-            reason = "no answer in time"
-        except (OSError, WebSocketException, StreamEndedError) as error:
-            reason, state = self._describe(error)
+                yield [*early, self._changed(LinkState.UP, "")]
+                receive = socket.receive
+                while True:
+                    said = read(await receive())
+                    if said:
+                        yield said
+        except _failures() as error:
+            reason, state = _describe(error)
         finally:
             self._socket = None
         self._count(state, steady=was_up and _monotonic() - began >= self._timing.steady)
-        yield self._changed(state, reason)
+        yield [self._changed(state, reason)]
         await self._sleep(self._refused_pause() if state is LinkState.REFUSED else self._pause())
-
-    async def _listen(self, socket: _Socket) -> AsyncIterator[T]:
-        read, receive = self._conversation.read, socket.receive
-        watch = asyncio.create_task(self._watch(socket))
-        try:
-            while True:
-                for update in read(await receive()):
-                    yield update
-        finally:
-            watch.cancel()
 
     @contextlib.asynccontextmanager
     async def _open(self) -> AsyncIterator[_Socket]:
-        from websockets.asyncio.client import connect
+        """An open connection under watch, closed in any case."""
+        import aiohttp
 
         self.connections += 1
-        connection = await connect(
-            self._url,
-            open_timeout=self._timing.connect,
-            ping_interval=self._timing.ping,
-            ping_timeout=self._timing.pong,
-            close_timeout=1.0,
-            compression=None,
-            max_size=2**24,
-            max_queue=None,  # a paused reader would miss its pongs; the consumer only files what it gets
-            proxy=None,  # keys go to the address that was given, and nowhere else
-        )
-        socket = _Socket(connection, asyncio.get_running_loop().time)
-        try:
-            yield socket
-            await connection.close()
-        except BaseException as error:
-            self._note_end(error, socket)
-            connection.transport.abort()
-            raise
-        finally:
-            connection.transport.abort()
-
-    @staticmethod
-    def _note_end(error: BaseException, socket: _Socket) -> None:
-        if socket.end_reason and isinstance(error, Exception):
-            raise StreamEndedError(socket.end_reason) from error
+        timing, watched = self._timing, aiohttp.TraceConfig()
+        watched.on_request_redirect.append(_no_redirect)  # keys go to the address that was given, and nowhere else
+        wait = aiohttp.ClientTimeout(total=timing.connect)
+        async with aiohttp.ClientSession(timeout=wait, trace_configs=[watched], cookie_jar=aiohttp.DummyCookieJar()) as session:
+            close = aiohttp.ClientWSTimeout(ws_close=1.0)
+            connection = await asyncio.wait_for(
+                session.ws_connect(self._url, heartbeat=timing.ping, timeout=close, max_msg_size=2**24, decode_text=False), timing.connect
+            )
+            socket = _Socket(connection, asyncio.get_running_loop().time)
+            watch = asyncio.create_task(self._watch(socket))
+            try:
+                yield socket
+            finally:
+                watch.cancel()
+                await connection.close()
 
     async def _watch(self, socket: _Socket) -> None:
         """End a link that is open and says nothing while data are due."""
@@ -290,16 +285,34 @@ class WatchedStream(Generic[T]):
             return f"another process of this computer holds this stream's key ({type(error).__name__}: {self._lock.lock_file})"
         return None
 
-    def _describe(self, error: Exception) -> tuple[str, LinkState]:
-        from websockets.exceptions import InvalidStatus
-
-        if isinstance(error, InvalidStatus):
-            status = error.response.status_code
-            return f"the server answered HTTP {status}", LinkState.REFUSED if status in _REFUSED_STATUS else LinkState.DOWN
-        return f"{type(error).__name__}: {error}"[:300], LinkState.DOWN
-
     def _changed(self, state: LinkState, reason: str) -> LinkChanged:
         return LinkChanged(state=state, reason=reason, at=self._clock.now())
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """Everything a link can end with."""
+    import aiohttp
+
+    return (StreamRefusedError, StreamEndedError, TimeoutError, OSError, aiohttp.ClientError)
+
+
+def _describe(error: Exception) -> tuple[str, LinkState]:
+    """The reason in words, and whether asking again soon may help."""
+    from aiohttp import WSServerHandshakeError
+
+    if isinstance(error, StreamRefusedError):
+        return str(error), LinkState.REFUSED
+    if isinstance(error, WSServerHandshakeError):
+        return f"the server answered HTTP {error.status}", LinkState.REFUSED if error.status in _REFUSED_STATUS else LinkState.DOWN
+    if isinstance(error, TimeoutError):
+        return "no answer in time", LinkState.DOWN
+    words = str(error) if isinstance(error, StreamEndedError) else f"{type(error).__name__}: {error}"
+    return words[:300], LinkState.DOWN
+
+
+async def _no_redirect(_session: object, _context: object, _parameters: object) -> None:
+    """Stop where a server sends us elsewhere."""
+    raise StreamRefusedError("the server sends us to another address")
 
 
 def _monotonic() -> float:

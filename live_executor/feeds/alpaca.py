@@ -106,9 +106,10 @@ class AlpacaFeed:
     async def updates(self) -> AsyncGenerator[FeedUpdate, None]:
         """The data stream for ever; the connection begins with the first subscription."""
         await self._wanted.wait()
-        async with contextlib.aclosing(self.stream.updates()) as updates:
-            async for update in updates:
-                yield update
+        async with contextlib.aclosing(self.stream.batches()) as batches:
+            async for batch in batches:
+                for update in batch:
+                    yield update
 
     async def latest(self, symbols: Sequence[str]) -> list[QuoteSighting]:
         """The newest price of each symbol: its quote, else its last trade, else its last bar.

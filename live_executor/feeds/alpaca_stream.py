@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import cast
 
 import msgspec
 
@@ -166,7 +167,7 @@ class DataConversation:
         except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, ArithmeticError):
             said = self._one_by_one(codec, frame, now)
         else:
-            said = _bars(rows) if set(map(type, rows)) == {_Bar} else self._mixed(rows, now)
+            said = _bars(cast("list[_Bar]", rows)) if set(map(type, rows)) == {_Bar} else self._mixed(rows, now)
         if self._trouble is not None and not said:
             raise self._trouble
         return said
@@ -229,14 +230,10 @@ class DataConversation:
         return UnknownUpdate(what=words, payload="", at=self._clock.now())
 
 
-def _bars(rows: Sequence[_Row]) -> list[Said]:
+def _bars(rows: Sequence[_Bar]) -> list[Said]:
     """Minute bars; the vendor's time is the bar's beginning, ours its close."""
     minute = _MINUTE
-    return [
-        BarSighting(symbol=b.S, resolution="1m", at=b.t + minute, open=b.o, high=b.h, low=b.l, close=b.c, volume=b.v)
-        for b in rows
-        if isinstance(b, _Bar)
-    ]
+    return [BarSighting(symbol=b.S, resolution="1m", at=b.t + minute, open=b.o, high=b.h, low=b.l, close=b.c, volume=b.v) for b in rows]
 
 
 def positive(price: Decimal | None) -> Decimal | None:

@@ -26,7 +26,6 @@ SHORT_STREAM = StreamTiming(
     connect=1.0,
     ready=0.3,
     ping=0.1,
-    pong=0.15,
     quiet=0.0,
     backoff_first=0.02,
     backoff_most=0.1,

@@ -497,7 +497,7 @@ def test_a_wrong_address_or_a_live_one_not_asked_for_is_refused(env: dict[str, s
 
 def test_the_trading_process_stays_small() -> None:
     script = (
-        "import sys, aiohttp, websockets.asyncio.client\n"
+        "import sys, aiohttp\n"
         "import live_executor.brokers.alpaca.broker, live_executor.feeds.alpaca\n"
         "assert not {'pandas', 'alpaca', 'requests'} & sys.modules.keys()\n"
         "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))\n"

@@ -189,7 +189,7 @@ def test_a_lost_connection_comes_back_and_says_so(kind: str) -> None:
         ({"kind": "http", "status": 401}, REFUSED, "401"),
         ({"kind": "http", "status": 429}, DOWN, "429"),
         ({"kind": "http", "status": 503}, DOWN, "503"),
-        ({"kind": "freeze"}, DOWN, "ping"),
+        ({"kind": "freeze"}, DOWN, "PONG"),
     ],
     ids=lambda value: str(value.get("kind")) + str(value.get("status", "")) if isinstance(value, dict) else "",
 )
