@@ -142,5 +142,5 @@ def scale_as_of(factors: StatedFactors, sessions: NDArray[np.datetime64], as_of:
     counted = (effective > 0) & (effective <= last)
     per_session = np.ones(len(sessions) + 1)
     np.multiply.at(per_session, effective[counted], step[counted])
-    after: Floats = np.cumprod(per_session[::-1])[::-1]
+    after: Floats = np.cumprod(per_session[::-1], dtype=np.float64)[::-1]
     return after[1:]

@@ -93,10 +93,17 @@ def same_said(rows: pa.Table, names: tuple[str, ...], one: NDArray[np.int64], ot
     same = np.ones(len(one), np.bool_)
     if len(one) == 0:
         return same
-    left, right = rows.select(list(names)).take(pa.array(one)), rows.select(list(names)).take(pa.array(other))
+    chosen = rows.select(list(names))
+    left, right = _picked(chosen, one), _picked(chosen, other)
     for name in names:
         same &= _equal(left.column(name), right.column(name))
     return same
+
+
+def _picked(rows: pa.Table, places: NDArray[np.int64]) -> pa.Table:
+    """Rows at the places; a run of them (the usual case: the same file again) is not copied."""
+    run = int(places[-1] - places[0]) == len(places) - 1 and bool(np.all(places[1:] > places[:-1]))
+    return rows.slice(int(places[0]), len(places)) if run else rows.take(pa.array(places))
 
 
 def equal_rows(one: pa.Table, other: pa.Table) -> bool:

@@ -22,7 +22,6 @@ from hedgefund_core.errors import DataInvalid
 from hedgefund_core.quant.point_in_time import CellVersions, Grid, laid_out
 from hedgefund_dagster.resources.lake_bars import bar_folders, bar_versions
 from hedgefund_dagster.resources.lake_compaction import write_history
-from hedgefund_dagster.resources.lake_files import column_texts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -107,7 +106,10 @@ def _make(place: pathlib.Path, rows: pa.Table) -> None:
 
 
 def _columns(rows: pa.Table) -> dict[str, NDArray[np.generic]]:
-    symbols, column = np.unique(column_texts(rows, "symbol"), return_inverse=True)
+    encoded = rows.column("symbol").combine_chunks().dictionary_encode()
+    whole = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
+    symbols, rank = np.unique(np.array(whole.dictionary.to_pylist(), dtype=np.str_), return_inverse=True)
+    column = rank[whole.indices.to_numpy()]
     sessions, line = np.unique(rows.column("session").to_numpy().astype("datetime64[D]"), return_inverse=True)
     recorded = rows.column("recorded_at").cast(pa.int64()).to_numpy()
     order = np.lexsort((rows.column("source_row").to_numpy(), recorded))
