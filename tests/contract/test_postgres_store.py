@@ -141,6 +141,13 @@ def test_a_write_is_in_the_manifests_and_a_version_cannot_be_changed(bars, postg
                 connection.execute(f"{statement} WHERE stored_as = %s", [source])
 
 
+def test_a_writer_whose_clock_is_behind_adds_a_version_of_its_own_time_once(bars, source) -> None:
+    old, new = rows(2, 3, shift=1.0), rows(2, 3, recorded=RECORDED + timedelta(days=1))
+    assert [bars.write_bars(source, "2023", one).added for one in (new, old, new.slice(0, 1), old)] == [6, 6, 0, 0]
+    assert bars.read_bars(source).column("close").to_pylist() == new.sort_by("symbol").column("close").to_pylist()
+    assert bars.read_bars(source, RECORDED).column("close").to_pylist() == old.sort_by("symbol").column("close").to_pylist()
+
+
 def test_bars_lie_in_a_partition_of_their_source_and_year(bars, postgres, source) -> None:
     bars.write_bars(source, "2023", rows(400, 2))
     with psycopg.connect(postgres.url) as connection:
