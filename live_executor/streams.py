@@ -109,7 +109,7 @@ class _Socket:
         """The next frame's bytes; a link that has ended raises."""
         message = await self._receive()
         if message.type not in _DATA:
-            raise StreamEndedError(self._end_reason or _ending(message))
+            raise StreamEndedError(self._end_reason or _ending(message.data, message.extra))
         self.heard_at = self._monotonic()
         return message.data  # type: ignore[no-any-return]
 
@@ -123,12 +123,12 @@ _DATA = frozenset({1, 2})
 """Opcodes of text and binary frames"""
 
 
-def _ending(message: aiohttp.WSMessage | aiohttp.WSMessageTextBytes) -> str:
+def _ending(data: object, extra: object) -> str:
     """What the end of a connection says about itself."""
-    if isinstance(message.data, BaseException):
-        return f"{type(message.data).__name__}: {message.data}"[:300]
-    extra = f" {message.extra}" if message.extra else ""
-    return f"closed by the server ({message.data}{extra})" if isinstance(message.data, int) else "the connection is lost"
+    if isinstance(data, BaseException):
+        return f"{type(data).__name__}: {data}"[:300]
+    words = f" {extra}" if extra else ""
+    return f"closed by the server ({data}{words})" if isinstance(data, int) else "the connection is lost"
 
 
 class WatchedStream(Generic[T]):
