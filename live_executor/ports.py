@@ -120,7 +120,26 @@ class Broker(Protocol):
         """Let go of connections and files."""
 
 
-class LiveBroker(Protocol):
+class BrokerViews(Protocol):
+    """What a broker shows of the account and the market, by query."""
+
+    async def account(self) -> AccountSighting:
+        """Cash, equity, buying power, flags."""
+
+    async def positions(self) -> list[PositionSighting]:
+        """Every position."""
+
+    async def asset(self, symbol: str) -> AssetSighting | None:
+        """What may be done with a symbol; None where the broker does not know it."""
+
+    async def market_clock(self) -> MarketClock:
+        """The market's time."""
+
+    async def market_days(self, first: str, last: str) -> list[MarketDay]:
+        """Trading days with their hours."""
+
+
+class LiveBroker(BrokerViews, Protocol):
     """A broker on its own clock, asked and listened to; what it shows are sightings, not yet news (``trading/evidence.py``).
 
     Every call raises BrokerUnavailable where surely nothing was done (refused connection, 429), and a submit additionally
@@ -144,21 +163,6 @@ class LiveBroker(Protocol):
 
     async def activities(self, after: str) -> list[ActivitySighting]:
         """Lines of the activity list after the id ``after``, oldest first, all pages; empty text: since the account's day began."""
-
-    async def account(self) -> AccountSighting:
-        """Cash, equity, buying power, flags."""
-
-    async def positions(self) -> list[PositionSighting]:
-        """Every position."""
-
-    async def asset(self, symbol: str) -> AssetSighting | None:
-        """What may be done with a symbol; None where the broker does not know it."""
-
-    async def market_clock(self) -> MarketClock:
-        """The market's time."""
-
-    async def market_days(self, first: str, last: str) -> list[MarketDay]:
-        """Trading days with their hours."""
 
     def updates(self) -> AsyncIterator[BrokerUpdate]:
         """The order stream for ever: link changes, orders, what is not understood. It reconnects by itself."""
