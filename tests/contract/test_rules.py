@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from hedgefund_core.risk import RULES
+from hedgefund_core.risk import LIVE_RULES, RULES
 from hedgefund_core.risk.engine import ALLOW, DENY, NOT_EVALUABLE, judge
 from hedgefund_core.risk.rule import Rule
 from tests.builders import mandate, order_batch, risk_context
@@ -122,6 +122,47 @@ def test_a_bad_order_is_denied_by_the_rule_made_for_it(order, context, rule):
     assert rule in denials(order_batch(order), context)[0]
 
 
+LIVE = {"quote_age": np.full(20, 1.0), "no_short": np.zeros(20, dtype=np.bool_), "broker_buying_power": 1e6}
+# The same for an account on the wall clock, whose orders are no auctions.
+LIVE_RED_TEAM = [
+    ("an entry while the order stream is down", {}, {"gates": ("order stream down",)}, "entries_gate"),
+    ("a quote of twenty seconds", {}, {"quote_age": np.full(20, 20.0)}, "quote_age"),
+    ("no price in the session", {}, {"quote_age": np.full(20, nan)}, "quote_age"),
+    ("no prices at all", {}, {"quote_age": None}, "quote_age"),
+    ("a short that nobody lends", {"sign": -1.0}, {"no_short": np.ones(20, dtype=np.bool_)}, "short_availability"),
+    ("a buy against an own sale", {}, {"working_sell": np.r_[10.0, np.zeros(19)]}, "self_cross"),
+    ("a sale against an own buy", {"sign": -1.0}, {"working_buy": np.r_[10.0, np.zeros(19)]}, "self_cross"),
+    ("the broker has no more to lend", {}, {"broker_buying_power": 9_999.0}, "broker_buying_power"),
+    ("a thousandth order in a minute", {}, {"sent_minute": 1_000}, "orders_per_minute"),
+    ("a ten thousandth order in a session", {}, {"sent_session": 10_000}, "orders_per_session"),
+]
+
+
+@pytest.mark.parametrize(("order", "account", "rule"), [case[1:] for case in LIVE_RED_TEAM], ids=[case[0] for case in LIVE_RED_TEAM])
+def test_a_bad_order_of_a_live_account_is_denied_by_the_rule_made_for_it(order, account, rule):
+    context = replace(risk_context(), **(LIVE | account))
+    judged = judge(order_batch({"auction": False} | order), context, NEUTRAL, NONE, (*RULES, *LIVE_RULES))
+    assert {result.rule for result in judged.results if result.verdict[0] == DENY} == {rule}
+    held_too = replace(context, quantity=np.full(20, -100.0 * order.get("sign", 1.0)))
+    reduction = order_batch({"auction": False, "reduction": True, "quantity": 50.0} | order)
+    assert judge(reduction, replace(held_too, working_buy=np.zeros(20), working_sell=np.zeros(20)), NEUTRAL, NONE, LIVE_RULES).allowed.all()
+
+
+def test_every_live_rule_binds_and_a_sane_order_meets_none_of_them():
+    assert {case[3] for case in LIVE_RED_TEAM} == {rule.name for rule in LIVE_RULES}
+    judged = judge(order_batch({"auction": False}), replace(risk_context(), **LIVE), NEUTRAL, NONE, (*RULES, *LIVE_RULES))
+    assert judged.allowed.all()
+    assert len({rule.name for rule in (*RULES, *LIVE_RULES)}) == len(RULES) + len(LIVE_RULES)
+
+
+def test_a_mandate_without_numbers_for_a_session_cannot_trade_in_one():
+    bare = msgspec.structs.replace(
+        NEUTRAL, limits=msgspec.structs.replace(NEUTRAL.limits, max_quote_age_seconds=None, max_orders_per_minute_per_name=None)
+    )
+    judged = judge(order_batch({"auction": False}), replace(risk_context(), **LIVE), bare, NONE, LIVE_RULES)
+    assert {result.rule for result in judged.results if result.verdict[0] == DENY} == {"quote_age", "orders_per_minute"}
+
+
 def test_the_red_team_has_forty_orders_and_every_rule_binds():
     assert len(RED_TEAM) >= 40
     assert {case[3] for case in RED_TEAM} == set(NAMES)
@@ -139,7 +180,7 @@ def test_names_are_unique_and_every_rule_names_its_control_and_unit():
     assert all(rule.control > 0 and rule.unit for rule in RULES)
 
 
-@pytest.mark.parametrize("rule", RULES, ids=NAMES)
+@pytest.mark.parametrize("rule", [*RULES, *LIVE_RULES], ids=lambda rule: rule.name)
 def test_results_have_a_row_an_order(rule: Rule):
     for count in (0, 1, 7):
         batch = order_batch(*[{"instrument": column} for column in range(7)]).take(np.arange(count))
@@ -148,7 +189,7 @@ def test_results_have_a_row_an_order(rule: Rule):
         assert result.reason
 
 
-@pytest.mark.parametrize("rule", RULES, ids=NAMES)
+@pytest.mark.parametrize("rule", [*RULES, *LIVE_RULES], ids=lambda rule: rule.name)
 def test_a_rule_changes_nothing_it_is_given_and_says_the_same_twice(rule: Rule):
     batch, context = order_batch({}, {"instrument": 3, "sign": -1.0}), risk_context()
     for frozen in (batch, context):
