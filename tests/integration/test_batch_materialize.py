@@ -52,8 +52,6 @@ def test_only_days_that_are_missing_are_asked_for(vendor, capsys, own_house):
     assert asked(vendor) == [("AAA", "2020-07-30", "2020-08-02"), ("AAA", "2020-08-15", "2020-08-18")]
     assert run(capsys, "served/bars", *DAYS)[:2] == (0, [])
     assert asked(vendor) == []
-    code, (made,), _ = run(capsys, "served/bars", "--partition", "2020-08-05", "--again")
-    assert (code, made["rows"], made["added"]) == (0, 4, 0)
     assert set(Lake(own_house / "data").read_bars("served").column("source").to_pylist()) == {"tiingo"}
 
 
