@@ -69,7 +69,7 @@ class _Cursor(msgspec.Struct, kw_only=True):
 
 
 def watched(opened: Settings, instance: dg.DagsterInstance) -> list[Watched]:
-    """The daily bars that were ever materialized and can be asked for; those served, where the universe is theirs."""
+    """The daily bars that were ever materialized and can be asked for; those served, too where the universe is theirs."""
     ready = {*reachable(opened, daily=True)}
     found = [
         Watched(key=key, source=dataset.stored_as or facts.name, names=opened.vendor_settings(facts.name).names)
@@ -78,7 +78,7 @@ def watched(opened: Settings, instance: dg.DagsterInstance) -> list[Watched]:
         if dataset.table is BARS and dataset.partitioning is Partitioning.DAILY
         if (key := dg.AssetKey([facts.name, dataset.name])) in ready and instance.get_latest_materialization_event(key) is not None
     ]
-    if opened.universe.source == SERVED:
+    if opened.universe.source == SERVED or instance.get_latest_materialization_event(BARS_KEY) is not None:
         orders = (opened.vendor_settings(facts.name).names for facts, _ in order_of("bars", opened).values())
         found.append(Watched(key=BARS_KEY, source=SERVED, names=next((names for names in orders if names), ())))
     return found
