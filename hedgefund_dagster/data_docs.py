@@ -7,6 +7,7 @@ them (``python -m hedgefund_dagster.data_docs --port 3001``), and the checks in 
 from __future__ import annotations
 
 import argparse
+import html
 import os
 import shutil
 import sys
@@ -16,6 +17,8 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from hedgefund_core import layout
 from hedgefund_dagster.resources.clock import ClockResource
@@ -29,6 +32,20 @@ HOST, DATA_DOCS_PORT = "127.0.0.1", 3001
 ADDRESS = "HEDGEFUND_DATA_DOCS_URL"
 _OUTCOMES = ".outcomes"
 _BUILDING = threading.Lock()
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """Of a kept outcome."""
+
+    evaluated_expectations: int
+    successful_expectations: int
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What is read of a kept outcome."""
+
+    success: bool
+    statistics: Counts
 
 
 def page_address(suite: str, env: Mapping[str, str]) -> str:
@@ -89,6 +106,23 @@ def latest_page(data: Path, suite: str) -> str:
     return str(pages[-1].relative_to(site)) if pages else "index.html"
 
 
+def overview(data: Path) -> str:
+    """Every suite with its outcome and a link: Great Expectations' own index draws its list with scripts of other hosts."""
+    rows = []
+    for path in sorted((data / layout.DATA_DOCS / _OUTCOMES).rglob("*.json")):
+        suite, outcome = path.name.removesuffix(".json"), msgspec.json.decode(path.read_bytes(), type=Outcome)
+        verdict = "all expectations hold" if outcome.success else "failed"
+        counts = f"{outcome.statistics.successful_expectations} of {outcome.statistics.evaluated_expectations}"
+        name = html.escape(suite)
+        rows.append(f"<tr><td><a href='/latest/{name}'>{name}</a></td><td>{verdict}</td><td>{counts}</td><td>{path.parent.name}</td></tr>")
+    head = "<tr><th>suite</th><th>outcome</th><th>expectations</th><th>run</th></tr>"
+    table = (
+        f"<table border='1' cellpadding='6'>{head}{''.join(rows)}</table>" if rows else "<p>No suite has run yet.</p>"
+    )
+    style = "<style>body{font-family:sans-serif;margin:2em}table{border-collapse:collapse}</style>"
+    return f"<!DOCTYPE html><html lang='en'><meta charset='utf-8'><title>Data Docs</title>{style}<h1>Data Docs</h1>{table}</html>"
+
+
 class Pages(SimpleHTTPRequestHandler):
     """The folder, built anew when an outcome has come; ``/latest/<suite>`` leads to a suite's page."""
 
@@ -106,6 +140,14 @@ class Pages(SimpleHTTPRequestHandler):
         with _BUILDING:
             if stale(self._data):
                 build(self._data)
+        if self.path == "/":
+            page = overview(self._data).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("Content-Length", str(len(page)))
+            self.end_headers()
+            self.wfile.write(page)
+            return
         if self.path.startswith("/latest/"):
             self.send_response(302)
             self.send_header("Location", f"/{latest_page(self._data, self.path.removeprefix('/latest/'))}")

@@ -134,7 +134,7 @@ def test_the_page_of_a_suite_is_served_where_the_check_points(own_house, monkeyp
         again = urllib.request.urlopen(link, timeout=60).read().decode()
         serving.shutdown()
     assert "Great Expectations" in page
-    assert "toy.trades" in index
+    assert "<a href='/latest/toy.trades'>toy.trades</a></td><td>failed" in index
     assert "older.trades" in index
     assert "-3.0" in page
     assert "-3.0" not in again, "a new outcome takes the place of the old one"

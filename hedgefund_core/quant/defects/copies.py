@@ -26,7 +26,7 @@ WIDER_VOLUME_LOW = 0.75
 """Where the dates are proven by other symbols, a bar may have been written well before the close."""
 POOL = 3
 """So many symbols with the same pair of dates prove the pair."""
-DISPLACED = 1.5
+DISPLACED = 1.3
 """A copy that is not the same to the last share is held if it moves the price by so many sigmas: below that it is noted only."""
 WIDE = 2.0
 """A gap between bars that do not follow each other is about three times as wide as one between bars that do."""

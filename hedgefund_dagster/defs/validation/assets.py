@@ -8,6 +8,7 @@ import numpy as np
 from hedgefund_core.schemas import CORPORATE_ACTIONS, VALIDATED_BARS
 from hedgefund_dagster.defs.validation.automation import ON_NEW_DATA
 from hedgefund_dagster.defs.validation.panel import long_actions, panel_manifest, panel_of
+from hedgefund_dagster.defs.validation.quality import quality_metadata
 from hedgefund_dagster.defs.validation.rows import in_snapshot, refuse_bad_table, validate_rows
 from hedgefund_dagster.metadata import OWNERS, sparkline, table_metadata
 from hedgefund_dagster.resources.clock import ClockResource
@@ -48,9 +49,8 @@ def _validated_bars(facts: SourceFacts) -> dg.AssetsDefinition:
         refuse_bad_table(result, name)
         store.write_table(VALIDATED_BARS, name, result.valid, recorded_at=now)
         rules = ", ".join(f"{rule}: {count}" for rule, count in result.by_rule.items()) or "none"
-        return dg.MaterializeResult(
-            metadata={**table_metadata(result.valid), "rows_held": result.held, "findings": rules, "findings_new": new}
-        )
+        counts: dict[str, dg.RawMetadataValue] = {"rows_held": result.held, "findings": rules, "findings_new": new}
+        return dg.MaterializeResult(metadata={**table_metadata(result.valid), **counts, **quality_metadata(rows, result.valid, facts)})
 
     return validated_bars
 
