@@ -27,7 +27,7 @@ export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo dev materialize data-doctor quarantine release unrelease test test-all check lint format lock bench clean
+.PHONY: help env demo dev materialize data-doctor quarantine release unrelease compact backup restore test test-all check lint format lock bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,15 @@ release: env ## let held rows back in: SYMBOL=AAA TS=2024-01-31 RULE=all REASON=
 unrelease: env ## hold released rows back again, with the same words
 	@$(BIN)/python -m hedgefund_dagster.quarantine unrelease "$(SYMBOL)" "$(TS)" "$(or $(RULE),all)" --reason "$(REASON)" \
 	    $(if $(PERSON),--person "$(PERSON)") $(if $(SOURCE),--source "$(SOURCE)") $(if $(TABLE),--table "$(TABLE)") $(if $(JSON),--json)
+
+compact: env ## merge the lake's many small files; every version and the history of writes stay
+	@$(BIN)/python -m hedgefund_dagster.compact
+
+backup: env ## one file with the account's journal, bundles and books: ACCOUNT=, TO=
+	@$(BIN)/executor backup $(if $(ACCOUNT),--account "$(ACCOUNT)") $(if $(TO),--to "$(TO)")
+
+restore: env ## check a backup and put it in place, what was there moved aside: FILE=data/backups/... [ACCOUNT=]
+	@$(BIN)/executor restore "$(FILE)" $(if $(ACCOUNT),--account "$(ACCOUNT)")
 
 test: check ## lint, types, import contracts, definitions, and the default test suite
 	$(BIN)/python -m pytest -n 2
