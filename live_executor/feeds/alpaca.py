@@ -18,7 +18,7 @@ from live_executor.brokers.alpaca.budget import Budget
 from live_executor.brokers.alpaca.endpoints import Endpoints
 from live_executor.brokers.alpaca.transport import MEND, RequestTiming, Transport
 from live_executor.brokers.alpaca.wire import EXCHANGE_ZONE
-from live_executor.feeds.alpaca_stream import DataConversation, Said, positive
+from live_executor.feeds.alpaca_stream import ANSWER_SECONDS, DataConversation, Said, positive
 from live_executor.streams import StreamTiming, Surroundings, WatchedStream
 
 T = TypeVar("T")
@@ -83,7 +83,8 @@ class AlpacaFeed:
         self._transport = Transport(endpoints.data, endpoints, budget=budget, surroundings=surroundings, timing=requests)
         self._symbols: set[str] = set()
         self._wanted = asyncio.Event()
-        self._conversation = DataConversation(endpoints.api_key, endpoints.secret_key, self._symbols, clock)
+        answer_seconds = min(ANSWER_SECONDS, (stream or StreamTiming()).ready / 2)
+        self._conversation = DataConversation(endpoints.api_key, endpoints.secret_key, self._symbols, clock, answer_seconds)
         self.stream: WatchedStream[Said] = WatchedStream(
             endpoints.data_stream,
             self._conversation,

@@ -5,6 +5,8 @@ A frame is read at one go into typed rows; where that fails, message by message,
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -20,7 +22,7 @@ Said = QuoteSighting | BarSighting | HaltSighting | UnknownUpdate
 CHANNELS = (("bars", "statuses"), ("quotes",), ("trades",))
 """A message of subscription each: a plan that allows few quotes still allows all bars."""
 _MINUTE = timedelta(minutes=1)
-_HELLO_SECONDS = 2.0
+ANSWER_SECONDS = 3.0
 _REFUSED = frozenset({401, 402, 406, 409})
 _ENDED = frozenset({404, 407, 500})
 _HALTS, _RESUMPTIONS = frozenset({"2", "H", "P"}), frozenset({"3", "T"})
@@ -126,7 +128,10 @@ def _codec_of(frame: bytes) -> _Codec:
 class DataConversation:
     """Authenticate, subscribe, read."""
 
-    def __init__(self, api_key: str, secret_key: str, symbols: Collection[str], clock: Clock) -> None:
+    def __init__(
+        self, api_key: str, secret_key: str, symbols: Collection[str], clock: Clock, answer_seconds: float = ANSWER_SECONDS
+    ) -> None:
+        self._answer_seconds = answer_seconds
         self._keys = {"key": api_key, "secret": secret_key}
         self._symbols, self._clock = symbols, clock
         self._codec = _JSON
@@ -138,24 +143,25 @@ class DataConversation:
         self._trouble, self._codec = None, _codec_of(hello := await link.receive())
         said = list(self.read(hello))
         await link.send(self._codec.message({"action": "auth", **self._keys}))
-        said += await self._until(link, _Success, "authenticated")
+        await self._until(link, _Success, "authenticated", said)
         for message in self.subscriptions(sorted(self._symbols)):
             await link.send(message)
-        said += await self._until(link, _Subscription, "")
+        with contextlib.suppress(TimeoutError):  # some servers send prices and no answer
+            async with asyncio.timeout(self._answer_seconds):
+                await self._until(link, _Subscription, "", said)
         return said
 
     def subscriptions(self, symbols: Sequence[str]) -> list[bytes | str]:
         """The messages that subscribe to these symbols."""
         return [self._codec.message({"action": "subscribe", **{channel: list(symbols) for channel in channels}}) for channels in CHANNELS]
 
-    async def _until(self, link: Link, kind: type[_Success | _Subscription], words: str) -> list[Said]:
-        said: list[Said] = []
+    async def _until(self, link: Link, kind: type[_Success | _Subscription], words: str, said: list[Said]) -> None:
         while True:
             self._answer = None
             said += self.read(await link.receive())
             answer = self._answer
             if isinstance(answer, kind) and (not words or getattr(answer, "msg", "") == words):
-                return said
+                return
 
     def read(self, frame: bytes) -> Sequence[Said]:
         """All that a frame tells."""

@@ -447,6 +447,23 @@ def test_who_goes_first_when_all_have_to_wait() -> None:
     run(body())
 
 
+def test_pauses_after_refusals_grow_but_not_for_cancels() -> None:
+    async def body() -> None:
+        budget = Budget(now=lambda: 1000.0)
+        for _ in range(6):
+            budget.refused({})
+        assert budget.delay(Lane.READ) > 14
+        assert budget.delay(Lane.CANCEL) <= 1.0
+        budget.refused({"X-RateLimit-Reset": "1030"})
+        assert 29 < budget.delay(Lane.CANCEL) < 31
+        budget.in_flight += 1
+        budget.leave({"X-RateLimit-Limit": "200", "X-RateLimit-Remaining": "199", "X-RateLimit-Reset": "1060"})
+        assert budget.available(Lane.ENTER) == 159
+        assert budget.available(Lane.CANCEL) == 199
+
+    run(body())
+
+
 def test_a_waiter_that_gives_up_keeps_no_place() -> None:
     async def body() -> None:
         budget = Budget(now=lambda: 0.0, most_in_flight=1)

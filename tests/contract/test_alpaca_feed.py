@@ -215,6 +215,19 @@ def test_no_answer_and_broken_frames_are_a_reconnect(kind: str) -> None:
     run(body())
 
 
+def test_a_server_that_sends_prices_and_no_answer() -> None:
+    async def body() -> None:
+        async with AlpacaServer() as server:
+            server.faults.arm(Fault(kind="no_listen_answer", target="data"))
+            feed = feed_of(server)
+            await feed.subscribe(["AAPL"])
+            async with listening(feed.updates()) as listener:
+                assert links(await listener.until(ups(1))) == [UP]
+            await feed.close()
+
+    run(body())
+
+
 # ------------------------------------------------------------------------------------------------------------- queries
 def test_the_latest_price_is_a_quote_else_a_trade_else_a_bar() -> None:
     async def body() -> None:

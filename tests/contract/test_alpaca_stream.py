@@ -184,7 +184,6 @@ def test_a_lost_connection_comes_back_and_says_so(kind: str) -> None:
     ("fault", "state", "reason"),
     [
         ({"kind": "no_auth_answer"}, DOWN, "no answer in time"),
-        ({"kind": "no_listen_answer"}, DOWN, "no answer in time"),
         ({"kind": "unauthorized"}, REFUSED, "ALPACA_API_KEY"),
         ({"kind": "http", "status": 401}, REFUSED, "401"),
         ({"kind": "http", "status": 429}, DOWN, "429"),
@@ -203,6 +202,19 @@ def test_a_link_that_does_not_become_ready_or_dies_in_silence(fault: dict[str, A
                 assert links(heard)[0 if fault["kind"] != "freeze" else 1] is state
                 assert reason in reasons(heard)
                 assert "test-secret" not in reasons(heard)
+            await broker.close()
+
+    run(body())
+
+
+def test_a_server_that_does_not_answer_the_wish_to_listen_is_listened_to_all_the_same() -> None:
+    async def body() -> None:
+        async with AlpacaServer() as server:
+            server.faults.arm(Fault(kind="no_listen_answer", target="trade"))
+            broker = broker_of(server)
+            async with listening(broker.updates()) as listener:
+                heard = await listener.until(is_up)
+                assert [type(update) for update in heard] == [UnknownUpdate, LinkChanged]
             await broker.close()
 
     run(body())

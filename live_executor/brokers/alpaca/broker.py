@@ -20,7 +20,7 @@ from hedgefund_core.trading.order import Leg, Order, Purpose, Side
 from live_executor.brokers.alpaca import wire
 from live_executor.brokers.alpaca.budget import Budget, Lane
 from live_executor.brokers.alpaca.endpoints import Endpoints
-from live_executor.brokers.alpaca.order_stream import OrderConversation, Said
+from live_executor.brokers.alpaca.order_stream import ANSWER_SECONDS, OrderConversation, Said
 from live_executor.brokers.alpaca.queries import AlpacaQueries
 from live_executor.brokers.alpaca.transport import (
     CREDENTIALS_MEND,
@@ -65,7 +65,7 @@ class AlpacaBroker(AlpacaQueries):
         )
         self.stream: WatchedStream[Said] = WatchedStream(
             endpoints.trading_stream,
-            OrderConversation(endpoints, clock),
+            OrderConversation(endpoints, clock, min(ANSWER_SECONDS, timing.stream.ready / 2)),
             surroundings,
             timing=timing.stream,
             lock=None if locks is None else locks / f"orders-{endpoints.holder}.lock",

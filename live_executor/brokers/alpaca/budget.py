@@ -42,6 +42,7 @@ class Budget:
         """Requests a minute; 0: the server has not said that there is a limit."""
         self._left, self._as_of, self._refills_from = 0.0, 0.0, 0.0
         self._blocked_until, self._blocks = 0.0, 0
+        self._cancels_from = 0.0
         self._queue: list[tuple[Lane, int, asyncio.Future[None]]] = []
         self._serial = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -70,31 +71,35 @@ class Budget:
                 self.leave()
             raise
 
-    def leave(self, headers: Mapping[str, str] | None = None) -> None:
-        """A request has ended; what its answer said of the limit."""
+    def leave(self, headers: Mapping[str, str] | None = None, *, allowed: bool = True) -> None:
+        """A request has ended; what its answer said of the limit, and whether it was allowed."""
         self.in_flight -= 1
-        if headers:
+        if headers is not None:
             self._learn(headers)
+            self._blocks = 0 if allowed else self._blocks
         self._pump()
 
     def refused(self, headers: Mapping[str, str]) -> None:
-        """The answer was 429: nothing leaves before the time it names, or ever longer pauses."""
+        """The answer was 429: nothing leaves before the time it names; where it names none, pauses grow, for cancels they do not."""
         self._blocks += 1
-        pause = min(_FIRST_BLOCK * 2 ** min(self._blocks - 1, 8), _MOST_BLOCK)
+        pause = guess = min(_FIRST_BLOCK * 2 ** min(self._blocks - 1, 8), _MOST_BLOCK)
         after, reset = _number(headers.get("Retry-After")), _number(headers.get("X-RateLimit-Reset"))
         if after is not None:
             pause = max(after, 0.1)
         elif reset is not None and 0 < reset - self._now() <= _LONGEST_BLOCK:
             pause = reset - self._now() + 0.1
         self._left = min(self._left, 0.0)
-        self._blocked_until = max(self._blocked_until, _monotonic() + min(pause, _LONGEST_BLOCK))
+        until = _monotonic() + min(pause, _LONGEST_BLOCK)
+        named = after is not None or pause != guess
+        self._blocked_until = max(self._blocked_until, until)
+        self._cancels_from = max(self._cancels_from, until if named else _monotonic() + _FIRST_BLOCK)
 
     def delay(self, lane: Lane) -> float:
         """Seconds until this lane may send, infinite while everything in flight has to end first."""
         if self.in_flight >= self._most_in_flight - _SPARE[lane]:
             return math.inf
         now = _monotonic()
-        blocked = self._blocked_until - now
+        blocked = (self._cancels_from if lane is Lane.CANCEL else self._blocked_until) - now
         if not self.limit:
             return max(blocked, 0.0)
         missing = min(_KEEPS[lane] * self.limit + 1.0, self.limit) - self._left_at(now)
@@ -128,8 +133,6 @@ class Budget:
         reset = _number(headers.get("X-RateLimit-Reset"))
         ahead = 0.0 if reset is None else reset - self._now()
         self._refills_from = now + ahead if 0.0 < ahead <= _LONGEST_BLOCK else now
-        if left > 0:
-            self._blocks = 0
 
     def _pump(self) -> None:
         """Let in who is first, as far as there is room; come back when there will be."""

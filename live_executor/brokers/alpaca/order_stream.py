@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 import msgspec
@@ -14,6 +15,7 @@ from live_executor.streams import Link, StreamEndedError, StreamRefusedError, un
 
 Said = OrderSighting | UnknownUpdate
 _CHANNEL = "trade_updates"
+ANSWER_SECONDS = 3.0
 
 
 class _Message(msgspec.Struct, kw_only=True):
@@ -36,21 +38,26 @@ class _Control(msgspec.Struct, kw_only=True):
 class OrderConversation:
     """Authenticate, listen, read."""
 
-    def __init__(self, endpoints: Endpoints, clock: Clock) -> None:
-        self._endpoints, self._clock = endpoints, clock
+    def __init__(self, endpoints: Endpoints, clock: Clock, answer_seconds: float = ANSWER_SECONDS) -> None:
+        self._endpoints, self._clock, self._answer_seconds = endpoints, clock, answer_seconds
         self._message = msgspec.json.Decoder(_Message)
         self._update = msgspec.json.Decoder(wire.WireUpdate)
         self._control = msgspec.json.Decoder(_Control)
 
     async def greet(self, link: Link) -> Sequence[Said]:
-        """Two questions, two answers; an order's update may come between."""
+        """Two questions, two answers; an order's update may come between. Some servers leave the second unanswered."""
         keys = {"key_id": self._endpoints.api_key, "secret_key": self._endpoints.secret_key}
-        early = await self._ask(link, {"action": "authenticate", "data": keys}, "authorization")
-        return [*early, *await self._ask(link, {"action": "listen", "data": {"streams": [_CHANNEL]}}, "listening")]
-
-    async def _ask(self, link: Link, question: dict[str, object], answered_by: str) -> list[Said]:
-        await link.send(msgspec.json.encode(question).decode())
         early: list[Said] = []
+        await self._ask(link, {"action": "authenticate", "data": keys}, "authorization", early)
+        try:
+            async with asyncio.timeout(self._answer_seconds):
+                await self._ask(link, {"action": "listen", "data": {"streams": [_CHANNEL]}}, "listening", early)
+        except TimeoutError:
+            early.append(unreadable("no answer to the wish to listen to orders: queries say what the stream may not", "", self._clock))
+        return early
+
+    async def _ask(self, link: Link, question: dict[str, object], answered_by: str, early: list[Said]) -> None:
+        await link.send(msgspec.json.encode(question).decode())
         while True:
             frame = await link.receive()
             message = self._read_envelope(frame)
@@ -58,7 +65,7 @@ class OrderConversation:
                 early.append(unreadable("a frame that is no message", frame, self._clock))
             elif message.stream == answered_by:
                 self._check(message, answered_by)
-                return early
+                return
             elif message.stream == "authorization":
                 self._check(message, "authorization")
             else:

@@ -95,9 +95,10 @@ class AlpacaQueries:
             new = [row for row in page if row.id not in found]
             found |= {row.id: row for row in new}
             last = max((at for row in page if (at := wire.moment(row.submitted_at or row.created_at))), default=None)
-            if len(page) < ORDERS_PAGE or last is None:
+            further = "" if last is None else _text(last - _OVERLAP if new else last)  # a whole page of one moment: step over it
+            if len(page) < ORDERS_PAGE or further in {"", after}:
                 return list(found.values())
-            after = _text(last - _OVERLAP if new else last)  # a whole page of one moment: step over it
+            after = further
 
     async def activities(self, after: str) -> list[ActivitySighting]:
         """Lines after the id ``after``, oldest first; empty: those of the account's day by the broker's clock."""

@@ -108,14 +108,15 @@ class Transport:
         import aiohttp
 
         headers: Mapping[str, str] | None = None
+        status = 0
         try:
             session = self._session or self._open()
             async with session.request(method, self._base + path, data=body, params=params, allow_redirects=False) as response:
                 raw = await response.read()
-                headers = response.headers
-                if response.status == 429:
+                headers, status = response.headers, response.status
+                if status == 429:
                     self.budget.refused(headers)
-                return Answer(status=response.status, headers=headers, body=raw)
+                return Answer(status=status, headers=headers, body=raw)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
             raise NothingSentError(f"cannot reach {self._base}: {_said(error)}") from error
         except TimeoutError as error:
@@ -123,7 +124,7 @@ class Transport:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise NoAnswerError(f"no answer from {self._base}: {_said(error)}") from error
         finally:
-            self.budget.leave(headers)
+            self.budget.leave(headers, allowed=status != 429)
 
     def _open(self) -> aiohttp.ClientSession:
         import aiohttp
