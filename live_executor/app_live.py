@@ -96,8 +96,22 @@ class _Job:
         return self.request.feed or "alpaca"
 
 
-def run_live(settings: Settings, request: LiveRequest, on_beat: Callable[[State, Heartbeat], None] = lambda _state, _beat: None) -> Summary:
-    """Trade an account on the wall clock until it is stopped; raises the errors of ``hedgefund_core.errors``."""
+def heed_signals(live: Live) -> None:
+    """Ctrl-C and SIGTERM end the run in order."""
+    for number, name in _NAMES.items():
+        asyncio.get_running_loop().add_signal_handler(number, live.stop, name)
+
+
+def run_live(
+    settings: Settings,
+    request: LiveRequest,
+    on_beat: Callable[[State, Heartbeat], None] = lambda _state, _beat: None,
+    on_live: Callable[[Live], None] = heed_signals,
+) -> Summary:
+    """Trade an account on the wall clock until it is stopped; raises the errors of ``hedgefund_core.errors``.
+
+    ``on_live`` gets the account before it begins: who hosts it in a process of many things stops it in another way than by signals.
+    """
     _refuse_unarmed(settings, request)
     seconds_of(request.rebalance_every or settings.trading.live.rebalance_every)
     setup = LiveSetup(
@@ -119,17 +133,16 @@ def run_live(settings: Settings, request: LiveRequest, on_beat: Callable[[State,
         recovered = restart(journal, bundles_of(settings, job.account))
         mark_last_account(settings.data, job.account)
         (settings.data / LIVE / ".locks").mkdir(exist_ok=True)
-        return asyncio.run(_trade(job, journal, recovered))
+        return asyncio.run(_trade(job, journal, recovered, on_live))
     finally:
         journal.close()
 
 
-async def _trade(job: _Job, journal: Journal, recovered: Recovered) -> Summary:
+async def _trade(job: _Job, journal: Journal, recovered: Recovered, on_live: Callable[[Live], None]) -> Summary:
     broker, feed = LIVE_BROKERS[job.broker](job.setup), LIVE_FEEDS[job.feed](job.setup)
     try:
         live = Live(_parts(job, broker, feed, journal), recovered)
-        for number, name in _NAMES.items():
-            asyncio.get_running_loop().add_signal_handler(number, live.stop, name)
+        on_live(live)
         return await live.run()
     finally:
         await broker.close()

@@ -47,7 +47,7 @@ class Timeline:
         return self._clock.now() + self._offset
 
     def local_now(self) -> datetime:
-        """This computer's time."""
+        """The time of our own computer."""
         return self._clock.now()
 
     @property

@@ -19,10 +19,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from hedgefund_core.errors import HedgefundError, JournalError
 from hedgefund_core.layout import account_folder, journal_file
+from live_executor.app_live import LiveRequest, run_live
 from live_executor.cli import app
 from live_executor.journals.sqlite import JournalReader
+from live_executor.live.runtime import Live
 from live_executor.ports import JournalEntry
+from live_executor.settings import read_settings
 from tests.alpaca_server.server import AlpacaServer, Scenario
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,7 +48,7 @@ class Exchange:
     """The server on a thread of its own; asked over HTTP, as from another process."""
 
     def __init__(self, scenario: Scenario) -> None:
-        self._ready, self._stop = threading.Event(), threading.Event()
+        self._ready, self._stop = threading.Event(), asyncio.Event()
         self._scenario = scenario
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -58,21 +62,21 @@ class Exchange:
             self.server = AlpacaServer(self._scenario)
             await self.server.start(0)
             self.env = self.server.env
+            self._stop = asyncio.Event()
             self._ready.set()
-            while not self._stop.is_set():
-                await asyncio.sleep(0.02)
+            await self._stop.wait()
             await self.server.stop()
 
         self._loop.run_until_complete(life())
         self._loop.close()
 
     def close(self) -> None:
-        self._stop.set()
+        self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(10)
 
     def ask(self, path: str, body: object = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
-        with urllib.request.urlopen(urllib.request.Request(f"{self.env['ALPACA_TRADING_URL']}{path}", data=data), timeout=10) as answer:  # noqa: S310
+        with urllib.request.urlopen(urllib.request.Request(f"{self.env['ALPACA_TRADING_URL']}{path}", data=data), timeout=10) as answer:
             return json.loads(answer.read() or b"null")
 
     def truth(self) -> dict[str, Any]:
@@ -95,18 +99,65 @@ class Exchange:
         return [order for order in self.truth()["orders"] if order["status"] not in over]
 
 
+class Hosted:
+    """An executor on a thread."""
+
+    def __init__(self, request: LiveRequest) -> None:
+        self.request, self.error, self.summary = request, None, None
+        self._live: Live | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.summary = run_live(read_settings(), self.request, on_live=self._take)
+        except HedgefundError as error:
+            self.error = error
+
+    def _take(self, live: Live) -> None:
+        self._live, self._loop = live, asyncio.get_running_loop()
+
+    def ended(self, seconds: float = 40.0) -> bool:
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def stop(self) -> None:
+        if self._live is not None and self._loop is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._live.stop, "sigterm")
+        assert self.ended()
+        if self.error is not None:
+            raise self.error
+
+
 class House:
     """One account's folders, a file of targets, and the broker beside it."""
 
-    def __init__(self, folder: Path, exchange: Exchange) -> None:
+    def __init__(self, folder: Path, exchange: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name, value in exchange.env.items():
+            monkeypatch.setenv(name, value)
         self.folder, self.exchange, self.account = folder, exchange, "paper"
         self.targets = folder / "targets.json"
         self.process: subprocess.Popen[str] | None = None
+        self.hosted: Hosted | None = None
+        for key, value in QUICK.items():
+            monkeypatch.setenv(f"HEDGEFUND_TRADING__LIVE__{key}", value)
 
     def want(self, content: object) -> None:
         fresh = self.targets.with_suffix(".tmp")
         fresh.write_text(content if isinstance(content, str) else json.dumps(content))
         fresh.replace(self.targets)
+
+    @contextmanager
+    def trading(self, **request: Any) -> Iterator[Hosted]:
+        """The executor on a thread of this process, which spares its start."""
+        hosted = Hosted(LiveRequest(mode="paper", targets=self.targets, rebalance_every="500ms", **request))
+        self.hosted = hosted
+        try:
+            yield hosted
+        finally:
+            hosted.stop()
+            self.hosted = None
 
     @contextmanager
     def running(self, *arguments: str, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
@@ -117,7 +168,7 @@ class House:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
             try:
-                self.said = process.communicate(timeout=15)
+                self.said = process.communicate(timeout=40)
             except subprocess.TimeoutExpired:
                 process.kill()
                 self.said = process.communicate()
@@ -125,25 +176,26 @@ class House:
 
     def start(self, *arguments: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "live_executor", "run", "--targets", str(self.targets), "--rebalance-every", "500ms", "--json"]
-        quick = {f"HEDGEFUND_TRADING__LIVE__{key}": value for key, value in QUICK.items()}
         self.process = subprocess.Popen(
             [*command, *arguments],
             cwd=ROOT,
-            env={**os.environ, **quick, **self.exchange.env, **(env or {})},
+            env={**os.environ, **(env or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
         return self.process
 
-    def until(self, done: Callable[[], bool], seconds: float = 15.0) -> None:
+    def until(self, done: Callable[[], bool], seconds: float = 45.0) -> None:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if done():
                 return
+            if self.hosted is not None and self.hosted.error is not None:
+                raise self.hosted.error
             if self.process is not None and self.process.poll() is not None:
                 pytest.fail(f"the executor ended with {self.process.returncode}: {self.process.communicate()[1][-3000:]}")
-            time.sleep(0.05)
+            time.sleep(0.1)
         pytest.fail(f"not in {seconds} s; broker: {json.dumps(self.exchange.truth())[:3000]}")
 
     def until_held(self, **wanted: float) -> None:
@@ -156,6 +208,8 @@ class House:
         reader = JournalReader(path)
         try:
             return list(reader.read(kinds=kinds))
+        except JournalError:
+            return []  # its first process is still making it
         finally:
             reader.close()
 

@@ -48,7 +48,7 @@ from live_executor.timeline import Timeline
 
 _log = logger("live")
 _TICK_SECONDS = 0.1
-_BEAT_SECONDS = 1.0
+_BEAT_SECONDS = 0.5
 
 
 @dataclass(slots=True, kw_only=True)
