@@ -7,6 +7,8 @@ in the encoding that was asked for. Prints its port.
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import sys
 from datetime import UTC, datetime
 
@@ -102,13 +104,12 @@ def _frame(payload: bytes, *, binary: bool) -> bytes:
 
 
 async def _stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, per_frame: int) -> None:
-    from websockets.utils import accept_key
-
     head = (await reader.readuntil(b"\r\n\r\n")).decode()
     fields = {key.lower(): value.strip() for key, _, value in (line.partition(":") for line in head.split("\r\n")[1:])}
     packed = "msgpack" in fields.get("content-type", "")
     encode = msgspec.msgpack.encode if packed else msgspec.json.encode
-    accept = accept_key(fields["sec-websocket-key"])
+    digest = hashlib.sha1(f"{fields['sec-websocket-key']}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest()  # RFC 6455
+    accept = base64.b64encode(digest).decode()
     upgrade = f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
     writer.write(upgrade.encode() + _frame(encode([{"T": "success", "msg": "connected"}]), binary=packed))
     await reader.read(65536)
