@@ -29,6 +29,7 @@ from hedgefund_core.trading.observed import (
     OrderSighting,
     PositionSighting,
     QuoteSighting,
+    SplitSighting,
 )
 from hedgefund_core.trading.order import Order
 
@@ -188,6 +189,13 @@ class LiveFeed(Protocol):
 
     async def close(self) -> None:
         """Let go of connections."""
+
+
+class SplitCalendar(Protocol):
+    """Who knows of splits before they happen."""
+
+    async def splits(self, symbols: Sequence[str], first: str, last: str) -> list[SplitSighting]:
+        """Announced splits whose ex-date lies between two sessions, earliest first. Raises DataUnavailable."""
 
 
 class SimulatedMarket(Protocol):

@@ -191,5 +191,14 @@ class HaltSighting(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
 
 
+class SplitSighting(msgspec.Struct, frozen=True, kw_only=True):
+    """A split that the vendor has announced: it takes effect before the open of ``session`` (its ex-date)."""
+
+    symbol: str
+    ratio: Decimal
+    """New shares for one old"""
+    session: str
+
+
 BrokerUpdate = OrderSighting | ActivitySighting | LinkChanged | UnknownUpdate
 FeedUpdate = QuoteSighting | BarSighting | HaltSighting | LinkChanged | UnknownUpdate

@@ -13,7 +13,7 @@ from typing import TypeVar
 import msgspec
 
 from hedgefund_core.errors import BrokerUnavailable, DataUnavailable
-from hedgefund_core.trading.observed import BarSighting, Channel, FeedUpdate, QuoteSighting
+from hedgefund_core.trading.observed import BarSighting, Channel, FeedUpdate, QuoteSighting, SplitSighting
 from live_executor.brokers.alpaca.budget import Budget
 from live_executor.brokers.alpaca.endpoints import Endpoints
 from live_executor.brokers.alpaca.transport import MEND, RequestTiming, Transport
@@ -23,6 +23,7 @@ from live_executor.streams import StreamTiming, Surroundings, WatchedStream
 
 T = TypeVar("T")
 SYMBOLS_A_REQUEST = 200
+_SPLITS = "forward_split,reverse_split"
 _OPEN, _CLOSE = time(9, 30), time(16, 0)
 _SATURDAY = 5
 
@@ -61,6 +62,23 @@ class _LatestBars(msgspec.Struct):
 
 class _BarsPage(msgspec.Struct):
     bars: dict[str, list[_Bar]] | None = None
+    next_page_token: str | None = None
+
+
+class _Split(msgspec.Struct):
+    symbol: str
+    ex_date: str
+    new_rate: Decimal
+    old_rate: Decimal
+
+
+class _Actions(msgspec.Struct, frozen=True):
+    forward_splits: tuple[_Split, ...] = ()
+    reverse_splits: tuple[_Split, ...] = ()
+
+
+class _ActionsPage(msgspec.Struct):
+    corporate_actions: _Actions = _Actions()
     next_page_token: str | None = None
 
 
@@ -145,6 +163,24 @@ class AlpacaFeed:
                 token = page.next_page_token or None
         return sorted(found, key=lambda bar: (bar.at, bar.symbol))
 
+    async def splits(self, symbols: Sequence[str], first: str, last: str) -> list[SplitSighting]:
+        """Announced splits whose ex-date lies between two sessions, earliest first.
+
+        Raises
+        ------
+        DataUnavailable : the vendor does not answer.
+        """
+        found: list[SplitSighting] = []
+        for some in _chunks(symbols):
+            asked = {"symbols": ",".join(some), "types": _SPLITS, "start": first, "end": last, "limit": "1000"}
+            token: str | None = ""
+            while token is not None:
+                page = await self._ask("/v1/corporate-actions", asked | ({"page_token": token} if token else {}), _ActionsPage)
+                actions = page.corporate_actions
+                found += [split for row in (*actions.forward_splits, *actions.reverse_splits) if (split := _split(row)) is not None]
+                token = page.next_page_token or None
+        return sorted(found, key=lambda split: (split.session, split.symbol))
+
     async def close(self) -> None:
         """Let go of connections."""
         await self._transport.close()
@@ -195,6 +231,14 @@ class AlpacaFeed:
 def _chunks(symbols: Sequence[str]) -> Iterator[Sequence[str]]:
     for start in range(0, len(symbols), SYMBOLS_A_REQUEST):
         yield symbols[start : start + SYMBOLS_A_REQUEST]
+
+
+def _split(row: _Split) -> SplitSighting | None:
+    """None for rates that are no ratio."""
+    rates = (row.new_rate, row.old_rate)
+    if not all(rate.is_finite() and rate > 0 for rate in rates):
+        return None
+    return SplitSighting(symbol=row.symbol, ratio=row.new_rate / row.old_rate, session=row.ex_date[:10])
 
 
 def _daily(symbol: str, bar: _Bar) -> BarSighting:

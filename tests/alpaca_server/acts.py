@@ -76,6 +76,14 @@ def _split(server: AlpacaServer, asked: Asked) -> object:
     return {}
 
 
+def _announce(server: AlpacaServer, asked: Asked) -> object:
+    """``{"do": "announce", "symbol": "AAPL", "ex_date": "2026-11-23", "new_rate": 4, "old_rate": 1}``."""
+    day = asked["ex_date"]
+    dates = {"process_date": day, "record_date": day, "payable_date": day, "due_bill_redemption_date": None}
+    server.market.splits.append({"id": f"split-{len(server.market.splits)}", "cusip": "037833100", **dates, **asked})
+    return {}
+
+
 def _halt(server: AlpacaServer, asked: Asked) -> object:
     symbol, halted = str(asked["symbol"]), bool(asked.get("halted", True))
     (server.book.halted.add if halted else server.book.halted.discard)(symbol)
@@ -164,6 +172,7 @@ ACTS = {
     "external": _external,
     "cash": _cash,
     "split": _split,
+    "announce": _announce,
     "halt": _halt,
     "asset": _asset,
     "flags": _flags,

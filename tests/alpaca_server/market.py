@@ -23,6 +23,7 @@ class MarketData:
         self.quoteless: set[str] = set()
         self.tradeless: set[str] = set()
         self.page_size = 10_000
+        self.splits: list[shapes.Json] = []
 
     def routes(self) -> list[web.RouteDef]:
         """All of them."""
@@ -76,7 +77,13 @@ class MarketData:
         return found
 
     async def corporate_actions(self, request: web.Request) -> web.Response:
-        return answer({"corporate_actions": {}, "next_page_token": None})
+        """Announced splits, as the data API lists them."""
+        query, symbols = request.query, _symbols(request)
+        first, last = query.get("start", ""), query.get("end", "9999")
+        rows = [row for row in self.splits if row["symbol"] in symbols and first <= str(row["ex_date"]) <= last]
+        forward = [row for row in rows if Decimal(str(row["new_rate"])) > Decimal(str(row["old_rate"]))]
+        found = {"forward_splits": forward, "reverse_splits": [row for row in rows if row not in forward]}
+        return answer({"corporate_actions": {kind: some for kind, some in found.items() if some}, "next_page_token": None})
 
 
 def daily_bar(session: str, close: Decimal) -> shapes.Json:

@@ -265,6 +265,23 @@ def test_all_pages_of_daily_bars() -> None:
     run(body())
 
 
+def test_announced_splits() -> None:
+    async def body() -> None:
+        async with AlpacaServer() as server:
+            feed = feed_of(server)
+            for symbol, day, new, old in (("AAPL", "2026-11-23", 4, 1), ("KO", "2026-11-20", 1, 10), ("MSFT", "2026-12-30", 2, 1)):
+                act(server, {"do": "announce", "symbol": symbol, "ex_date": day, "new_rate": new, "old_rate": old})
+            act(server, {"do": "announce", "symbol": "AMZN", "ex_date": "2026-11-23", "new_rate": 3, "old_rate": 0})
+            found = await feed.splits(["AAPL", "KO", "MSFT", "AMZN"], "2026-11-20", "2026-11-27")
+            assert [(split.symbol, split.ratio, split.session) for split in found] == [
+                ("KO", Decimal("0.1"), "2026-11-20"),
+                ("AAPL", Decimal(4), "2026-11-23"),
+            ]
+            await feed.close()
+
+    run(body())
+
+
 @pytest.mark.parametrize("kind", ["html", "empty", "truncated", "reset"])
 def test_a_vendor_that_does_not_answer(kind: str) -> None:
     async def body() -> None:
