@@ -20,6 +20,7 @@ from hedgefund_core.trading.inputs import (
     CashAdopted,
     ConfigurationLoaded,
     DecisionDue,
+    EmergencyAdopted,
     EntriesGated,
     HaltRequested,
     HistoryLoaded,
@@ -117,6 +118,7 @@ Input = (
     | SessionEnded
     | SplitAnnounced
     | TroubleSeen
+    | EmergencyAdopted
 )
 Output = (
     DecisionMade
@@ -174,6 +176,7 @@ __all__ = [
     "ConfigurationLoaded",
     "DecisionDue",
     "DecisionMade",
+    "EmergencyAdopted",
     "Difference",
     "EntriesGated",
     "Event",

@@ -9,7 +9,7 @@ import msgspec
 
 from hedgefund_core.trading.frame import Event, Row
 from hedgefund_core.trading.instrument import Instrument
-from hedgefund_core.trading.order import OrderType, Side, TimeInForce
+from hedgefund_core.trading.order import Order, OrderType, Side, TimeInForce
 
 
 class AccountOpened(Event, tag="account_opened", frozen=True, kw_only=True):
@@ -255,3 +255,20 @@ class TroubleSeen(Event, tag="trouble_seen", frozen=True, kw_only=True):
 
     severity: str
     message: str
+
+
+class EmergencyAdopted(Event, tag="emergency_adopted", frozen=True, kw_only=True):
+    """Something was done at the broker past the journal, while it or its process could not: it is ours from here on."""
+
+    number: int
+    """Of the act in the emergency log; each is adopted once."""
+    act: str
+    done_at: datetime
+    person: str
+    reason: str
+    session: str
+    level: int = 0
+    """Of a halt; 0 for every other act."""
+    order: Order | None = None
+    """A reduction as it was sent: its fills are ours and no stranger's."""
+    note: str = ""
