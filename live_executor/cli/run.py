@@ -51,7 +51,7 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Trade: the promoted model over past sessions, or a file of targets on a broker. Ctrl-C stops after the step at hand."""
-    chosen = _chosen_mode(mode, broker, targets is not None)
+    chosen = _chosen_mode(mode, broker, feed, targets=targets is not None)
     if chosen == "replay":
         _refuse_beside_replay(targets=targets is not None, once=once, live=live, rebalance_every=bool(rebalance_every))
         asked = _Replay(
@@ -111,14 +111,14 @@ def _replay(asked: _Replay) -> Summary:
     return _with_progress(settings, request)
 
 
-def _chosen_mode(mode: str, broker: str, targets: bool) -> str:
+def _chosen_mode(mode: str, broker: str, feed: str, *, targets: bool) -> str:
     """The mode named; without one, a broker on the wall clock means paper, and so does a file of targets where keys are set."""
     from hedgefund_core.errors import ConfigError
 
     _require("--mode", mode, _MODES)
     if mode:
         return mode
-    if broker == "alpaca":
+    if "alpaca" in {broker, feed}:
         return "paper"
     if not targets:
         return "replay"

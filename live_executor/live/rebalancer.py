@@ -6,6 +6,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 from hedgefund_core import errors
+from hedgefund_core.freezes import FROZEN_BY_DIFFERENCE, FROZEN_FOR_A_PERSON, causes_of
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.order import Order, OrderStatus, Purpose, TimeInForce
 from hedgefund_core.trading.state import Level
@@ -21,6 +22,7 @@ _log = logger("rebalancer")
 _TICK_SECONDS = 0.05
 _PATIENCE_READS = 4
 """Looks at an unreadable file before it is called bad: it may be read while somebody writes it."""
+_QUARANTINE = frozenset({*FROZEN_FOR_A_PERSON, FROZEN_BY_DIFFERENCE})
 _WORKED = frozenset({Purpose.TARGETS, Purpose.FLATTEN})
 
 
@@ -185,9 +187,12 @@ class Rebalancer:
             self._retry_after = self._floor.settings.entries_wait_seconds
 
     def _wanted(self) -> tuple[dict[str, float], dict[str, Decimal]]:
-        ids = {instrument.symbol: instrument.instrument_id for instrument in self._floor.state.instruments}
-        weights = {ids[symbol]: float(weight) for symbol, weight in self._targets.weights.items()}
-        return weights, {ids[symbol]: quantity for symbol, quantity in self._targets.quantities.items()}
+        """Targets by instrument. What is under a doubt only a person can end is left alone: nobody's trade is traded back blindly."""
+        state = self._floor.state
+        doubtful = {key for key in state.frozen if _QUARANTINE & set(causes_of(state, key))}
+        ids = {i.symbol: i.instrument_id for i in state.instruments if i.instrument_id not in doubtful}
+        weights = {ids[symbol]: float(weight) for symbol, weight in self._targets.weights.items() if symbol in ids}
+        return weights, {ids[symbol]: quantity for symbol, quantity in self._targets.quantities.items() if symbol in ids}
 
     # ---- orders that are not filled ---------------------------------------------------------------------------------------
 

@@ -207,6 +207,8 @@ class Live:
         denied = sum(isinstance(frame, e.OrderDenied) for frame in frames)
         if denied:
             self._rebalancer.heard_denied(denied)
+        if any(isinstance(frame, e.InstrumentThawed) for frame in frames):
+            self._rebalancer.ask_now()
         self._sender.wake()
 
     async def _until_over(self) -> None:

@@ -48,11 +48,30 @@ def test_a_missing_or_unreadable_file_is_a_configuration_error(own_house: Path, 
     assert f"{name}.yaml" in refused(3, "config", "validate")
 
 
-@pytest.mark.parametrize(("option", "value"), [("--mode", "paper"), ("--mode", "live"), ("--broker", "alpaca"), ("--feed", "alpaca")])
-def test_what_this_version_does_not_trade_is_said(own_house: Path, option: str, value: str) -> None:
-    said = refused(3, "run", option, value)
-    assert "replayed sessions on the simulated broker only" in said
-    assert value not in executor("run", "--help").stdout
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--mode", "turbo"), "replay | paper | live"),
+        (("--mode", "replay", "--broker", "ibkr"), "simulated | simulated_process"),
+        (("--mode", "paper", "--broker", "simulated"), "alpaca"),
+        (
+            (
+                "--mode",
+                "paper",
+            ),
+            "ALPACA_API_KEY",
+        ),
+        (("--broker", "alpaca"), "ALPACA_API_KEY"),
+        (("--feed", "alpaca"), "ALPACA_API_KEY"),
+        (("--targets", "t.json"), "ALPACA_API_KEY"),
+        (("--mode", "paper", "--rebalance-every", "often"), "500ms, 30s, 1m, 1h or session"),
+        (("--mode", "live"), "--live"),
+        (("--mode", "live", "--live"), "live.sentence"),
+        (("--mode", "paper", "--live"), "--mode live --live"),
+    ],
+)
+def test_what_cannot_be_traded_on_is_said(own_house: Path, arguments: tuple[str, ...], said: str) -> None:
+    assert said in refused(3, "run", *arguments)
 
 
 def test_no_journal_says_which_command_makes_one(own_house: Path) -> None:
