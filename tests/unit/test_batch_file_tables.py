@@ -16,6 +16,7 @@ from hedgefund_core.configuration import FileTable, SourcesSettings, resolve
 from hedgefund_core.errors import ConfigError, DataInvalid, DataUnavailable
 from hedgefund_core.schemas import FUNDAMENTALS, INTRADAY_BARS, MACRO, SYMBOL_HISTORY
 from hedgefund_dagster.defs.ingest.reference import load, reference_assets
+from hedgefund_dagster.defs.validation.table_checks import reference_checks
 from hedgefund_dagster.resources.clock import ClockResource
 from hedgefund_dagster.resources.lake import Lake
 
@@ -212,3 +213,8 @@ def test_every_table_of_the_example_materializes_and_a_second_time_adds_nothing(
     assert first["rows_added"] > 0
     assert first["rows_added"] == first["dagster/row_count"]
     assert second["rows_added"] == 0
+
+
+def test_every_table_of_the_example_has_its_suite():
+    checked = {key.asset_key for definition in reference_checks(documented()) for key in definition.check_keys}
+    assert checked == {asset.key for asset in reference_assets(documented())}

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dagster as dg
 import pyarrow as pa
 
-from hedgefund_core.configuration import SourcesSettings
+from hedgefund_core.configuration import FileTable, SourcesSettings
 from hedgefund_core.errors import DataUnavailable
 from hedgefund_core.schemas import BARS, CORPORATE_ACTIONS, FUNDAMENTALS, Table
 from hedgefund_dagster.defs.validation.expectations import check_result
 from hedgefund_dagster.defs.validation.facts import facts_check
 from hedgefund_dagster.resources.lake import Lake, LakeResource
 from hedgefund_dagster.sources import VENDORS, open_vendor
+from hedgefund_dagster.sources.file_tables import table_of
 from hedgefund_dagster.sources.source import SourceFacts
 
 CHECK = "great_expectations"
@@ -27,6 +28,18 @@ def vendor_checks() -> list[dg.AssetChecksDefinition]:
             found.append(table_check(key, dataset.table, source))
             if dataset.table is FUNDAMENTALS:
                 found.append(facts_check(key, source))
+    return found
+
+
+def reference_checks(tables: dict[str, FileTable]) -> list[dg.AssetChecksDefinition]:
+    """Suites of the user's file tables, and the detector of unit errors where there are statements."""
+    found = []
+    for name, settings in tables.items():
+        table = table_of(name, settings)
+        key = dg.AssetKey([name, table.name])
+        found.append(table_check(key, table, name))
+        if table is FUNDAMENTALS:
+            found.append(facts_check(key, name))
     return found
 
 
