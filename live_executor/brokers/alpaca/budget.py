@@ -13,6 +13,8 @@ from hedgefund_core.errors import BrokerUnavailable
 RESERVE = 0.2
 """Share of the limit that entries leave unused."""
 _LONGEST_BLOCK = 60.0
+_SOONEST = 0.001
+"""A shorter wait could end before its time by rounding, and be asked for again without end."""
 _FIRST_BLOCK, _MOST_BLOCK = 1.0, 15.0
 _MEND = "wait: the broker limits requests; fewer names or longer pauses need fewer of them"
 
@@ -43,6 +45,7 @@ class Budget:
         self._left, self._as_of, self._refills_from = 0.0, 0.0, 0.0
         self._blocked_until, self._blocks = 0.0, 0
         self._cancels_from = 0.0
+        self._window: float | None = None
         self._queue: list[tuple[Lane, int, asyncio.Future[None]]] = []
         self._serial = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -128,9 +131,11 @@ class Budget:
         if limit is None or left is None or limit <= 0:
             return
         now = _monotonic()
-        self.limit, self._as_of = limit, now
-        self._left = min(left, limit) - self.in_flight
         reset = _number(headers.get("X-RateLimit-Reset"))
+        said = min(left, limit) - self.in_flight
+        if self.limit and reset is not None and reset == self._window:
+            said = min(said, self._left_at(now))  # answers overtake each other: within a window the count only falls
+        self.limit, self._as_of, self._left, self._window = limit, now, said, reset
         ahead = 0.0 if reset is None else reset - self._now()
         self._refills_from = now + ahead if 0.0 < ahead <= _LONGEST_BLOCK else now
 
@@ -145,7 +150,7 @@ class Budget:
                 delay = self.delay(lane)
                 if delay > 0:
                     if delay < math.inf:
-                        self._timer = asyncio.get_running_loop().call_later(delay, self._pump)
+                        self._timer = asyncio.get_running_loop().call_later(max(delay, _SOONEST), self._pump)
                     return
                 self._take()
                 waiting.set_result(None)
