@@ -1,8 +1,9 @@
-"""The two clocks: the machine's, and one that is set by the replayed schedule."""
+"""The clocks: the computer's, the same without its jumps, and one that is set by the replayed schedule."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import time
+from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -13,6 +14,21 @@ class SystemClock:
     def now(self) -> datetime:
         """Aware UTC time of this computer."""
         return datetime.now(UTC)
+
+
+class SteadyClock:
+    """The wall clock as it was at the start, moved by a counter that nobody sets: whoever changes the time, seconds stay seconds."""
+
+    def __init__(self) -> None:
+        self._start, self._counter = datetime.now(UTC), _counted()
+
+    def now(self) -> datetime:
+        """Aware UTC time; sleep of the computer is counted."""
+        return self._start + timedelta(seconds=_counted() - self._counter)
+
+
+def _counted() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 class SimulatedClock:

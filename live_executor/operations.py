@@ -54,12 +54,12 @@ def ask(settings: Settings, account: str, command: Latch, *, patience_seconds: f
             if path is not None:
                 path.unlink(missing_ok=True)  # the executor ended before it took the request
             try:
-                return _journal_directly(settings, account, command)
+                return journal_directly(settings, account, command)
             except Halted:  # an executor started just now: it takes requests like any other
                 path = None
         path = path or send(data, account, command)
         if _taken(path, folder, patience_seconds):
-            return _journaled(settings, account)
+            return journaled(data, account)
 
 
 def leave_urgently(data: Path, account: str, command: Halt) -> None:
@@ -69,7 +69,7 @@ def leave_urgently(data: Path, account: str, command: Halt) -> None:
     send(data, account, command)
 
 
-def _journal_directly(settings: Settings, account: str, command: Latch) -> Done:
+def journal_directly(settings: Settings, account: str, command: Latch) -> Done:
     """Steps of the machine, committed as the executor would; its cancels go out when an executor starts."""
     journal = JOURNALS["sqlite"](settings.data, settings.keys, account)
     try:
@@ -91,25 +91,32 @@ def _journal_directly(settings: Settings, account: str, command: Latch) -> Done:
     return Done(account=account, state=ladder.name, cause=ladder.cause, person=ladder.person, by="command", journal_seq=seq)
 
 
-def _taken(path: Path, folder: Path, patience_seconds: float) -> bool:
-    """Wait until the executor has taken the file (it removes it once the request is durable); False where it ended without."""
-    deadline = time.monotonic() + patience_seconds
+def wait_until_taken(path: Path, folder: Path, seconds: float) -> bool:
+    """Whether the executor took the file in time (it removes it once the request is durable); False also where it ended without."""
+    deadline = time.monotonic() + seconds
     while path.exists():
-        if time.monotonic() > deadline:
-            holder = holder_of(folder)
-            if holder is None:
-                return False
-            raise DataUnavailable(
-                f"the request is left in {path}, but in {patience_seconds:g} s the executor (process {holder}) has not journaled it",
-                mend=f"if process {holder} hangs: kill -9 {holder}, then give the command again; what was journaled is safe",
-            )
+        if time.monotonic() > deadline or holder_of(folder) is None:
+            return False
         time.sleep(_POLL_SECONDS)
     return True
 
 
-def _journaled(settings: Settings, account: str) -> Done:
+def _taken(path: Path, folder: Path, patience_seconds: float) -> bool:
+    """As `wait_until_taken`, but an executor that runs and does not answer is an error."""
+    if wait_until_taken(path, folder, patience_seconds):
+        return True
+    holder = holder_of(folder)
+    if holder is None:
+        return False
+    raise DataUnavailable(
+        f"the request is left in {path}, but in {patience_seconds:g} s the executor (process {holder}) has not journaled it",
+        mend=f"if process {holder} hangs: kill -9 {holder}, then give the command again; what was journaled is safe",
+    )
+
+
+def journaled(data: Path, account: str) -> Done:
     """Where the ladder stands by the journal's newest word about it."""
-    reader = JournalReader(settings.data / journal_file(account))
+    reader = JournalReader(data / journal_file(account))
     newest = None
     for entry in reader.read(kinds=("ladder_moved",)):
         newest = entry.frame

@@ -7,6 +7,7 @@ adopted into the journal at the next start and never deleted: ``adopted`` acts a
 
 from __future__ import annotations
 
+import fcntl
 import os
 import struct
 import zlib
@@ -16,6 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from hedgefund_core.errors import JournalError
 from hedgefund_core.trading.order import Order
@@ -44,6 +46,8 @@ class EmergencyAct(msgspec.Struct, frozen=True, kw_only=True):
     act: Act
     person: str
     reason: str
+    level: int = 0
+    """Of a halt."""
     client_order_id: str = ""
     order: Order | None = None
     """The order of a reduction, as sent."""
@@ -68,12 +72,16 @@ class EmergencyLog:
             os.close(handle)
 
     def write(self, act: EmergencyAct) -> None:
-        """Durable when it returns; raises JournalError where even this is impossible, or the log is full."""
-        content = msgspec.json.encode(act)
-        record = _HEAD.pack(len(content), zlib.crc32(content)) + content
+        """Durable when it returns; raises JournalError where even this is impossible, or the log is full.
+
+        Watchdog and command line may write at the same time: whoever comes second gets the next number.
+        """
         try:
             handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
             try:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                content = msgspec.json.encode(replace(act, number=max(act.number, self.next_number)))
+                record = _HEAD.pack(len(content), zlib.crc32(content)) + content
                 place = sum(size for _, size in self._records())
                 if place + len(record) > max(_SIZE, os.fstat(handle).st_size):
                     raise JournalError(f"{self._path} is full", mend="start the executor, which adopts it, then move it away")
@@ -89,6 +97,14 @@ class EmergencyLog:
     def read(self, after: int = 0) -> list[EmergencyAct]:
         """Acts with a number above ``after``, oldest first."""
         return [act for act, _ in self._records() if act.number > after]
+
+    @property
+    def stamp(self) -> int:
+        """Changes whenever something is written: whoever has read this far looks at nothing else."""
+        try:
+            return self._path.stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
 
     @property
     def next_number(self) -> int:
