@@ -48,18 +48,6 @@ class _Bar(msgspec.Struct):
     v: float = 0.0
 
 
-class _Quotes(msgspec.Struct):
-    quotes: dict[str, _Quote | None] = {}
-
-
-class _Trades(msgspec.Struct):
-    trades: dict[str, _Trade | None] = {}
-
-
-class _LatestBars(msgspec.Struct):
-    bars: dict[str, _Bar | None] = {}
-
-
 class _BarsPage(msgspec.Struct):
     bars: dict[str, list[_Bar]] | None = None
     next_page_token: str | None = None
@@ -135,14 +123,19 @@ class AlpacaFeed:
 
         Raises
         ------
-        DataUnavailable : the vendor does not answer.
+        DataUnavailable : the vendor does not answer, for any of them.
         """
         found: dict[str, QuoteSighting] = {}
+        problem: DataUnavailable | None = None
         for some in _chunks(symbols):
-            for source in (self._latest_quotes, self._latest_trades, self._latest_bars):
+            for source in ("quotes", "trades", "bars"):
                 missing = [symbol for symbol in some if symbol not in found]
-                if missing:
-                    found |= await source(missing)
+                try:
+                    found |= await self._latest(source, missing) if missing else {}
+                except DataUnavailable as error:
+                    problem = error
+        if problem is not None and not found:
+            raise problem
         return [found[symbol] for symbol in symbols if symbol in found]
 
     async def daily_bars(self, symbols: Sequence[str], first: str, last: str) -> list[BarSighting]:
@@ -186,30 +179,36 @@ class AlpacaFeed:
         await self._transport.close()
 
     # --------------------------------------------------------------------------------------------------------- queries
-    async def _latest_quotes(self, symbols: Sequence[str]) -> dict[str, QuoteSighting]:
-        answer = await self._ask("/v2/stocks/quotes/latest", self._asked(symbols), _Quotes)
-        rows = {s: self._sighting(s, q.t, bid=positive(q.bp), ask=positive(q.ap)) for s, q in answer.quotes.items() if q is not None}
-        return {symbol: row for symbol, row in rows.items() if row.bid is not None and row.ask is not None}
+    async def _latest(self, source: str, symbols: Sequence[str]) -> dict[str, QuoteSighting]:
+        """What one list of latest prices has; a row that is no price is none, and hides no other."""
+        asked = {"symbols": ",".join(symbols), "feed": self.feed}
+        answer = await self._ask(f"/v2/stocks/{source}/latest", asked, dict[str, msgspec.Raw])
+        rows = msgspec.json.decode(answer.get(source, b"{}"), type=dict[str, msgspec.Raw])
+        read = {"quotes": self._of_quote, "trades": self._of_trade, "bars": self._of_bar}[source]
+        found: dict[str, QuoteSighting] = {}
+        for symbol, raw in rows.items():
+            with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, ValueError, ArithmeticError):
+                price = read(symbol, raw)
+                if price.last is not None or (price.bid is not None and price.ask is not None):
+                    found[symbol] = price
+        return found
 
-    async def _latest_trades(self, symbols: Sequence[str]) -> dict[str, QuoteSighting]:
-        answer = await self._ask("/v2/stocks/trades/latest", self._asked(symbols), _Trades)
-        rows = {s: self._sighting(s, t.t, last=positive(t.p), source="trade") for s, t in answer.trades.items() if t is not None}
-        return {symbol: row for symbol, row in rows.items() if row.last is not None}
+    def _of_quote(self, symbol: str, raw: msgspec.Raw) -> QuoteSighting:
+        row = msgspec.json.decode(raw, type=_Quote, strict=False)
+        bid, ask, now = positive(row.bp), positive(row.ap), self._clock.now()
+        return QuoteSighting(symbol=symbol, at=row.t, received_at=now, bid=bid, ask=ask, channel=Channel.QUERY)
 
-    async def _latest_bars(self, symbols: Sequence[str]) -> dict[str, QuoteSighting]:
-        answer = await self._ask("/v2/stocks/bars/latest", self._asked(symbols), _LatestBars)
-        rows = {s: self._sighting(s, b.t, last=positive(Decimal(str(b.c))), source="bar") for s, b in answer.bars.items() if b is not None}
-        return {symbol: row for symbol, row in rows.items() if row.last is not None}
+    def _of_trade(self, symbol: str, raw: msgspec.Raw) -> QuoteSighting:
+        row = msgspec.json.decode(raw, type=_Trade, strict=False)
+        return self._last(symbol, row.t, row.p, "trade")
 
-    def _asked(self, symbols: Sequence[str]) -> dict[str, str]:
-        return {"symbols": ",".join(symbols), "feed": self.feed}
+    def _of_bar(self, symbol: str, raw: msgspec.Raw) -> QuoteSighting:
+        row = msgspec.json.decode(raw, type=_Bar, strict=False)
+        return self._last(symbol, row.t, Decimal(str(row.c)), "bar")
 
-    def _sighting(
-        self, symbol: str, at: datetime, *, bid: Decimal | None = None, ask: Decimal | None = None, last: Decimal | None = None,
-        source: str = "quote",
-    ) -> QuoteSighting:  # fmt: skip
-        now = self._clock.now()
-        return QuoteSighting(symbol=symbol, at=at, received_at=now, bid=bid, ask=ask, last=last, source=source, channel=Channel.QUERY)
+    def _last(self, symbol: str, at: datetime, price: Decimal | None, source: str) -> QuoteSighting:
+        now, last = self._clock.now(), positive(price)
+        return QuoteSighting(symbol=symbol, at=at, received_at=now, last=last, source=source, channel=Channel.QUERY)
 
     async def _ask(self, path: str, params: Mapping[str, str], kind: type[T]) -> T:
         try:

@@ -19,11 +19,12 @@ from live_executor.ports import Clock
 from live_executor.streams import Link, StreamEndedError, StreamRefusedError, unreadable
 
 Said = QuoteSighting | BarSighting | HaltSighting | UnknownUpdate
-CHANNELS = (("bars", "statuses"), ("quotes",), ("trades",))
-"""A message of subscription each: a plan that allows few quotes still allows all bars."""
+CHANNELS = ("bars", "quotes", "trades", "statuses")
+"""A message of subscription each: a plan that allows few quotes, or a server that knows no statuses, still gives all bars."""
 _MINUTE = timedelta(minutes=1)
 ANSWER_SECONDS = 3.0
 _REFUSED = frozenset({401, 402, 406, 409})
+_NO_PLAN = 409
 _ENDED = frozenset({404, 407, 500})
 _HALTS, _RESUMPTIONS = frozenset({"2", "H", "P"}), frozenset({"3", "T"})
 _NO_HALT = frozenset({"5", "6", "7", "8", "9", "A", "C", "D", "E", "F", "Q"})
@@ -134,13 +135,13 @@ class DataConversation:
         self._answer_seconds = answer_seconds
         self._keys = {"key": api_key, "secret": secret_key}
         self._symbols, self._clock = symbols, clock
-        self._codec = _JSON
+        self._codec, self._listening = _JSON, False
         self._trouble: StreamRefusedError | StreamEndedError | None = None
         self._answer: _Success | _Subscription | None = None
 
     async def greet(self, link: Link) -> Sequence[Said]:
         """The server speaks first, and in the encoding that it will use."""
-        self._trouble, self._codec = None, _codec_of(hello := await link.receive())
+        self._trouble, self._listening, self._codec = None, False, _codec_of(hello := await link.receive())
         said = list(self.read(hello))
         await link.send(self._codec.message({"action": "auth", **self._keys}))
         await self._until(link, _Success, "authenticated", said)
@@ -153,7 +154,7 @@ class DataConversation:
 
     def subscriptions(self, symbols: Sequence[str]) -> list[bytes | str]:
         """The messages that subscribe to these symbols."""
-        return [self._codec.message({"action": "subscribe", **{channel: list(symbols) for channel in channels}}) for channels in CHANNELS]
+        return [self._codec.message({"action": "subscribe", channel: list(symbols)}) for channel in CHANNELS]
 
     async def _until(self, link: Link, kind: type[_Success | _Subscription], words: str, said: list[Said]) -> None:
         while True:
@@ -211,7 +212,7 @@ class DataConversation:
         if isinstance(row, _Status):
             return self._status(row)
         if isinstance(row, _Success | _Subscription):
-            self._answer = row
+            self._answer, self._listening = row, isinstance(row, _Subscription)
         elif isinstance(row, _Error):
             return self._error(row)
         return None
@@ -227,7 +228,7 @@ class DataConversation:
 
     def _error(self, row: _Error) -> Said | None:
         words = f"data stream: {row.code} {row.msg}"
-        if row.code in _REFUSED:
+        if row.code in _REFUSED and not (row.code == _NO_PLAN and self._listening):  # one channel that the plan lacks is no end
             self._trouble = StreamRefusedError(words)
             return None
         if row.code in _ENDED:

@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hedgefund_core.errors import ConfigError, DataUnavailable
 from hedgefund_core.trading.observed import BarSighting, Channel, HaltSighting, LinkChanged, LinkState, QuoteSighting, UnknownUpdate
@@ -248,6 +250,37 @@ def test_the_latest_price_is_a_quote_else_a_trade_else_a_bar() -> None:
     run(body())
 
 
+def test_a_list_that_is_missing_or_spoilt_hides_no_price() -> None:
+    async def body() -> None:
+        async with AlpacaServer() as server:
+            feed = feed_of(server)
+            server.market.quoteless.add("MSFT")
+            server.faults.arm(Fault(kind="status", route="GET /v2/stocks/trades", status=404, body="no such thing", times=99))
+            assert [quote.symbol for quote in await feed.latest(["AAPL", "MSFT"])] == ["AAPL"]
+            body = '{"quotes":{"AAPL":{"t":"?","bp":[]},"KO":{"t":"2026-11-20T15:00:00Z","bp":"1.5","ap":1.6},"X":null},"feed":"iex"}'
+            server.faults.arm(Fault(kind="status", route="GET /v2/stocks/quotes", status=200, body=body))
+            (quote,) = await feed.latest(["AAPL", "KO"])
+            assert (quote.symbol, quote.bid, quote.ask) == ("KO", Decimal("1.5"), Decimal("1.6"))
+            await feed.close()
+
+    run(body())
+
+
+def test_a_channel_that_the_plan_lacks_ends_nothing() -> None:
+    async def body() -> None:
+        async with AlpacaServer() as server:
+            feed = feed_of(server)
+            await feed.subscribe(["AAPL"])
+            async with listening(feed.updates()) as listener:
+                await listener.until(ups(1))
+                act(server, {"do": "data_error", "code": 409, "msg": "insufficient subscription"})
+                heard = await listener.until(has(UnknownUpdate))
+                assert links(heard) == [UP]
+            await feed.close()
+
+    run(body())
+
+
 def test_all_pages_of_daily_bars() -> None:
     async def body() -> None:
         days = [f"2026-11-{day:02d}" for day in range(2, 21)]
@@ -344,6 +377,22 @@ def test_no_frame_raises(frame: bytes) -> None:
     said = conversation().read(frame)
     assert said
     assert all(isinstance(update, UnknownUpdate) for update in said)
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=6)
+ROWS = st.dictionaries(st.sampled_from(["S", "t", "o", "h", "l", "c", "v", "bp", "ap", "p", "sc", "code", "msg"]), SCALARS, max_size=8)
+KINDS = st.sampled_from(["b", "q", "t", "s", "x", "subscription", "success", "?"])
+
+
+@given(rows=st.lists(st.tuples(KINDS, ROWS) | SCALARS, max_size=5), cut=st.integers(0, 30))
+def test_no_rows_whatever_they_hold_raise_or_hide_a_good_one(rows: list[object], cut: int) -> None:
+    good = {**BAR, "t": "2026-11-20T15:00:00Z"}
+    mixed = [{**row[1], "T": row[0]} if isinstance(row, tuple) else row for row in rows]
+    for encode in (msgspec.json.encode, msgspec.msgpack.encode):
+        whole = encode([*mixed, good])
+        said = conversation().read(whole)
+        assert [bar.close for bar in said if isinstance(bar, BarSighting)][-1] == 1.75
+        conversation().read(whole[: len(whole) - cut])
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hedgefund_core.trading.observed import LinkChanged, LinkState, OrderSighting, UnknownUpdate
 from live_executor.brokers.alpaca.endpoints import read_endpoints
 from live_executor.brokers.alpaca.order_stream import OrderConversation
+from live_executor.brokers.alpaca.wire import WireOrder
 from live_executor.clock import SystemClock
 from live_executor.streams import StreamTiming, Surroundings, WatchedStream
 from tests.alpaca_server.acts import act
@@ -299,6 +302,22 @@ def test_no_frame_raises(frame: bytes) -> None:
     conversation = OrderConversation(read_endpoints({"ALPACA_API_KEY": "k", "ALPACA_SECRET_KEY": "s"}), SystemClock())
     (update,) = conversation.read(frame)
     assert isinstance(update, UnknownUpdate)
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(["fill", "1.5", "NaN", "new"])
+ORDERS = st.dictionaries(st.sampled_from(sorted(WireOrder.__struct_fields__)), SCALARS | st.lists(SCALARS, max_size=2), max_size=8)
+UPDATES = st.fixed_dictionaries({"order": ORDERS}, optional=dict.fromkeys(("event", "timestamp", "qty", "price", "execution_id"), SCALARS))
+
+
+@given(data=UPDATES | SCALARS | st.lists(SCALARS, max_size=3), cut=st.integers(0, 40))
+def test_no_update_whatever_it_holds_raises(data: object, cut: int) -> None:
+    conversation = OrderConversation(read_endpoints({"ALPACA_API_KEY": "k", "ALPACA_SECRET_KEY": "s"}), SystemClock())
+    whole = msgspec.json.encode({"stream": "trade_updates", "data": data})
+    for frame in (whole, whole[: len(whole) - cut]):
+        (update,) = conversation.read(frame)
+        assert isinstance(update, OrderSighting | UnknownUpdate)
+        if isinstance(update, OrderSighting):
+            assert update.filled_quantity.is_finite()
 
 
 def test_a_bare_order_is_enough() -> None:
