@@ -19,7 +19,7 @@ from hedgefund_core.identifiers import is_account
 from hedgefund_core.layout import LIVE, account_folder
 from live_executor import logging
 from live_executor.app import bundles_of, mark_last_account
-from live_executor.clock import SystemClock
+from live_executor.clock import SteadyClock
 from live_executor.commands import Mailbox
 from live_executor.desk import Summary
 from live_executor.journals import JOURNALS
@@ -37,6 +37,7 @@ _EVERY = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _SHORTEST_SECONDS = 0.05
 _NAMES = {signal.SIGINT: "sigint", signal.SIGTERM: "sigterm"}
+_HALTS = {signal.SIGUSR1: 1, signal.SIGUSR2: 2}
 
 
 class LiveRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,9 +98,12 @@ class _Job:
 
 
 def heed_signals(live: Live) -> None:
-    """Ctrl-C and SIGTERM end the run in order."""
+    """Ctrl-C and SIGTERM end the run in order; SIGUSR1 halts at level 1, SIGUSR2 at level 2."""
+    loop = asyncio.get_running_loop()
     for number, name in _NAMES.items():
-        asyncio.get_running_loop().add_signal_handler(number, live.stop, name)
+        loop.add_signal_handler(number, live.stop, name)
+    for number, level in _HALTS.items():
+        loop.add_signal_handler(number, live.halt, level, number.name)
 
 
 def run_live(
@@ -117,7 +121,7 @@ def run_live(
     setup = LiveSetup(
         env=os.environ,
         live=request.mode == "live",
-        clock=SystemClock(),
+        clock=SteadyClock(),
         rng=random.Random(),  # noqa: S311 - jitter of pauses, no secret
         locks=settings.data / LIVE / ".locks",
     )

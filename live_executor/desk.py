@@ -13,6 +13,7 @@ import msgspec
 
 from hedgefund_core.account import State
 from hedgefund_core.bundle import Bundle
+from hedgefund_core.errors import JournalError
 from hedgefund_core.machine import Command, Record, attach_bundle, step
 from hedgefund_core.trading import events as e
 from live_executor import snapshots
@@ -55,6 +56,8 @@ class Desk:
         self._sign_every, self._unsigned, self._now = sign_every, 0, now
         self._counts = dict.fromkeys(_COUNTED, 0)
         self._watchers: list[Watcher] = []
+        self.failed = False
+        """Whether the journal refused a commit: nothing is written any more, and nothing may leave."""
 
     @property
     def state(self) -> State:
@@ -117,7 +120,11 @@ class Desk:
 
     def _commit(self, state: State, frames: Sequence[e.Event]) -> None:
         crash_here("before_journal")
-        self._journal.append(frames)
+        try:
+            self._journal.append(frames)
+        except JournalError:
+            self.failed = True
+            raise
         crash_here("after_journal")
         self._state = state
         self._count(frames)

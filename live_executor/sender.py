@@ -76,7 +76,8 @@ class Sender:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            if self._floor.state.ladder.level is Level.HALTED:
+            self._floor.fence()
+            if self._floor.state.ladder.level is Level.HALTED or self._floor.desk.failed:
                 continue  # nothing leaves, cancels and exits included
             self._withdraw_late()
             for name in self._cancels_to_go():
@@ -152,6 +153,9 @@ class Sender:
     async def _send(self, order: Order) -> None:
         name = order.client_order_id
         try:
+            if not self._floor.fence() or self._floor.desk.failed:
+                self._waiting[name] = order  # it was to leave before the process stood still: looked at again
+                return
             crash_here("before_send")
             seen = await self._floor.broker.submit(order)
         except errors.OrderRejected as error:

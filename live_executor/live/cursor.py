@@ -67,5 +67,8 @@ class ActivityCursor:
     def _write(self) -> None:
         if self._path is not None and self._keep:
             fresh = self._path.with_suffix(f".{os.getpid()}")
-            fresh.write_bytes(msgspec.json.encode(self._kept))
-            fresh.replace(self._path)
+            try:
+                fresh.write_bytes(msgspec.json.encode(self._kept))
+                fresh.replace(self._path)
+            except OSError as error:
+                _log.warning("reading place of the activity list is not kept", error=str(error))

@@ -38,6 +38,15 @@ class Hands(Protocol):
         """Find out what became of an order."""
 
 
+def _nothing() -> None:
+    """Nobody acts past the journal."""
+
+
+def _awake() -> bool:
+    """Time does not stand still."""
+    return True
+
+
 @dataclass(slots=True, kw_only=True)
 class Floor:
     """One account on the wall clock."""
@@ -54,6 +63,10 @@ class Floor:
     sleep: Sleep
     rng: random.Random
     hands: Hands = field(init=False)
+    adopt: Callable[[], None] = field(default=_nothing, init=False)
+    """Take over what was done past the journal: before anything that the broker shows is booked."""
+    fence: Callable[[], bool] = field(default=_awake, init=False)
+    """Whether the process has not stood still since the last question: before anything leaves."""
 
     @property
     def state(self) -> State:

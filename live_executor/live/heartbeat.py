@@ -8,7 +8,10 @@ from pathlib import Path
 
 import msgspec
 
+from live_executor.logging import logger
+
 FILE = "heartbeat.json"
+_log = logger("heartbeat")
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,13 +40,18 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     targets_file: str = ""
     targets_trouble: str = ""
     targets: int = 0
+    stopped: bool = False
+    """The last one of a run that ended in order: nobody is missing."""
 
 
 def write(folder: Path, beat: Heartbeat) -> None:
     """Put it in place of the last one."""
     fresh = folder / f".{FILE}.{os.getpid()}"
-    fresh.write_bytes(msgspec.json.encode(beat))
-    fresh.replace(folder / FILE)
+    try:
+        fresh.write_bytes(msgspec.json.encode(beat))
+        fresh.replace(folder / FILE)
+    except OSError as error:  # a full disk is the journal's to say; whoever watches sees the beats stop
+        _log.warning("no heartbeat", reason=str(error))
 
 
 def read(folder: Path) -> Heartbeat | None:

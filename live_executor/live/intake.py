@@ -84,6 +84,7 @@ class Intake:
         return sorted(ours, key=_total)
 
     def _show(self, seen: OrderSighting | ActivitySighting, *, settle: bool = False) -> Evidence:
+        self._floor.adopt()
         cash = isinstance(seen, ActivitySighting) and seen.activity_type != _FILL
         return self._book(news_of(self._booked(cash=cash), seen, session=self._session(), settle=settle))
 

@@ -9,7 +9,7 @@ from hedgefund_core.account import State
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.evidence import Booked, External
 
-KINDS = ("account_opened", "external_filled", "cash_posted", "split_processed")
+KINDS = ("account_opened", "external_filled", "cash_posted", "split_processed", "emergency_adopted")
 """Entries that make it up."""
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -21,6 +21,7 @@ class Known:
         self._external: dict[str, External] = {}
         self._activities: frozenset[str] = frozenset()
         self._opened_at = LONG_AGO
+        self.emergency = 0
         self.note(tuple(frames))
 
     def note(self, frames: Sequence[e.Event]) -> None:
@@ -34,6 +35,8 @@ class Known:
                 self._external[frame.broker_order_id] = External(quantity=quantity, value=value)
             elif isinstance(frame, e.CashPosted | e.SplitProcessed):
                 self._activities |= {frame.activity_id}
+            elif isinstance(frame, e.EmergencyAdopted):
+                self.emergency = max(self.emergency, frame.number)
 
     def booked(self, state: State, *, cash: bool = False) -> Booked:
         """What is booked now. Cash lines know their day and no more: the cursor says which of them came before the opening."""

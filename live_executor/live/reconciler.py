@@ -58,6 +58,11 @@ class Reconciler:
             self._floor.trouble(f"the order stream is refused: {change.reason}", severity="critical")
         self.ask_now()
 
+    def after_standstill(self) -> None:
+        """Nobody knows what was missed: as after a new connection."""
+        self._reports_since_link = 0
+        self.ask_now()
+
     def ask_now(self) -> None:
         """Query orders and books as soon as possible."""
         self._orders_due.set()

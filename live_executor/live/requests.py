@@ -29,6 +29,8 @@ class Requests:
     async def run(self) -> None:
         """Read for ever."""
         while True:
+            self._floor.fence()
+            self._floor.adopt()
             self.read()
             await self._floor.sleep(self._floor.settings.mailbox_every_seconds)
 
@@ -49,6 +51,11 @@ class Requests:
             else:
                 self._busy.add(path)
                 self._floor.crew.start(f"request {path.stem}", self._work(path, command))
+
+    def halt(self, level: int, person: str, reason: str) -> None:
+        """A halt that came another way than by the mailbox."""
+        state = self._floor.state
+        self._latch(e.HaltRequested(ts=self._floor.now(), level=level, reason=reason, person=person, session=state.session))
 
     def _latch(self, event: e.HaltRequested | e.ResumeRequested) -> None:
         _log.warning("operator", request=e.kind_of(event), reason=event.reason, person=event.person)

@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from hedgefund_core import errors
 from hedgefund_core.account import State
 from hedgefund_core.trading import events as e
@@ -30,6 +32,7 @@ from live_executor.live.instruments import Instruments
 from live_executor.live.intake import Intake
 from live_executor.live.known import KINDS, Known
 from live_executor.live.opening import Opening, open_account, patiently
+from live_executor.live.past_journal import Adoption, Fence, stop_past_journal
 from live_executor.live.prices import Prices
 from live_executor.live.rebalancer import Rebalancer
 from live_executor.live.reconciler import Reconciler
@@ -109,6 +112,8 @@ class Live:
         self._slices = Slices(self._floor)
         self._requests = Requests(self._floor, self._prices, self._instruments, self._reconciler.ask_now)
         self._sessions = Sessions(self._floor, self._reconciler, self._instruments, lambda _session: self._rebalancer.ask_now())
+        self._adoption = Adoption(self._floor, parts.folder)
+        self._floor.adopt = self._adoption.sync
         desk.watch(self._heard)
 
     @property
@@ -121,16 +126,24 @@ class Live:
         self._ended = name
         self._stop.set()
 
+    def halt(self, level: int, reason: str) -> None:
+        """A signal halts."""
+        self._requests.halt(level, "signal", reason)
+
     async def run(self) -> Summary:
         """Trade until somebody stops it, everything asked for is done, or a task fails."""
         try:
             await self._start()
             await self._until_over()
             await self._leave()
+        except errors.JournalError as error:
+            await self._floor.crew.dismiss()
+            await stop_past_journal(self._floor, self._parts.folder, error)
+            raise
         finally:
             await self._floor.crew.dismiss()
             self._floor.desk.sign()
-            self._beat()
+            self._beat(stopped=not self._floor.desk.failed)
         return self._floor.desk.summary(self._ended)
 
     # ---- start -------------------------------------------------------------------------------------------------------------
@@ -139,7 +152,10 @@ class Live:
         floor = self._floor
         await patiently(floor, self._sessions.read)
         await patiently(floor, lambda: open_account(floor, self._parts.opening, self._cursor))
+        self._adoption.prepare()
+        self._adoption.sync()
         self._hear_latch()
+        self._floor.fence = Fence(floor, self._gates, self._requests, self._reconciler).passed
         self._gates.start(floor.state.gates)
         self._sessions.begin()
         floor.crew.start("sender", self._sender.run(), forever=True)
@@ -269,8 +285,8 @@ class Live:
             self._beat()
             await self._floor.sleep(_BEAT_SECONDS)
 
-    def _beat(self) -> None:
-        beat = self._heartbeat()
+    def _beat(self, *, stopped: bool = False) -> None:
+        beat = msgspec.structs.replace(self._heartbeat(), stopped=stopped)
         if self._parts.folder is not None:
             heartbeat.write(self._parts.folder, beat)
         self._parts.on_beat(self.state, beat)
