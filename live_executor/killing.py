@@ -20,6 +20,7 @@ from hedgefund_core.errors import HedgefundError, JournalError
 from hedgefund_core.layout import account_folder, journal_file
 from hedgefund_core.trading.events import AccountOpened
 from hedgefund_core.trading.state import Level
+from live_executor import logging
 from live_executor.clock import SteadyClock
 from live_executor.commands import Halt, Mailbox, send
 from live_executor.emergency_stop import EmergencyStop, Stopped
@@ -105,6 +106,7 @@ def kill(
     ConfigError : the broker refuses the keys, or there are none.
     """
     folder = data / account_folder(account)
+    log_beside(folder)
     path, runs = _leave(data, account, command), holder_of(folder) is not None
     if runs and path is not None and wait_until_taken(path, folder, wait_seconds):
         return journaled(data, account)
@@ -125,6 +127,14 @@ def kill(
         trouble=stopped.trouble,
         journal_seq=0 if done is None else done.journal_seq,
     )
+
+
+def log_beside(folder: Path) -> None:
+    """Into the account's own log; a disk that takes nothing keeps nobody from the broker."""
+    try:
+        logging.configure(folder)
+    except OSError as error:
+        _log.warning("no log file", reason=str(error))
 
 
 def stop_at_broker(

@@ -39,7 +39,7 @@ class LiveSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     stop_patience_seconds: float
     orders_in_flight: int
     on_stop: Literal["cancel_entries", "cancel_all", "leave"]
-    on_journal_failure: Literal["cancel", "flatten", "leave"]
+    on_journal_failure: Literal["cancel", "flatten", "leave"] = "cancel"
 
 
 class TradingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
