@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Said_co = TypeVar("Said_co", covariant=True)
 Sleep = Callable[[float], Awaitable[None]]
+_DENSE = 20
+"""So many frames tell how often data come."""
 LONGEST_PAYLOAD = 2_000
 """Characters of an unreadable message that are kept."""
 _REFUSED_STATUS = frozenset({401, 402, 403, 404})
@@ -64,7 +66,8 @@ class StreamTiming(msgspec.Struct, frozen=True, kw_only=True):
     backoff_most: float = 30.0
     steady: float = 30.0
     """A link that lived so long starts the backoff anew."""
-    refused: float = 60.0
+    refused: float = 5.0
+    """Pause after a refusal, then doubled: a server may hold the connection of a process that was killed for a while"""
     refused_most: float = 300.0
     budget_seconds: float = 300.0
     budget_connects: int = 30
@@ -96,7 +99,7 @@ class _Socket:
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse[bool], monotonic: Callable[[], float]) -> None:
         self._socket, self._receive, self._monotonic = socket, socket.receive, monotonic
-        self.heard_at, self._end_reason = monotonic(), ""
+        self.heard_at, self.frames, self._end_reason = monotonic(), 0, ""
 
     async def send(self, message: bytes | str) -> None:
         """Text stays text."""
@@ -111,6 +114,7 @@ class _Socket:
         if message.type not in _DATA:
             raise StreamEndedError(self._end_reason or _ending(message.data, message.extra))
         self.heard_at = self._monotonic()
+        self.frames += 1
         return message.data  # type: ignore[no-any-return]
 
     async def end(self, reason: str) -> None:
@@ -236,14 +240,15 @@ class WatchedStream(Generic[T]):
                 await connection.close()
 
     async def _watch(self, socket: _Socket) -> None:
-        """End a link that is open and says nothing while data are due."""
+        """End a link that is open and says nothing while data are due: by the hour, or because they came thick and fast until then."""
         quiet = self._timing.quiet * 2 ** min(self._mutes, 5)  # a day without data is no reason to come back every minute
         began = quiet_since = socket.heard_at
         while quiet > 0:
             await self._sleep(quiet / 4)
-            if socket.heard_at > began:
+            if socket.frames >= _DENSE:
                 self._mutes = 0
-            if not self._data_due():
+            dense = socket.frames >= _DENSE and (socket.heard_at - began) / socket.frames < quiet / 10
+            if not (dense or self._data_due()):
                 quiet_since = max(socket.heard_at, _monotonic())
             elif _monotonic() - max(socket.heard_at, quiet_since) > quiet:
                 self._mutes += 1

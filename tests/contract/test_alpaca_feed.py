@@ -178,6 +178,26 @@ def test_an_open_and_silent_link_is_noticed_while_data_are_due() -> None:
     run(body())
 
 
+def test_at_night_too_a_stream_that_falls_silent_in_the_middle_is_noticed_once() -> None:
+    async def body() -> None:
+        timing = msgspec.structs.replace(SHORT_STREAM, quiet=0.3)
+        async with AlpacaServer() as server:
+            feed = feed_of(server, stream=timing, data_due=lambda: False)
+            await feed.subscribe(["AAPL"])
+            async with listening(feed.updates()) as listener:
+                await listener.until(ups(1))
+                await asyncio.sleep(0.05)
+                for _ in range(15):
+                    server.publish_quote("AAPL")
+                heard = await listener.until(ups(2))
+                assert "mute" in heard[-2].reason
+                await asyncio.sleep(0.8)
+                assert links(heard) == [UP, DOWN, UP]
+            await feed.close()
+
+    run(body())
+
+
 @pytest.mark.parametrize(
     ("kind", "unknown", "quotes"), [("bad_element", 2, 1), ("unknown_event", 1, 1), ("odd_shape", 1, 0), ("garbled", 1, 0)]
 )
