@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from hedgefund_core.account import weights_of
-from hedgefund_core.risk import RULES
+from hedgefund_core.risk import LIVE_RULES, RULES
 from hedgefund_core.risk.engine import DENY, NOT_EVALUABLE
 from hedgefund_core.risk.limits import Mandate
 from hedgefund_core.risk.triggers import SIGMA_FLOOR
@@ -28,7 +28,8 @@ def risk(story: Story) -> list[RiskRow]:
         return []
     rows = _account(story, mandate)
     named = {row.rule for row in rows}
-    return rows + [_rule(story, rule.name, rule.unit) for rule in RULES if rule.name not in named]
+    rules = RULES if story.state.is_replayed else (*RULES, *LIVE_RULES)
+    return rows + [_rule(story, rule.name, rule.unit) for rule in rules if rule.name not in named]
 
 
 def row(rule: str, measured: float | None, limit: float | None, unit: str, *, warn: float | None = None) -> RiskRow:
