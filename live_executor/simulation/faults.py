@@ -1,0 +1,300 @@
+"""Between the exchange and the executor: what is lost, late, doubled, garbled, refused or lied about, by plan.
+
+A request is carried by the world and not by the process that made it: what has left arrives, even if its sender is dead by then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from datetime import datetime
+from typing import TypeVar
+
+from hedgefund_core.errors import BrokerUnavailable, OrderOutcomeUnknown, OrderRejected
+from hedgefund_core.trading.observed import (
+    AccountSighting,
+    ActivitySighting,
+    AssetSighting,
+    BrokerUpdate,
+    LinkChanged,
+    LinkState,
+    MarketClock,
+    MarketDay,
+    OrderSighting,
+    PositionSighting,
+    UnknownUpdate,
+)
+from hedgefund_core.trading.order import Order
+from live_executor.simulation.plan import STREAM, Fault, Kind
+from live_executor.simulation.venue import Venue, VenueOrder
+
+T = TypeVar("T")
+PATIENCE = 0.6
+"""Seconds until a request is given up."""
+_MEND = "wait: it is a simulation"
+_CALLS = (Kind.UNAVAILABLE, Kind.TIMEOUT_BEFORE, Kind.TIMEOUT_AFTER, Kind.LATE_ACCEPT, Kind.SLOW, Kind.STALE, Kind.BLIND, Kind.REJECT)
+_READS = (Kind.UNAVAILABLE, Kind.SLOW, Kind.STALE)
+
+
+class Weather:
+    """Faults of the plan that wait to strike."""
+
+    def __init__(self, faults: Sequence[Fault], time: Callable[[], float]) -> None:
+        self._left = [[fault, fault.times] for fault in faults]
+        self._time = time
+        self.struck: dict[Kind, int] = {}
+        self.calm = False
+        """The world heals: nothing strikes any more."""
+
+    def take(self, kinds: Sequence[Kind], *, route: str = "") -> Fault | None:
+        """The first fault that is due and fits; it is used up by that."""
+        if self.calm:
+            return None
+        now = self._time()
+        for slot in self._left:
+            fault, left = slot
+            assert isinstance(fault, Fault) and isinstance(left, int)  # noqa: S101, PT018 - a pair by construction
+            if left > 0 and fault.at <= now and fault.kind in kinds and fault.route in {"", route}:
+                slot[1] = left - 1
+                self.struck[fault.kind] = self.struck.get(fault.kind, 0) + 1
+                return fault
+        return None
+
+    def due(self, kinds: Sequence[Kind]) -> list[Fault]:
+        """Every fault of a kind whose time has come, each once."""
+        found = list[Fault]()
+        while (fault := self.take(kinds)) is not None:
+            found.append(fault)
+        return found
+
+
+class Wire:
+    """What all processes of a run share: the way to the venue, its delays, and whoever watches it."""
+
+    def __init__(self, venue: Venue, weather: Weather, rng: random.Random, spawn: Callable[[Coroutine[None, None, None]], None]) -> None:
+        self.venue, self.weather, self.rng, self.spawn = venue, weather, rng, spawn
+        self.on_accept: Callable[[VenueOrder], bool] = lambda _order: False
+        """Told of each order the venue takes; True = its answer gets lost."""
+        self.on_send: Callable[[Order], Kind | None] = lambda _order: None
+        """What is to go wrong with this order, beside the plan's own."""
+        self.silent: set[str] = set()
+        """Orders of which the stream says nothing."""
+        self.blinded: set[str] = set()
+        self.late: set[str] = set()
+        venue.emit = self._emit
+        self.listener: FaultyBroker | None = None
+
+    def delay(self) -> float:
+        """One way."""
+        return 0.005 + self.rng.random() * 0.06
+
+    def _emit(self, seen: OrderSighting | ActivitySighting) -> None:
+        if self.listener is not None:
+            self.listener.hear(seen)
+
+
+class FaultyBroker:
+    """The port ``LiveBroker`` of one process."""
+
+    def __init__(
+        self, wire: Wire, alive: Callable[[], None], on_submit: Callable[[Order], None], on_done: Callable[[Order, bool], None]
+    ) -> None:
+        self._wire, self._alive, self._on_submit, self._on_done = wire, alive, on_submit, on_done
+        self._queue = asyncio.Queue[BrokerUpdate]()
+        self._up, self._muted, self._last = False, False, 0.0
+        self._older: dict[str, object] = {}
+        wire.listener = self
+
+    # ---- the order stream --------------------------------------------------------------------------------------------
+
+    def hear(self, seen: OrderSighting | ActivitySighting) -> None:
+        """The venue says something: on its way, it may be lost, late, doubled or garbled."""
+        if not self._up or self._muted or (isinstance(seen, OrderSighting) and seen.client_order_id in self._wire.silent):
+            return
+        loop = asyncio.get_running_loop()
+        fault = self._wire.weather.take(tuple(STREAM))
+        kind = None if fault is None else fault.kind
+        if kind is Kind.LOSE:
+            return
+        self._last = max(self._last, loop.time() + self._wire.delay())
+        if kind is Kind.LATE and fault is not None:
+            loop.call_later(fault.seconds, self._arrive, seen)
+            return
+        if kind is Kind.GARBLE:
+            loop.call_at(self._last, self._arrive, UnknownUpdate(what="unreadable frame", payload="{", at=self._wire.venue.now()))
+            return
+        loop.call_at(self._last, self._arrive, seen)
+        if kind is Kind.DOUBLE and fault is not None:
+            loop.call_later(fault.seconds, self._arrive, seen)
+
+    def _arrive(self, update: BrokerUpdate) -> None:
+        if self._up:
+            self._queue.put_nowait(update)
+
+    def link(self, *, up: bool) -> None:
+        """The connection goes or comes; what is said meanwhile is lost."""
+        self._up = up
+        state = LinkState.UP if up else LinkState.DOWN
+        self._queue.put_nowait(LinkChanged(state=state, reason="" if up else "connection reset", at=self._wire.venue.now()))
+
+    def mute(self, *, on: bool) -> None:
+        """The connection stands and says nothing."""
+        self._muted = on
+
+    async def updates(self) -> AsyncIterator[BrokerUpdate]:
+        """The stream."""
+        self._alive()
+        await asyncio.sleep(self._wire.delay())
+        self._up = True
+        yield LinkChanged(state=LinkState.UP, reason="", at=self._wire.venue.now())
+        while True:
+            yield await self._queue.get()
+
+    # ---- orders ------------------------------------------------------------------------------------------------------
+
+    async def submit(self, order: Order) -> OrderSighting:
+        """Send once."""
+        self._alive()
+        self._on_submit(order)
+        aimed = self._wire.on_send(order)
+        fault = None if aimed is not None else self._wire.weather.take(_CALLS, route="submit")
+        kind = aimed if fault is None else fault.kind
+        await asyncio.sleep(self._wire.delay())
+        if kind is Kind.UNAVAILABLE:
+            self._on_done(order, False)
+            raise BrokerUnavailable("too many requests", mend=_MEND)
+        if kind is Kind.REJECT:
+            self._on_done(order, False)
+            raise OrderRejected("refused by the exchange", mend=_MEND)
+        if kind is Kind.TIMEOUT_BEFORE:
+            await asyncio.sleep(PATIENCE)
+            raise OrderOutcomeUnknown("no answer", mend=_MEND)
+        if kind is Kind.LATE_ACCEPT and fault is not None:
+            return await self._accepted_late(order, fault.seconds)
+        return await self._accepted(order, lost=kind is Kind.TIMEOUT_AFTER, slow=fault.seconds if fault and kind is Kind.SLOW else 0.0)
+
+    async def _accepted_late(self, order: Order, seconds: float) -> OrderSighting:
+        async def arrive() -> None:
+            await asyncio.sleep(PATIENCE + seconds)
+            self._enter(order)
+
+        self._wire.late.add(order.client_order_id)
+        self._wire.spawn(arrive())
+        await asyncio.sleep(PATIENCE)
+        raise OrderOutcomeUnknown("no answer", mend=_MEND)
+
+    def _enter(self, order: Order) -> VenueOrder | OrderRejected:
+        try:
+            return self._wire.venue.accept(order)
+        except OrderRejected as error:
+            return error
+
+    async def _accepted(self, order: Order, *, lost: bool, slow: float) -> OrderSighting:
+        answer = asyncio.get_running_loop().create_future()
+
+        async def carry() -> None:
+            await asyncio.sleep(self._wire.delay())
+            entered = self._enter(order)
+            swallowed = isinstance(entered, VenueOrder) and self._wire.on_accept(entered)
+            if not answer.done() and not (lost or swallowed):
+                await asyncio.sleep(self._wire.delay())
+                if not answer.done():
+                    answer.set_result(entered)
+
+        self._wire.spawn(carry())
+        await asyncio.sleep(slow)
+        try:
+            entered = await asyncio.wait_for(asyncio.shield(answer), PATIENCE)
+        except TimeoutError:
+            raise OrderOutcomeUnknown("no answer", mend=_MEND) from None
+        self._on_done(order, isinstance(entered, VenueOrder))
+        if isinstance(entered, OrderRejected):
+            raise entered
+        found = self._wire.venue.look_up(order.client_order_id)
+        if found is None:  # pragma: no cover - it was entered above
+            raise OrderOutcomeUnknown("no answer", mend=_MEND)
+        return found
+
+    async def cancel(self, order: Order) -> None:
+        """Ask for a cancel."""
+        fault = await self._way("cancel")
+        if fault is not None and fault.kind is Kind.CANCEL_NOOP:
+            return
+        self._wire.venue.cancel(order.client_order_id)
+        await asyncio.sleep(self._wire.delay())
+
+    async def cancel_all(self) -> None:
+        """Ask for a cancel of everything."""
+        await self._way("cancel")
+        for order in self._wire.venue.open_orders():
+            self._wire.venue.cancel(order.client_order_id)
+
+    async def look_up(self, client_order_id: str) -> OrderSighting | None:
+        """Evidence; it may lag once behind what was accepted."""
+        fault = await self._way("look_up")
+        found = self._wire.venue.look_up(client_order_id)
+        fresh = client_order_id not in self._wire.blinded | self._wire.late
+        if fault is not None and fault.kind is Kind.BLIND and fresh:
+            self._wire.blinded.add(client_order_id)
+            found = None
+        await asyncio.sleep(self._wire.delay())
+        return found
+
+    # ---- reads -------------------------------------------------------------------------------------------------------
+
+    async def _way(self, route: str) -> Fault | None:
+        self._alive()
+        kinds = (*_READS, Kind.CANCEL_NOOP) if route == "cancel" else (*_READS, Kind.BLIND) if route == "look_up" else _READS
+        fault = self._wire.weather.take(kinds, route=route)
+        await asyncio.sleep(self._wire.delay())
+        if fault is not None and fault.kind is Kind.UNAVAILABLE:
+            raise BrokerUnavailable(f"{route}: HTTP 503", mend=_MEND)
+        if fault is not None and fault.kind is Kind.SLOW:
+            await asyncio.sleep(fault.seconds)
+        return fault
+
+    async def _read(self, route: str, answer: Callable[[], T]) -> T:
+        """The answer of now, or an older one where reads lag; on its way back it ages a little."""
+        fault = await self._way(route)
+        found = answer()
+        if fault is not None and fault.kind is Kind.STALE and route in self._older:
+            found = self._older[route]  # type: ignore[assignment] # the same route answered it
+        else:
+            self._older[route] = found
+        await asyncio.sleep(self._wire.delay())
+        return found
+
+    async def orders(self, *, since: datetime | None = None) -> list[OrderSighting]:
+        """Open orders, and those that ended."""
+        return await self._read("orders", lambda: self._wire.venue.shown(since))
+
+    async def activities(self, after: str) -> list[ActivitySighting]:
+        """The list."""
+        return await self._read("activities", lambda: [line for line in self._wire.venue.activities if line.activity_id > after])
+
+    async def account(self) -> AccountSighting:
+        """Cash."""
+        return await self._read("account", self._wire.venue.account)
+
+    async def positions(self) -> list[PositionSighting]:
+        """Positions."""
+        return await self._read("positions", self._wire.venue.held)
+
+    async def asset(self, symbol: str) -> AssetSighting | None:
+        """A name."""
+        return await self._read("asset", lambda: self._wire.venue.asset(symbol))
+
+    async def market_clock(self) -> MarketClock:
+        """The market's time."""
+        return await self._read("clock", self._wire.venue.market.hours.clock)
+
+    async def market_days(self, first: str, last: str) -> list[MarketDay]:
+        """The calendar."""
+        days = self._wire.venue.market.hours.days
+        return await self._read("days", lambda: [day for day in days if first <= day.session <= last])
+
+    async def close(self) -> None:
+        """Let go."""
+        if self._wire.listener is self:
+            self._wire.listener = None

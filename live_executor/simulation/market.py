@@ -1,0 +1,160 @@
+"""Prices, sessions and the feed of a simulated market. Nights take no time: the clock jumps over them, as the broker's clock says."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+from hedgefund_core.errors import DataUnavailable
+from hedgefund_core.trading.observed import (
+    BarSighting,
+    Channel,
+    FeedUpdate,
+    HaltSighting,
+    LinkChanged,
+    LinkState,
+    MarketClock,
+    MarketDay,
+    QuoteSighting,
+)
+from live_executor.simulation.plan import AFTER_SECONDS, DAY_SECONDS, PRE_SECONDS, SESSION_SECONDS
+
+FIRST = date(2026, 11, 16)
+_OPEN_HOUR, _EVENING_HOUR = 14.5, 24.0
+CENT = Decimal("0.01")
+
+
+class Hours:
+    """Virtual seconds as the market's time: each day is some seconds before the open, the session, the time after it, and an evening."""
+
+    def __init__(self, time: Callable[[], float]) -> None:
+        self._time = time
+        self.days = tuple(_day(number) for number in range(-5, 15))
+        """The calendar."""
+
+    @property
+    def day_number(self) -> int:
+        """Days since the start; an evening belongs to the day before."""
+        return int(self._time() // DAY_SECONDS)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the session runs."""
+        return PRE_SECONDS <= self._time() % DAY_SECONDS < PRE_SECONDS + SESSION_SECONDS
+
+    def now(self) -> datetime:
+        """The market's time; the port ``Clock``."""
+        day, inside = divmod(self._time(), DAY_SECONDS)
+        opens = self.days[int(day) + 5].opens_at
+        if inside < PRE_SECONDS + SESSION_SECONDS + AFTER_SECONDS:
+            return opens + timedelta(seconds=inside - PRE_SECONDS)
+        evening = opens + timedelta(hours=_EVENING_HOUR - _OPEN_HOUR)
+        return evening + timedelta(seconds=inside - PRE_SECONDS - SESSION_SECONDS - AFTER_SECONDS + 1.0)
+
+    def clock(self) -> MarketClock:
+        """The broker's answer."""
+        now, place = self.now(), self.day_number + 5
+        coming = self.days[place if now < self.days[place].opens_at else place + 1]
+        closes = self.days[place].closes_at if self.is_open else coming.closes_at
+        return MarketClock(at=now, is_open=self.is_open, next_open=coming.opens_at, next_close=closes)
+
+    def session(self) -> str:
+        """The session that runs, else the one that comes."""
+        place = self.day_number + 5
+        return self.days[place if self.now() < self.days[place].closes_at else place + 1].session
+
+
+def _day(number: int) -> MarketDay:
+    """A session of the calendar: weekdays only."""
+    label = FIRST + timedelta(days=number % 5 + 7 * (number // 5))
+    opens = datetime.combine(label, datetime.min.time(), UTC) + timedelta(hours=_OPEN_HOUR)
+    return MarketDay(session=label.isoformat(), opens_at=opens, closes_at=opens + timedelta(seconds=SESSION_SECONDS))
+
+
+class Market:
+    """Seeded prices of a few names, and who is halted."""
+
+    def __init__(self, symbols: Sequence[str], rng: random.Random, hours: Hours) -> None:
+        self._rng, self.hours = rng, hours
+        self.mid = {symbol: Decimal(60 + 35 * place) for place, symbol in enumerate(symbols)}
+        self.halted: dict[str, float] = {}
+        self.listeners: list[Callable[[FeedUpdate], None]] = []
+
+    def quote(self, symbol: str) -> tuple[Decimal, Decimal]:
+        """Bid and ask."""
+        return self.mid[symbol] - CENT, self.mid[symbol] + CENT
+
+    def tick(self) -> None:
+        """Prices move, quotes go out."""
+        for symbol in self.mid:
+            step = Decimal(str(round(self._rng.gauss(0.0, 0.0004), 6)))
+            self.mid[symbol] = max((self.mid[symbol] * (1 + step)).quantize(CENT), Decimal(2))
+            if symbol not in self.halted:
+                self.say(self.sighting(symbol, Channel.STREAM))
+
+    def sighting(self, symbol: str, channel: Channel) -> QuoteSighting:
+        """The quote as a feed shows it."""
+        (bid, ask), now = self.quote(symbol), self.hours.now()
+        return QuoteSighting(symbol=symbol, at=now, received_at=now, bid=bid, ask=ask, channel=channel)
+
+    def halt(self, symbol: str, *, on: bool) -> None:
+        """Stop or resume trading in a name."""
+        if on:
+            self.halted[symbol] = 1.0
+        else:
+            self.halted.pop(symbol, None)
+        self.say(HaltSighting(symbol=symbol, halted=on, reason="volatility pause" if on else "", at=self.hours.now()))
+
+    def say(self, update: FeedUpdate) -> None:
+        """Tell whoever listens."""
+        for listener in self.listeners:
+            listener(update)
+
+
+class SimulatedFeed:
+    """The market's own stream to one process."""
+
+    def __init__(self, market: Market) -> None:
+        self._market, self._queue = market, asyncio.Queue[FeedUpdate]()
+        self._followed: set[str] = set()
+        self.up, self.away = True, False
+        market.listeners.append(self._hear)
+
+    def _hear(self, update: FeedUpdate) -> None:
+        if self.up and not isinstance(update, LinkChanged) and getattr(update, "symbol", "") in self._followed:
+            self._queue.put_nowait(update)
+
+    def link(self, *, up: bool) -> None:
+        """The connection goes or comes."""
+        self.up = up
+        state = LinkState.UP if up else LinkState.DOWN
+        self._queue.put_nowait(LinkChanged(state=state, reason="" if up else "connection reset", at=self._market.hours.now()))
+
+    async def subscribe(self, symbols: Sequence[str]) -> None:
+        """Follow these as well."""
+        self._followed.update(symbols)
+
+    async def updates(self) -> AsyncIterator[FeedUpdate]:
+        """The stream."""
+        yield LinkChanged(state=LinkState.UP, reason="", at=self._market.hours.now())
+        while True:
+            yield await self._queue.get()
+
+    async def latest(self, symbols: Sequence[str]) -> list[QuoteSighting]:
+        """Prices by query."""
+        await asyncio.sleep(0.01)
+        if self.away:
+            raise DataUnavailable("the vendor does not answer", mend="wait")
+        return [self._market.sighting(symbol, Channel.QUERY) for symbol in symbols if symbol in self._market.mid]
+
+    async def daily_bars(self, symbols: Sequence[str], first: str, last: str) -> list[BarSighting]:
+        """It has no history."""
+        return []
+
+    async def close(self) -> None:
+        """Let go."""
+        if self._hear in self._market.listeners:
+            self._market.listeners.remove(self._hear)

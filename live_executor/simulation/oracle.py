@@ -1,0 +1,237 @@
+"""What must hold whatever happens: told of every commit and every order that leaves, and comparing both books at the end.
+
+It keeps a book of its own from the journal's frames, apart from the machine, so that the machine cannot be its own witness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from decimal import ROUND_FLOOR, Decimal
+
+import msgspec
+
+from hedgefund_core.account import State, prices_of
+from hedgefund_core.freezes import FROZEN_BY_STRANGER, causes_of
+from hedgefund_core.trading import events as e
+from hedgefund_core.trading.instrument import ZERO
+from hedgefund_core.trading.order import Leg, Order, OrderStatus, Purpose
+from hedgefund_core.trading.state import Level
+from live_executor.simulation.venue import Venue
+
+_CENT = Decimal("0.01")
+_ROOM = Decimal("1.1")
+"""Prices move between a judgement and its check."""
+_ENDED = {
+    OrderStatus.FILLED: {"filled"},
+    OrderStatus.CANCELED: {"canceled", "expired"},
+    OrderStatus.EXPIRED: {"expired", "canceled"},
+    OrderStatus.REJECTED: {"rejected"},
+    OrderStatus.REPLACED: {"replaced"},
+}
+
+
+class Break(msgspec.Struct, frozen=True, kw_only=True):
+    """An invariant that did not hold."""
+
+    invariant: str
+    message: str
+    at: float
+
+
+class Oracle:
+    """The witness of one run."""
+
+    def __init__(self, time: Callable[[], float], state: Callable[[], State | None]) -> None:
+        self._time, self._state = time, state
+        self.breaks: list[Break] = []
+        self.intended: dict[str, Order] = {}
+        self._maybe_there: set[str] = set()
+        self._positions: dict[str, Decimal] = {}
+        self._fills: dict[tuple[str, str], e.OrderFilled | e.ExternalFilled] = {}
+        self._splits: set[tuple[str, Decimal]] = set()
+        self._latch = Level.ACTIVE
+        self._numbers = 0
+
+    def broken(self, invariant: str, message: str) -> None:
+        """Remember a break; the first one names the run."""
+        self.breaks.append(Break(invariant=invariant, message=message, at=round(self._time(), 3)))
+
+    # ---- every commit ------------------------------------------------------------------------------------------------
+
+    def committed(self, frames: Sequence[e.Event]) -> None:
+        """Frames that are durable now; the state is still the one before them."""
+        state = self._state()
+        if state is not None:
+            self._check_state(state)
+            self._check_intents(state, [frame.order for frame in frames if isinstance(frame, e.OrderIntended)])
+        for frame in frames:
+            self._take(frame)
+
+    def _take(self, frame: e.Event) -> None:
+        match frame:
+            case e.OrderIntended(order=order):
+                if order.client_order_id in self.intended:
+                    self.broken("I2 one intent, one id", f"{order.client_order_id} was intended twice")
+                self.intended[order.client_order_id] = order
+            case e.OrderAbsent(client_order_id=name):
+                self._maybe_there.discard(name)
+            case e.HaltRequested(level=level):
+                self._latch = max(self._latch, Level(min(max(level, 1), 4)))
+            case e.ResumeRequested(person=person, reason=reason):
+                self._latch = Level.ACTIVE if person.strip() and reason.strip() else self._latch
+            case _:
+                self._count(frame)
+        if isinstance(frame, e.BrokerEvent):
+            self._numbers += 1
+            if frame.broker_seq != self._numbers:
+                self.broken("I4 news is numbered without holes", f"news {frame.broker_seq} is number {self._numbers}")
+
+    def _count(self, frame: e.Event) -> None:
+        match frame:
+            case e.OrderFilled(client_order_id=name, fill_id=fill_id) if name in self.intended:
+                order = self.intended[name]
+                if (name, fill_id) not in self._fills:
+                    self._fills[name, fill_id] = frame
+                    self._move(order.instrument_id, frame.quantity * order.side.sign)
+            case e.ExternalFilled(broker_order_id=name, fill_id=fill_id):
+                if (name, fill_id) not in self._fills:
+                    self._fills[name, fill_id] = frame
+                    self._move(frame.instrument_id, frame.quantity * frame.side.sign)
+            case e.FillBusted(client_order_id=name, quantity=quantity) if name in self.intended:
+                order = self.intended[name]
+                self._move(order.instrument_id, -quantity * order.side.sign)
+            case e.FillCorrected(client_order_id=name, quantity=quantity, new_quantity=fresh) if name in self.intended:
+                order = self.intended[name]
+                self._move(order.instrument_id, (fresh - quantity) * order.side.sign)
+            case e.PositionAdopted(instrument_id=key, quantity=quantity):
+                self._positions[key] = quantity
+            case e.SplitProcessed(instrument_id=key, ratio=ratio):
+                self._split(key, ratio)
+            case _:
+                pass
+
+    def _move(self, key: str, signed: Decimal) -> None:
+        self._positions[key] = self._positions.get(key, ZERO) + signed
+
+    def _split(self, key: str, ratio: Decimal) -> None:
+        if (key, ratio) not in self._splits:
+            self._splits.add((key, ratio))
+            held = self._positions.get(key, ZERO) * ratio
+            self._positions[key] = abs(held).to_integral_value(rounding=ROUND_FLOOR).copy_sign(held)
+
+    def _check_state(self, state: State) -> None:
+        for key in {*self._positions, *state.ledger.positions}:
+            ours, counted = state.ledger.quantity(key), self._positions.get(key, ZERO)
+            if ours != counted:
+                self.broken("I3 position is the sum of distinct fills", f"{key}: {ours} booked, {counted} counted")
+        if state.ladder.level < self._latch:
+            self.broken("I6 a halt stands until a person resumes", f"{state.ladder.name} while {self._latch.name} was asked for")
+        for key, parent in state.parents.items():
+            children = [state.known_orders[name] for name in parent.children if name in state.known_orders]
+            working = sum((order.remaining for order in children if order.is_working), ZERO)
+            if working != parent.working:
+                self.broken("parents are conserved", f"{key}: {parent.working} said to work, {working} do")
+
+    # ---- what is decided ---------------------------------------------------------------------------------------------
+
+    def _check_intents(self, state: State, orders: Sequence[Order]) -> None:
+        for order in orders:
+            causes = causes_of(state, order.instrument_id)
+            if order.leg is Leg.OPEN and (state.gates or not state.ladder.admits_entries or causes):
+                why = f"{order.symbol}: gates {sorted(state.gates)}, {state.ladder.name}, {causes}"
+                self.broken("I5 no entry while gated, frozen or reducing", why)
+            if FROZEN_BY_STRANGER in causes and order.purpose is Purpose.TARGETS:
+                self.broken("a stranger's trade is never traded back", f"{order.side.value} {order.quantity} {order.symbol}")
+        if any(order.leg is Leg.OPEN for order in orders):
+            self._check_worst_case(state, orders)
+
+    def _check_worst_case(self, state: State, orders: Sequence[Order]) -> None:
+        """Every interleaving of fills: all working buys filled and no sell, or the other way round."""
+        if state.mandate is None or state.equity <= ZERO:
+            return
+        prices, limits = prices_of(state), state.mandate.limits
+        gross = ZERO
+        for instrument in state.instruments:
+            key = instrument.instrument_id
+            mine = [order for order in (*state.working, *orders) if order.instrument_id == key]
+            held, price = state.ledger.quantity(key), prices.get(key, ZERO)
+            buys = sum((order.remaining for order in mine if order.side.sign > 0), ZERO)
+            sells = sum((order.remaining for order in mine if order.side.sign < 0), ZERO)
+            worst = max(abs(held + buys), abs(held - sells)) * price
+            gross += worst
+            entries = [order for order in orders if order.instrument_id == key and order.leg is Leg.OPEN]
+            if entries and worst > Decimal(str(limits.max_position_weight)) * state.equity * _ROOM:
+                self.broken("I5 limits hold in every interleaving", f"{key}: {worst} of {state.equity} at worst")
+        if gross > Decimal(str(limits.max_gross)) * state.equity * _ROOM:
+            self.broken("I5 limits hold in every interleaving", f"gross {gross} of {state.equity} at worst")
+
+    # ---- what leaves -------------------------------------------------------------------------------------------------
+
+    def leaves(self, order: Order) -> None:
+        """An order is on its way to the broker."""
+        name, state = order.client_order_id, self._state()
+        if name not in self.intended:
+            self.broken("I1 nothing leaves without a durable intent", name)
+        if name in self._maybe_there:
+            self.broken("I9 unknown stays unknown until evidence", f"{name} was sent again without proof of absence")
+        self._maybe_there.add(name)
+        if state is None:
+            return
+        level = state.ladder.level
+        if level is Level.HALTED or (order.leg is Leg.OPEN and (state.gates or not state.ladder.admits_entries)):
+            self.broken("I5 no entry leaves while gated or reducing", f"{name}: {sorted(state.gates)}, {state.ladder.name}")
+        self._check_neighbours(order, state.working)
+
+    def _check_neighbours(self, order: Order, working: Sequence[Order]) -> None:
+        for other in working:
+            if other.instrument_id != order.instrument_id or other.client_order_id == order.client_order_id:
+                continue
+            sent = other.client_order_id in self._maybe_there
+            if sent and other.side is not order.side:
+                self.broken("no order crosses our own", f"{order.client_order_id} against {other.client_order_id} ({other.status.value})")
+            if sent and order.leg is Leg.OPEN and other.leg is Leg.CLOSE:
+                self.broken("the leg to zero is over before the one beyond it", f"{order.symbol}: {other.status.value}")
+
+    def surely_not_there(self, order: Order) -> None:
+        """The broker said that it did nothing with it."""
+        self._maybe_there.discard(order.client_order_id)
+
+    # ---- the end -----------------------------------------------------------------------------------------------------
+
+    def compare(self, state: State, venue: Venue, *, may_differ: bool) -> None:
+        """Both books, order by order and to the cent, once the world has healed."""
+        self._check_state(state)
+        self._compare_orders(state, venue)
+        symbols = {instrument.instrument_id: instrument.symbol for instrument in state.instruments}
+        ours = {symbols[key]: p.quantity for key, p in state.ledger.positions.items() if p.quantity}
+        theirs = {symbol: quantity for symbol, quantity in venue.positions.items() if quantity}
+        if ours != theirs:
+            self.broken("I3 positions are the broker's", f"ours {_plain(ours)}, the broker's {_plain(theirs)}")
+        if abs(state.ledger.cash - venue.cash) >= _CENT:
+            self.broken("I3 cash is the broker's", f"ours {state.ledger.cash}, the broker's {venue.cash}")
+        if state.suspected:
+            self.broken("reconciled", f"{state.suspected}")
+        if not may_differ and any("differs" in cause for cause in state.frozen.values()):
+            self.broken("reconciled", f"{state.frozen}")
+        if state.ladder.level is Level.FLATTENING and not state.is_flat:
+            self.broken("a flattening reaches flat", _plain(ours))
+
+    def _compare_orders(self, state: State, venue: Venue) -> None:
+        known = state.known_orders
+        for name, theirs in venue.orders.items():
+            if theirs.external:
+                continue
+            order = known.get(name)
+            if order is None:
+                self.broken("I1 nothing leaves without a durable intent", f"the broker has {name}")
+            elif order.filled_quantity != theirs.filled:
+                self.broken("I3 fills are the broker's", f"{name}: ours {order.filled_quantity}, the broker's {theirs.filled}")
+            elif order.is_working != theirs.is_open or (not order.is_working and theirs.status not in _ENDED.get(order.status, set())):
+                self.broken("orders end as they ended", f"{name}: ours {order.status.value}, the broker's {theirs.status}")
+        for order in state.working:
+            if order.client_order_id not in venue.orders:
+                self.broken("no order stays unknown", f"{order.client_order_id} is {order.status.value}, the broker has none")
+
+
+def _plain(rows: Mapping[str, Decimal]) -> str:
+    return ", ".join(f"{key} {value:f}" for key, value in sorted(rows.items())) or "nothing"

@@ -1,0 +1,236 @@
+"""A run as data: a seed, and what goes wrong when. A list of single faults, so that a failing run can be made smaller fault by fault."""
+
+from __future__ import annotations
+
+import random
+from enum import StrEnum
+
+import msgspec
+
+from hedgefund_core.trading.order import TRANSITIONS, OrderMove, OrderStatus
+from live_executor.crash import CRASH_POINTS
+
+SYMBOLS = ("AAA", "BBB", "CCC")
+PRE_SECONDS, SESSION_SECONDS, AFTER_SECONDS, EVENING_SECONDS = 1.5, 16.0, 3.5, 2.5
+DAY_SECONDS = PRE_SECONDS + SESSION_SECONDS + AFTER_SECONDS + EVENING_SECONDS
+STORMY_SECONDS = 9.0
+"""Of the last session: after it nothing fails any more, and everything has to come right."""
+OUTCOMES = ("none", "absent", "working", "partly", "filled", "ended")
+"""What the broker had of our newest order when the power went."""
+
+
+class Kind(StrEnum):
+    """What can go wrong, or be done by people."""
+
+    # calls
+    UNAVAILABLE = "unavailable"
+    TIMEOUT_BEFORE = "timeout_before"
+    TIMEOUT_AFTER = "timeout_after"
+    LATE_ACCEPT = "late_accept"
+    SLOW = "slow"
+    STALE = "stale"
+    BLIND = "blind"
+    REJECT = "reject"
+    CANCEL_NOOP = "cancel_noop"
+    # streams
+    LOSE = "lose"
+    DOUBLE = "double"
+    LATE = "late"
+    GARBLE = "garble"
+    DROP = "drop"
+    MUTE = "mute"
+    FEED_DROP = "feed_drop"
+    # market and venue
+    THIN = "thin"
+    HALT = "halt"
+    JUMP = "jump"
+    SPLIT = "split"
+    DIVIDEND = "dividend"
+    FEE = "fee"
+    MANUAL = "manual"
+    AIM = "aim"
+    # people
+    TARGETS = "targets"
+    STOP_LEVEL = "stop_level"
+    RESUME = "resume"
+    PLACE = "place"
+    CANCEL = "cancel"
+    TERMINATE = "terminate"
+    # the machine under it
+    CRASH = "crash"
+    CUT = "cut"
+    FSYNC = "fsync"
+    DISK_FULL = "disk_full"
+
+
+STREAM = frozenset({Kind.LOSE, Kind.DOUBLE, Kind.LATE, Kind.GARBLE})
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing that happens. ``at`` is virtual seconds since the start."""
+
+    kind: Kind
+    at: float = 0.0
+    times: int = 1
+    seconds: float = 0.0
+    route: str = ""
+    symbol: str = ""
+    number: float = 0.0
+    text: str = ""
+    status: str = ""
+    move: str = ""
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """A run."""
+
+    seed: int
+    scenario: str
+    sessions: int
+    faults: tuple[Fault, ...]
+
+    @property
+    def heals_at(self) -> float:
+        """When faults stop."""
+        return (self.sessions - 1) * DAY_SECONDS + PRE_SECONDS + STORMY_SECONDS
+
+    @property
+    def ends_at(self) -> float:
+        """When everything is over and has to be right: after the last close, before the evening's orders."""
+        return self.sessions * DAY_SECONDS - EVENING_SECONDS - 0.1
+
+
+ROUTES = ("submit", "cancel", "look_up", "orders", "activities", "account", "positions", "asset", "clock", "days", "latest")
+_AIMS = tuple((status, how) for status in OrderStatus for how in OrderMove if (status, how) in TRANSITIONS)
+_SENDS = (Kind.TIMEOUT_BEFORE, Kind.TIMEOUT_AFTER, Kind.TIMEOUT_AFTER, Kind.LATE_ACCEPT, Kind.UNAVAILABLE, Kind.REJECT)
+_CRASHES = tuple((point, outcome) for point in CRASH_POINTS for outcome in OUTCOMES)
+SCENARIOS = ("mixed", "calls", "stream", "venue", "people", "crash", "disk", "calm")
+
+
+class _Maker:
+    """Faults of one seed."""
+
+    def __init__(self, seed: int, sessions: int) -> None:
+        self.rng, self.seed = random.Random(f"plan-{seed}"), seed  # noqa: S311 - a simulation's chance, no secret
+        self.sessions = sessions
+        self.faults: list[Fault] = []
+
+    def moment(self) -> float:
+        """Some time of a run, mostly in a session."""
+        day = self.rng.randrange(self.sessions)
+        start, length = (PRE_SECONDS, STORMY_SECONDS - 1.0) if day == self.sessions - 1 else (0.0, DAY_SECONDS)
+        offset = start + self.rng.random() * length
+        return round(day * DAY_SECONDS + offset, 3)
+
+    def add(self, kind: Kind, **fields: object) -> None:
+        """One more."""
+        at = fields.pop("at", None)
+        self.faults.append(msgspec.convert({"kind": kind, "at": self.moment() if at is None else at, **fields}, Fault))
+
+    def some(self, low: int, high: int) -> range:
+        """So many times."""
+        return range(self.rng.randint(low, high))
+
+    def symbol(self) -> str:
+        """Some name."""
+        return self.rng.choice(SYMBOLS)
+
+    # ---- groups ------------------------------------------------------------------------------------------------------
+
+    def calls(self) -> None:
+        """Requests that fail, hang, lie."""
+        rng = self.rng
+        for _ in self.some(2, 6):
+            kind = rng.choice((Kind.UNAVAILABLE, Kind.UNAVAILABLE, Kind.SLOW, Kind.STALE))
+            routes = ("orders", "positions", "account") if kind is Kind.STALE else ROUTES
+            self.add(kind, route=rng.choice(routes), times=rng.randint(1, 4), seconds=round(rng.random() * 1.5, 3))
+        for _ in self.some(1, 4):
+            kind = rng.choice(_SENDS)
+            self.add(kind, route="submit", times=rng.randint(1, 3), seconds=round(0.1 + 0.8 * rng.random(), 3))
+        for _ in self.some(0, 2):
+            self.add(Kind.CANCEL_NOOP, route="cancel", times=rng.randint(1, 3))
+        for _ in self.some(0, 2):
+            self.add(Kind.BLIND, route="look_up", times=1)
+
+    def stream(self) -> None:
+        """Updates that do not come as they happened."""
+        rng = self.rng
+        for _ in self.some(1, 5):
+            self.add(rng.choice(tuple(sorted(STREAM))), times=rng.randint(1, 5), seconds=round(0.3 + rng.random() * 2, 3))
+        for _ in self.some(0, 2):
+            self.add(rng.choice((Kind.DROP, Kind.MUTE, Kind.FEED_DROP)), seconds=round(0.3 + rng.random() * 3, 3))
+
+    def venue(self) -> None:
+        """What markets and exchanges do."""
+        rng = self.rng
+        for _ in self.some(1, 3):
+            self.add(Kind.THIN, symbol=self.symbol(), seconds=round(2 + rng.random() * 8, 3))
+        if rng.random() < 0.3:
+            self.add(Kind.HALT, symbol=self.symbol(), seconds=round(1 + rng.random() * 5, 3))
+        if rng.random() < 0.3:
+            self.add(Kind.JUMP, symbol=self.symbol(), number=round(rng.uniform(-0.03, 0.03), 4))
+        for kind, share in ((Kind.SPLIT, 0.2), (Kind.DIVIDEND, 0.3), (Kind.FEE, 0.5), (Kind.MANUAL, 0.25)):
+            if rng.random() < share:
+                number = rng.choice((2, 3, 0.5)) if kind is Kind.SPLIT else rng.randint(-40, 40) or 7
+                self.add(kind, symbol=self.symbol(), number=float(number))
+
+    def aims(self, count: int) -> None:
+        """Moves of orders in states of our choice, each seed others."""
+        for place in range(count):
+            status, how = _AIMS[(self.seed * count + place) % len(_AIMS)]
+            at = round(PRE_SECONDS + 0.3 + self.rng.random() * (STORMY_SECONDS - 2.0), 3)
+            self.add(Kind.AIM, at=at, status=status.value, move=how.value)
+
+    def people(self) -> None:
+        """Halts, resumes, orders, cancels."""
+        rng = self.rng
+        for _ in self.some(0, 2):
+            self.add(Kind.PLACE, symbol=self.symbol(), number=float(rng.choice((-30, -10, 5, 20, 60))))
+        for _ in self.some(0, 2):
+            self.add(Kind.CANCEL)
+        if rng.random() < 0.5:
+            at = self.moment()
+            self.add(Kind.STOP_LEVEL, at=at, number=float(rng.choice((1, 2, 3, 3, 4))))
+            if rng.random() < 0.7:
+                self.add(Kind.RESUME, at=round(at + 1 + rng.random() * 8, 3))
+        if rng.random() < 0.25:
+            self.add(Kind.TERMINATE)
+
+    def targets(self) -> None:
+        """What is wanted, and what is wanted then."""
+        for place in range(self.rng.randint(2, 4)):
+            self.add(Kind.TARGETS, at=0.0 if place == 0 else None)
+
+    def crashes(self, count: int) -> None:
+        """Power cuts at named points with a broker that has got so far, and some anywhere."""
+        for place in range(count):
+            point, outcome = _CRASHES[(self.seed * count + place) % len(_CRASHES)]
+            self.add(Kind.CRASH, at=round(PRE_SECONDS + self.rng.random() * (STORMY_SECONDS - 1.0), 3), route=point, text=outcome)
+        if self.rng.random() < 0.5:
+            self.add(Kind.CUT)
+
+    def disk(self) -> None:
+        """A disk that fails."""
+        if self.rng.random() < 0.6:
+            self.add(Kind.FSYNC, number=float(self.rng.randint(0, 1)))
+        else:
+            self.add(Kind.DISK_FULL, seconds=round(0.5 + self.rng.random() * 4, 3))
+
+
+def plan_of(seed: int, scenario: str = "mixed") -> Plan:
+    """The plan of a seed."""
+    sessions = 1 if seed % 4 else 2
+    maker = _Maker(seed, sessions)
+    maker.targets()
+    groups = {"calls": maker.calls, "stream": maker.stream, "venue": maker.venue, "people": maker.people, "disk": maker.disk}
+    if scenario == "mixed":
+        for group, share in (("calls", 0.7), ("stream", 0.7), ("venue", 0.7), ("people", 0.5), ("disk", 0.12)):
+            if maker.rng.random() < share:
+                groups[group]()
+        maker.aims(4)
+        maker.crashes(2)
+    elif scenario == "crash":
+        maker.crashes(4)
+    elif scenario in groups:
+        groups[scenario]()
+    return Plan(seed=seed, scenario=scenario, sessions=sessions, faults=tuple(sorted(maker.faults, key=lambda fault: fault.at)))

@@ -1,0 +1,313 @@
+"""One run: a market, an exchange, a disk, people, and the executor's own code among them, killed and started again as the plan says."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import tempfile
+from collections.abc import Coroutine
+from pathlib import Path
+
+import msgspec
+
+from hedgefund_core import errors
+from hedgefund_core.account import State
+from hedgefund_core.bundle import Bundle
+from hedgefund_core.layout import account_folder, commands_folder
+from hedgefund_core.risk.limits import Mandate
+from hedgefund_core.trading.order import Order
+from hedgefund_core.trading.state import Level
+from live_executor.commands import Adopt, Mailbox, Resume
+from live_executor.crash import hook_crashes
+from live_executor.journals.chain import verify_chain
+from live_executor.live.opening import Opening
+from live_executor.live.runtime import Live, LiveParts
+from live_executor.ports import JournalEntry
+from live_executor.recovery import Recovered, refold, restart
+from live_executor.settings import LiveSettings
+from live_executor.simulation.coverage import Coverage
+from live_executor.simulation.director import Director
+from live_executor.simulation.disk import Disk, SimulatedJournal
+from live_executor.simulation.faults import FaultyBroker, Weather, Wire
+from live_executor.simulation.loop import PowerCut, SeededLoop, run_world
+from live_executor.simulation.market import Hours, Market, SimulatedFeed
+from live_executor.simulation.oracle import Break, Oracle
+from live_executor.simulation.plan import SYMBOLS, Plan
+from live_executor.simulation.venue import Venue
+from live_executor.targets import TargetsFile
+
+ACCOUNT = "simulated"
+_BREATH = 0.4
+_WITH_FOLDER = 8
+"""One run in so many keeps heartbeat and reading place on a real disk: the others show that a start does without."""
+_SHORTEST_SLEEP = 0.25
+PACE = LiveSettings(
+    mandate="discretionary", sentence="", rebalance_every="2s", orders_every_seconds=1.5, urgent_every_seconds=0.5,
+    books_every_seconds=2.5, clock_every_seconds=1.0, mailbox_every_seconds=0.15, targets_every_seconds=0.5, absence_seconds=0.8,
+    stale_price_seconds=2.0, entries_wait_seconds=3.0, reprice_seconds=4.0, session_grace_seconds=1.5, start_patience_seconds=2.0,
+    stop_patience_seconds=1.5, orders_in_flight=4, on_stop="cancel_entries",
+)  # fmt: skip
+"""The executor as ever, in more of a hurry: a run of a minute has everything a day has."""
+
+
+class Run(msgspec.Struct, kw_only=True):
+    """What came of a plan."""
+
+    plan: Plan
+    breaks: tuple[Break, ...]
+    entries: tuple[JournalEntry, ...]
+    coverage: Coverage
+    starts: int
+    orders: int
+    fills: int
+
+    @property
+    def head(self) -> str:
+        """Hash of the whole journal."""
+        return self.entries[-1].hash.hex() if self.entries else ""
+
+
+class World:
+    """Everything of one run."""
+
+    def __init__(self, plan: Plan, mandate: Mandate, folder: Path) -> None:
+        self.plan, self._mandate, self._folder = plan, mandate, folder
+        self.loop = SeededLoop(_rng(plan, "schedule"))
+        self.hours = Hours(self.loop.time)
+        self.market = Market(SYMBOLS, _rng(plan, "prices"), self.hours)
+        self.venue = Venue(self.market, _rng(plan, "venue"))
+        self.weather = Weather(plan.faults, self.loop.time)
+        self._own: set[asyncio.Task[None]] = set()
+        self.wire = Wire(self.venue, self.weather, _rng(plan, "wire"), self.spawn)
+        self.disk = Disk()
+        self.oracle = Oracle(self.loop.time, lambda: self.state)
+        self.disk.on_durable = self._durable
+        self.coverage = Coverage()
+        self.commands, self.targets = folder / commands_folder(ACCOUNT), folder / "targets.json"
+        (folder / account_folder(ACCOUNT)).mkdir(parents=True)
+        self.live: Live | None = None
+        self.feed: SimulatedFeed | None = None
+        self.taken_back = self.strangers = self.disk_failed = False
+        self.starts = 0
+        self._process: asyncio.Task[None] | None = None
+        self._dead: list[bool] = [True]
+        self._gone: asyncio.Event | None = None
+        self.director = Director(self, _rng(plan, "director"))
+
+    @property
+    def state(self) -> State | None:
+        """The account as the running process has it."""
+        return None if self.live is None else self.live.state
+
+    def spawn(self, work: Coroutine[None, None, None]) -> None:
+        """Work that belongs to the world and outlives any process."""
+        task = self.loop.create_task(work)
+        self._own.add(task)
+        task.add_done_callback(self._own.discard)
+
+    # ---- the run -----------------------------------------------------------------------------------------------------
+
+    def run(self) -> Run:
+        """From the first open to the last close, then both books are compared."""
+        asyncio.set_event_loop(self.loop)
+        hook_crashes(self._at_crash_point)
+        try:
+            main = self.loop.create_task(self._main())
+            self._own.add(main)
+            run_world(self.loop, main, self._on_cut)
+            self._judge()
+        finally:
+            hook_crashes(None)
+            self._end_tasks()
+            asyncio.set_event_loop(None)
+            self.loop.close()
+        frames = [entry.kind for entry in self.disk.entries]
+        return Run(
+            plan=self.plan, breaks=tuple(self.oracle.breaks), entries=tuple(self.disk.entries), coverage=self.coverage, starts=self.starts,
+            orders=frames.count("order_intended"), fills=frames.count("order_filled"),
+        )  # fmt: skip
+
+    async def _main(self) -> None:
+        self.spawn(self.director.run())
+        self.spawn(self._healing())
+        await asyncio.sleep(_BREATH)
+        while self.loop.time() < self.plan.ends_at and not self.oracle.breaks:
+            self._start()
+            while not self._is_gone() and self.loop.time() < self.plan.ends_at and not self.oracle.breaks:  # noqa: ASYNC110
+                await asyncio.sleep(_BREATH)
+            if self._is_gone():
+                await asyncio.sleep(_BREATH)
+
+    async def _healing(self) -> None:
+        await asyncio.sleep(self.plan.heals_at)
+        self.director.heal()
+        await asyncio.sleep(0.5)
+        state = self.state
+        flattening = state is not None and state.ladder.level is Level.FLATTENING
+        if not (flattening and self.plan.seed % 2):
+            self.director.tell(Resume(reason="the storm is over", person="ann"))
+        await asyncio.sleep(3.0)
+        if self.taken_back or self.strangers:
+            self.director.tell(Adopt(request_id="after-the-storm", reason="taken back by the exchange", person="ann"))
+
+    # ---- the process -------------------------------------------------------------------------------------------------
+
+    def _is_gone(self) -> bool:
+        return self._process is None or self._process.done()
+
+    def _start(self) -> None:
+        dead = [False]
+
+        def alive() -> None:
+            if dead[0]:
+                raise asyncio.CancelledError
+
+        self._dead = dead
+        journal = SimulatedJournal(self.disk, alive)
+        try:
+            recovered = restart(journal, _no_bundle)
+        except errors.HedgefundError as error:
+            self.oracle.broken("I8 replay(journal) = state", error.message)
+            return
+        self.starts += 1
+        broker = FaultyBroker(self.wire, alive, self.oracle.leaves, self._answered)
+        self.feed = SimulatedFeed(self.market)
+        self.live = None
+        self._process = self.loop.create_task(self._live(journal, broker, self.feed, recovered))
+        self._process.add_done_callback(lambda task: self._ended(task, dead))
+
+    async def _live(self, journal: SimulatedJournal, broker: FaultyBroker, feed: SimulatedFeed, recovered: Recovered) -> None:
+        self.live = Live(self._parts(journal, broker, feed), recovered)
+        try:
+            await self.live.run()
+        finally:
+            await broker.close()
+            await feed.close()
+
+    def _parts(self, journal: SimulatedJournal, broker: FaultyBroker, feed: SimulatedFeed) -> LiveParts:
+        return LiveParts(
+            journal=journal,
+            broker=broker,
+            feed=feed,
+            mailbox=Mailbox(self._folder, ACCOUNT),
+            clock=self.hours,
+            sleep=_sleep,
+            rng=_rng(self.plan, f"process {self.starts}"),
+            settings=PACE,
+            sign_every=50,
+            opening=Opening(account=ACCOUNT, book="simulated", mode="paper", broker="simulated", source="simulated", mandate=self._mandate),
+            targets=TargetsFile(self.targets),
+            rebalance_every=2.0,
+            folder=self._folder / account_folder(ACCOUNT) if self.plan.seed % _WITH_FOLDER == 0 else None,
+        )
+
+    def _answered(self, order: Order, taken: bool) -> None:  # noqa: FBT001 - a callback
+        if not taken:
+            self.oracle.surely_not_there(order)
+
+    def _ended(self, task: asyncio.Task[None], dead: list[bool]) -> None:
+        if dead[0] or task.cancelled():
+            return
+        dead[0] = True
+        error = task.exception()
+        expected = (errors.BrokerUnavailable, errors.DataUnavailable, errors.OrderOutcomeUnknown, errors.Halted)
+        if error is None or isinstance(error, expected) or (isinstance(error, errors.JournalError) and self.disk_failed):
+            return
+        self.oracle.broken("the executor does not fail", f"{type(error).__name__}: {error}")
+
+    # ---- power -------------------------------------------------------------------------------------------------------
+
+    def _at_crash_point(self, name: str) -> None:
+        if self._dead[0]:
+            return
+        outcome = self._outcome()
+        if self.director.wants_cut(name, outcome):
+            self.coverage.crashes[name, outcome] += 1
+            raise PowerCut
+
+    def _outcome(self) -> str:
+        """What the broker has of our newest order."""
+        newest = next(reversed(self.oracle.intended), "")
+        if not newest:
+            return "none"
+        order = self.venue.orders.get(newest)
+        if order is None:
+            return "absent"
+        if order.is_open:
+            return "partly" if order.filled else "working"
+        return "filled" if order.status == "filled" else "ended"
+
+    def _on_cut(self) -> None:
+        """The process is dead: nothing of it acts any more, what it had sent goes on."""
+        self._dead[0] = True
+        self._end_tasks()
+        self.live = None
+
+    def _end_tasks(self) -> None:
+        doomed = [task for task in asyncio.all_tasks(self.loop) if task not in self._own]
+        self._dead[0] = True
+        for task in doomed:
+            task.cancel()
+        if doomed:
+            self.loop.run_until_complete(asyncio.gather(*doomed, return_exceptions=True))
+
+    # ---- what is watched ---------------------------------------------------------------------------------------------
+
+    def _durable(self, frames: object) -> None:
+        self.oracle.committed(frames)  # type: ignore[arg-type] # the disk gives frames
+        if not self._dead[0]:
+            self.loop.call_soon(self.director.aim)
+
+    def _judge(self) -> None:
+        """The end: the journal folded again is the state, its chain holds, and both books agree."""
+        live_state = self.state
+        state = self._replayed()
+        if self.oracle.breaks or state is None:
+            return
+        if live_state is not None and not self._is_gone() and _bytes(live_state) != _bytes(state):
+            self.oracle.broken("I8 replay(journal) = state", _difference(live_state, state))
+        if live_state is None or self._is_gone():
+            self.oracle.broken("the executor runs once the world has healed", "it does not")
+        self.oracle.compare(state, self.venue, may_differ=self.taken_back)
+
+    def _replayed(self) -> State | None:
+        state = State()
+        found = verify_chain(self.disk.entries, (), lambda _head: True)
+        hashes = {entry.seq: entry.hash for entry in self.disk.entries}
+        if not found.ok or any(hashes.get(head.seq) != head.hash for head in self.disk.heads if head.seq):
+            self.oracle.broken("I7 the chain holds", found.reason or "a signed head is not in the chain")
+        for turn in refold(self.disk.entries, _no_bundle):
+            self.coverage.step(state, turn.event, turn.state)
+            if turn.difference and not self.oracle.breaks:
+                self.oracle.broken("I8 replay(journal) = state", turn.difference)
+                return None
+            state = turn.state
+        return state
+
+
+async def _sleep(seconds: float) -> None:
+    """Short looks again and again cost real time and find nothing new in virtual time."""
+    await asyncio.sleep(max(seconds, _SHORTEST_SLEEP))
+
+
+def _rng(plan: Plan, name: str) -> random.Random:
+    return random.Random(f"{plan.seed} {name}")  # noqa: S311 - a simulation's chance, no secret
+
+
+def _no_bundle(digest: str) -> Bundle:
+    raise errors.ModelUnavailable(f"no model {digest} in a simulation", mend="targets come from a file there")
+
+
+def _bytes(state: State) -> bytes:
+    return msgspec.msgpack.encode({name: getattr(state, name) for name in State.__struct_fields__ if name not in {"ring", "bundles"}})
+
+
+def _difference(one: State, other: State) -> str:
+    names = [name for name in State.__struct_fields__ if name not in {"ring", "bundles"}]
+    return ", ".join(name for name in names if msgspec.msgpack.encode(getattr(one, name)) != msgspec.msgpack.encode(getattr(other, name)))
+
+
+def simulate(plan: Plan, mandate: Mandate) -> Run:
+    """One run of a plan."""
+    with tempfile.TemporaryDirectory(prefix="executor-simulate-") as folder:
+        return World(plan, mandate, Path(folder)).run()
