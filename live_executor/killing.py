@@ -107,7 +107,7 @@ def kill(
     """
     folder = data / account_folder(account)
     log_beside(folder)
-    path, runs = _leave(data, account, command), holder_of(folder) is not None
+    path, runs = leave(data, account, command), holder_of(folder) is not None
     if runs and path is not None and wait_until_taken(path, folder, wait_seconds):
         return journaled(data, account)
     stopped = stop_at_broker(data, account, where, command, seconds=broker_seconds)
@@ -163,7 +163,7 @@ def stop_at_broker(
     return asyncio.run(act())
 
 
-def _leave(data: Path, account: str, command: Halt) -> Path | None:
+def leave(data: Path, account: str, command: Halt) -> Path | None:
     """HALT file and request, where the disk takes them: a full one keeps nobody from the broker."""
     try:
         Mailbox(data, account).mirror(on=True)
