@@ -142,7 +142,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     sent_session: int = 0
     """Orders sent in the minute that began at ``sent_at``, and in this session."""
     rejections: dict[str, int] = {}
-    """Orders of the machine that the broker refused in a row in this session, by instrument."""
+    """Orders of the machine that the broker refused in a row in this session, by instrument and leg."""
     refused: tuple[Refused, ...] = ()
     flat_confirmed: bool = False
 

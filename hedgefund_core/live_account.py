@@ -43,7 +43,9 @@ def with_prices(state: State, event: PricesSeen) -> State:
         (0 if age is None or age <= oldest else 2) if known else old
         for known, age, old in zip(fresh, event.age_seconds, state.mark_ages, strict=True)
     )
-    seconds = tuple(age if known else None for known, age in zip(fresh, event.age_seconds, strict=True))
+    pairs = zip(event.bid, event.ask, strict=True)
+    sound = [known and (bid is None or ask is None or bid <= ask) for known, (bid, ask) in zip(fresh, pairs, strict=True)]
+    seconds = tuple(age if good else None for good, age in zip(sound, event.age_seconds, strict=True))  # a crossed quote is none
     quotes = Quotes(session=event.session, at=event.ts, bid=event.bid, ask=event.ask, age_seconds=seconds)
     return with_equity(repriced(state, replace(state, marks=marks, mark_ages=ages, quotes=quotes), event.price))
 

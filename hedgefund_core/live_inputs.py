@@ -27,8 +27,8 @@ class LiveInputs:
     bid, ask : null = no quote. quote_age : float64 (n,), seconds, NaN = no price in the session.
     quantities : signed shares to arrive at, given from outside; an instrument that is in neither weights nor quantities is left alone.
     gates, no_short, buying_power, sent_minute, sent_session : as in ``RiskContext``; buying_power None = the broker has not said.
-    closed : instruments that do not trade now. waiting : instruments in which something is to follow already. barred : instruments
-        whose orders the broker refused too often.
+    closed : instruments that do not trade now. waiting : instruments in which something is to follow already. barred : instrument and
+        leg of orders that the broker refused too often.
     """
 
     number: int

@@ -91,7 +91,7 @@ def decide_live(inputs: DecisionInputs, mandate: Mandate, pending: Mapping[str, 
         key = instrument.instrument_id
         mine = working.get(key, ())
         target = _target(inputs, instrument, decimals, prices, mandate, mine)
-        if target is None or key in live.barred or (key in live.closed and inputs.purpose is Purpose.FLATTEN):
+        if target is None or (key in live.closed and inputs.purpose is Purpose.FLATTEN):
             continue
         if key in live.waiting and key in pending:
             if pending[key].target is not None:
@@ -191,9 +191,16 @@ def _toward(plan: Plan, inputs: DecisionInputs, column: int, target: Decimal, wo
         plan.pending[instrument.instrument_id] = _pending(inputs, target, after=names, needs_fill=True)
         return
     first = legs[0]
+    if refusal_key(instrument.instrument_id, first.leg) in _live_of(inputs).barred:
+        return
     plan.wanted.append(Wanted(instrument=instrument, side=first.side, quantity=first.quantity, leg=first.leg))
     if len(legs) > 1:
         plan.pending[instrument.instrument_id] = _pending(inputs, target, after=(), needs_fill=True)
+
+
+def refusal_key(instrument_id: str, leg: Leg) -> str:
+    """What refusals are counted by: a short that nobody lends must not keep a long from being closed."""
+    return f"{instrument_id}|{leg.value}"
 
 
 def _is_stale(inputs: DecisionInputs, column: int, order: Order) -> bool:

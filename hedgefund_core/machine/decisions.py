@@ -41,7 +41,8 @@ def _is_live(state: State, event: e.DecisionDue) -> bool:
     """Whether orders are made from quotes and what works counts; a model's decision for an auction is the replay's own."""
     if state.is_replayed:
         return False
-    return event.for_session == event.session or (state.mandate is not None and state.mandate.discretionary)
+    closing = state.ladder.level is Level.FLATTENING  # never waits for the bars of a session
+    return closing or event.for_session == event.session or (state.mandate is not None and state.mandate.discretionary)
 
 
 def _is_due_live(state: State, event: e.DecisionDue) -> bool:

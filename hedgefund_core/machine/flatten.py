@@ -13,7 +13,7 @@ from hedgefund_core.commands import SubmitOrder
 from hedgefund_core.live_account import MOST_REJECTIONS, counted, live_decision_inputs
 from hedgefund_core.machine.ladders import Step, alert, cancel_orders
 from hedgefund_core.machine.send import recorded
-from hedgefund_core.session_orders import decide_live
+from hedgefund_core.session_orders import decide_live, refusal_key
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.order import Order, OrderStatus, Purpose, TimeInForce
 from hedgefund_core.trading.state import Level
@@ -38,7 +38,8 @@ def count_rejections(state: State, order: Order, event: e.Event) -> Step:
     """Refusals of the machine's orders in a row; a fill begins anew, and a person's orders are a person's to repeat."""
     if order.purpose is Purpose.MANUAL:
         return state, []
-    key, count = order.instrument_id, state.rejections.get(order.instrument_id, 0)
+    key = refusal_key(order.instrument_id, order.leg)
+    count = state.rejections.get(key, 0)
     if order.status is not OrderStatus.REJECTED:
         fresh = {name: number for name, number in state.rejections.items() if name != key}
         return (replace(state, rejections=fresh) if order.filled_quantity and count else state), []

@@ -80,7 +80,8 @@ def on_model_loaded(state: State, event: e.ModelLoaded) -> Step:
     if state.mandate is not None and manifest.mandate != state.mandate.name:
         message = f"model {manifest.name} was approved for mandate {manifest.mandate}, the account trades {state.mandate.name}"
         raise ModelMismatch(message, mend="promote a model of this mandate")
-    return replace(state, model_digest=event.digest), []
+    said = f"{event.person} rolls back to model {event.name} version {event.version}: {event.reason}"
+    return replace(state, model_digest=event.digest), [alert(event, said)] if event.person else []
 
 
 # ---- sessions and bars ----------------------------------------------------------------------------------------------------

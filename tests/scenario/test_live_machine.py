@@ -89,6 +89,21 @@ def test_a_stale_quote_denies_entries_and_not_reductions(bench: LiveBench) -> No
     assert [order.leg for order in bench.decide(AAA=0)] == [Leg.CLOSE]
 
 
+def test_a_crossed_quote_is_none(bench: LiveBench) -> None:
+    bench.prices(half_spread=-0.05)
+    assert bench.decide(BBB=10) == []
+    assert bench.denied() == {"BBB": "quote_age"}
+
+
+def test_refusals_of_entries_do_not_keep_a_position_from_being_closed(bench: LiveBench) -> None:
+    bench.hold(AAA=100)
+    for shares in (110, 120, 130, 140):
+        for order in bench.decide(AAA=shares):
+            bench.news(e.OrderRejected, client_order_id=order.client_order_id, reason="no")
+    assert bench.sent() == []
+    assert [order.leg for order in bench.decide(AAA=0)] == [Leg.CLOSE]
+
+
 def test_a_gate_holds_entries_and_not_reductions(bench: LiveBench) -> None:
     bench.hold(AAA=100)
     bench.feed(e.EntriesGated(ts=bench.tick(), cause="order stream down", closed=True))
