@@ -29,6 +29,7 @@ from hedgefund_core.risk.engine import Judged, RuleVerdicts, judge
 from hedgefund_core.risk.limits import Limits, Mandate, collar_width, drawdown_multiplier, promised, reduction_widening
 from hedgefund_core.risk.reducing import reducing_trades
 from hedgefund_core.risk.rule import OrderBatch, RiskContext
+from hedgefund_core.trading.capabilities import to_tick
 from hedgefund_core.trading.events import DecisionMade, Judgement, RuleVerdict, Scaler
 from hedgefund_core.trading.instrument import SIX_PLACES, ZERO, Instrument, to_lots, to_price
 from hedgefund_core.trading.order import Leg, Order, OrderStatus, OrderType, Purpose, Side, TimeInForce
@@ -285,6 +286,7 @@ def _orders(inputs: DecisionInputs, intents: Sequence[Intent], mandate: Mandate)
         width = auction_collar(float(intent.price), sigmas[key], mandate.limits)
         if intent.leg is Leg.CLOSE:
             width += reduction_widening(ages[key], mandate.limits)
+        limit = to_price(float(intent.price) * (1.0 + intent.side.sign * width))
         orders.append(
             Order(
                 client_order_id=order_id,
@@ -294,7 +296,7 @@ def _orders(inputs: DecisionInputs, intents: Sequence[Intent], mandate: Mandate)
                 side=intent.side,
                 quantity=intent.quantity,
                 order_type=OrderType.LIMIT,
-                limit_price=to_price(float(intent.price) * (1.0 + intent.side.sign * width)),
+                limit_price=limit if inputs.live is None else to_tick(limit, up=intent.side is Side.SELL),
                 time_in_force=inputs.time_in_force,
                 leg=intent.leg,
                 purpose=inputs.purpose,

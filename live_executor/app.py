@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
-import shutil
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +15,7 @@ from hedgefund_core.account import State, rows_kept
 from hedgefund_core.backtest.event_driven import waived_rules
 from hedgefund_core.errors import ConfigError, ModelMismatch, ModelUnavailable
 from hedgefund_core.identifiers import is_account
-from hedgefund_core.layout import LAST_ACCOUNT, LIVE, account_folder
+from hedgefund_core.layout import LAST_ACCOUNT, account_folder
 from hedgefund_core.quant.bars import Panel
 from hedgefund_core.risk.limits import digest_payload
 from hedgefund_core.trading import events as e
@@ -28,8 +26,8 @@ from live_executor.commands import Mailbox
 from live_executor.desk import Summary
 from live_executor.feeds import FEEDS, FeedPlan
 from live_executor.journals import JOURNALS
-from live_executor.models import MODEL_SOURCES
-from live_executor.models.loader import Admitted, admit, stored
+from live_executor.models.child import newest
+from live_executor.models.loader import Admitted, stored
 from live_executor.models.trust import trusted_verifier
 from live_executor.panels import instruments_of, only, read_panel
 from live_executor.ports import Broker, Journal, SimulatedMarket
@@ -179,18 +177,13 @@ def find_model(settings: Settings, request: RunRequest, account: str, state: Sta
     ------
     ModelUnavailable, ModelMismatch : there is none to fall back on, or the bundle was named with ``--bundle``.
     """
-    kind = "mlflow" if request.bundle is None else "folder"
-    store = settings.data / account_folder(account) / "bundles"
     try:
-        folder = MODEL_SOURCES[kind](settings.data, request.bundle).current(settings.trading.alias)
-        return admit(folder, store, trusted_verifier(settings.keys), on=SystemClock().now().date(), alias=settings.trading.alias)
+        return newest(settings, account, request.bundle)
     except (ModelUnavailable, ModelMismatch) as error:
         if request.bundle is not None or state.bundle is None:
             raise
         _log.error("model refused, the last good one stays in use", reason=error.message, mend=error.mend, kept=state.model_digest[:12])
         return None
-    finally:
-        shutil.rmtree(settings.data / LIVE / ".incoming" / str(os.getpid()), ignore_errors=True)
 
 
 def bundles_of(settings: Settings, account: str) -> BundleOf:

@@ -19,12 +19,14 @@ from hedgefund_core.identifiers import is_account
 from hedgefund_core.layout import LIVE, account_folder
 from live_executor import logging
 from live_executor.app import bundles_of, mark_last_account
+from live_executor.app_model import model_plan, opening_of
 from live_executor.clock import SteadyClock
 from live_executor.commands import Mailbox
 from live_executor.desk import Summary
 from live_executor.journals import JOURNALS
 from live_executor.live.adapters import LIVE_BROKERS, LIVE_FEEDS, LiveSetup
 from live_executor.live.heartbeat import Heartbeat
+from live_executor.live.model import ModelPlan
 from live_executor.live.opening import Opening
 from live_executor.live.runtime import Live, LiveParts
 from live_executor.ports import Journal, LiveBroker, LiveFeed
@@ -48,6 +50,9 @@ class LiveRequest(msgspec.Struct, frozen=True, kw_only=True):
     broker: str = ""
     feed: str = ""
     targets: Path | None = None
+    """Without a file the promoted model is traded."""
+    bundle: Path | None = None
+    """A promoted bundle's folder instead of the registry's alias."""
     rebalance_every: str = ""
     once: bool = False
     max_sessions: int = 0
@@ -145,7 +150,7 @@ def run_live(
 async def _trade(job: _Job, journal: Journal, recovered: Recovered, on_live: Callable[[Live], None]) -> Summary:
     broker, feed = LIVE_BROKERS[job.broker](job.setup), LIVE_FEEDS[job.feed](job.setup)
     try:
-        live = Live(_parts(job, broker, feed, journal), recovered)
+        live = Live(_parts(job, broker, feed, journal, recovered.state), recovered)
         on_live(live)
         return await live.run()
     finally:
@@ -153,8 +158,9 @@ async def _trade(job: _Job, journal: Journal, recovered: Recovered, on_live: Cal
         await feed.close()
 
 
-def _parts(job: _Job, broker: LiveBroker, feed: LiveFeed, journal: Journal) -> LiveParts:
+def _parts(job: _Job, broker: LiveBroker, feed: LiveFeed, journal: Journal, state: State) -> LiveParts:
     trading, request = job.settings.trading, job.request
+    opening, plan = _what_trades(job, state)
     return LiveParts(
         journal=journal,
         broker=broker,
@@ -165,14 +171,8 @@ def _parts(job: _Job, broker: LiveBroker, feed: LiveFeed, journal: Journal) -> L
         rng=job.setup.rng,
         settings=trading.live,
         sign_every=trading.sign_every_frames,
-        opening=Opening(
-            account=job.account,
-            book=trading.book,
-            mode=request.mode,
-            broker=job.broker,
-            source=job.broker,
-            mandate=job.settings.mandates[trading.live.mandate],
-        ),
+        opening=opening,
+        model=plan,
         targets=None if request.targets is None else TargetsFile(request.targets),
         rebalance_every=seconds_of(request.rebalance_every or trading.live.rebalance_every),
         once=request.once,
@@ -180,6 +180,20 @@ def _parts(job: _Job, broker: LiveBroker, feed: LiveFeed, journal: Journal) -> L
         folder=job.folder,
         on_beat=job.on_beat,
     )
+
+
+def _what_trades(job: _Job, state: State) -> tuple[Opening, ModelPlan | None]:
+    """A file of targets, else the promoted model; raises ModelUnavailable where none is promoted."""
+    settings, request = job.settings, job.request
+    if request.targets is None:
+        plan, model = model_plan(settings, job.account, request.bundle, state, seconds_of=seconds_of)
+        where = {"account": job.account, "mode": request.mode, "broker": job.broker}
+        return opening_of(settings, model, panel=plan.panel(), **where), plan
+    mandate = settings.mandates[settings.trading.live.mandate]
+    opening = Opening(
+        account=job.account, book=settings.trading.book, mode=request.mode, broker=job.broker, source=job.broker, mandate=mandate
+    )
+    return opening, None
 
 
 def _refuse_unarmed(settings: Settings, request: LiveRequest) -> None:

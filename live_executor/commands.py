@@ -66,7 +66,18 @@ class Adopt(msgspec.Struct, frozen=True, kw_only=True, tag="adopt", forbid_unkno
     person: str
 
 
-OperatorCommand = Halt | Resume | Place | Cancel | Adopt
+class LookAtAlias(msgspec.Struct, frozen=True, kw_only=True, tag="look_at_alias", forbid_unknown_fields=True):
+    """The registry's alias may have moved: look now instead of at the next turn."""
+
+
+class RollBack(msgspec.Struct, frozen=True, kw_only=True, tag="roll_back", forbid_unknown_fields=True):
+    """Go back to the model that was in use before."""
+
+    reason: str
+    person: str
+
+
+OperatorCommand = Halt | Resume | Place | Cancel | Adopt | LookAtAlias | RollBack
 Latch = Halt | Resume
 _decoder: msgspec.json.Decoder[OperatorCommand] = msgspec.json.Decoder(OperatorCommand)
 

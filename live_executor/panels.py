@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hedgefund_core.errors import DataInvalid, DataUnavailable
 from hedgefund_core.layout import panel_file, panel_manifest
 from hedgefund_core.quant.bars import FIELDS, Panel
@@ -41,6 +43,40 @@ def read_panel(data: Path, source: str) -> Panel:
 def instruments_of(panel: Panel) -> tuple[Instrument, ...]:
     """The instruments of a panel's columns, in their order; a source without ids of its own names them by symbol."""
     return tuple(Instrument(instrument_id=symbol, symbol=symbol, currency=panel.currency) for symbol in panel.symbols)
+
+
+class NewestPanel:
+    """The panel as the lake has it now: read again when its file was written anew, so that a waiting executor costs nothing."""
+
+    def __init__(self, data: Path, source: str) -> None:
+        self._data, self._source = data, source
+        self._stamp: tuple[int, int] | None = None
+        self._panel: Panel | None = None
+
+    def __call__(self) -> Panel:
+        """The panel; raises DataUnavailable or DataInvalid as `read_panel`, also while it is being replaced."""
+        try:
+            found = (self._data / panel_file(self._source)).stat()
+        except FileNotFoundError:
+            return read_panel(self._data, self._source)  # says what is missing
+        stamp = (found.st_mtime_ns, found.st_size)
+        if self._panel is None or stamp != self._stamp:
+            self._panel, self._stamp = read_panel(self._data, self._source), stamp
+        return self._panel
+
+
+def aligned(panel: Panel, symbols: Sequence[str]) -> Panel:
+    """The panel's columns in the order of ``symbols``; an instrument that the source does not have is a column without bars."""
+    if tuple(symbols) == panel.symbols:
+        return panel
+    place = {symbol: column for column, symbol in enumerate(panel.symbols)}
+    columns = [place.get(symbol, 0) for symbol in symbols]
+    there = [symbol in place for symbol in symbols]
+    changes: dict[str, Any] = {"symbols": tuple(symbols)}  # replace() takes fields of every type
+    for name in (*FIELDS, "dividends", "split_ratios"):
+        values = getattr(panel, name)
+        changes[name] = None if values is None else np.where(there, values[:, columns], np.nan)
+    return replace(panel, **changes)
 
 
 def only(panel: Panel, symbols: Sequence[str]) -> Panel:

@@ -116,13 +116,21 @@ class Sender:
         current = state.orders.get(order.client_order_id)
         if current is None or current.status is not OrderStatus.PENDING_NEW:
             return False
-        if _must_wait_for_another(order, state.working):
+        if _must_wait_for_another(order, state.working) or self._is_early(order):
             return False
         if order.leg is Leg.CLOSE:
             return True
         others = {name: state.orders[name] for name in (*self._waiting, *self._leaving) if name in state.orders}
         reductions = any(other.leg is Leg.CLOSE and other.instrument_id != order.instrument_id for other in others.values())
         return not reductions and not self._gates.closed and state.ladder.admits_entries
+
+    def _is_early(self, order: Order) -> bool:
+        """An order for an auction that was decided on before the broker takes such orders."""
+        line = self._floor.timeline
+        if order.time_in_force is TimeInForce.OPG:
+            return not line.takes_opening_orders
+        closing = order.time_in_force is TimeInForce.CLS
+        return closing and not line.takes_opening_orders and not (line.is_open and order.session == line.session)
 
     def _withdraw_late(self) -> None:
         """What can no longer be sent as it was judged: its auction or session is over, or it has waited too long for the gates."""
@@ -140,11 +148,12 @@ class Sender:
     def _too_late(self, order: Order) -> str:
         line = self._floor.timeline
         over = order.session < line.session or (order.session == line.session and not line.is_open)
-        missed = order.time_in_force is TimeInForce.OPG and (order.session <= line.session or not line.takes_opening_orders)
+        missed = order.time_in_force is TimeInForce.OPG and (order.session <= line.session or line.opening_is_over)
         if over or missed:
             return f"its session or auction ({order.session}, {order.time_in_force.value}) is over and it never left"
         waited = self._floor.now() - order.submitted_at
-        if order.leg is Leg.OPEN and self._gates.closed and waited > timedelta(seconds=self._floor.settings.entries_wait_seconds):
+        waits = order.leg is Leg.OPEN and order.time_in_force is TimeInForce.DAY  # an auction's own window is its patience
+        if waits and self._gates.closed and waited > timedelta(seconds=self._floor.settings.entries_wait_seconds):
             return f"entries were held too long: {'; '.join(sorted(self._gates.closed))}"
         return ""
 

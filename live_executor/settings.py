@@ -49,6 +49,7 @@ class TradingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     book: str
     mandate: str
     alias: str
+    alias_every: str
     initial_cash: Decimal
     mode: Literal["replay", "paper", "live"]
     broker: str

@@ -103,6 +103,16 @@ class Timeline:
         evening = datetime.combine(_local(opens) - timedelta(days=1), _AUCTION_FROM, EXCHANGE_ZONE)
         return evening <= self.now() < opens - _AUCTION_UNTIL
 
+    @property
+    def opening_is_over(self) -> bool:
+        """Whether the next opening auction takes no more orders; before its evening they can wait for it."""
+        opens = self.opens_at
+        return self.is_open or opens is None or self.now() >= opens - _AUCTION_UNTIL
+
+    def closed_at(self, session: str) -> datetime | None:
+        """Close of a session as the calendar lists it."""
+        return next((day.closes_at for day in self._days if day.session == session), None)
+
     def seconds_to_change(self) -> float:
         """Until the market opens or closes by what we know; a second at least."""
         seen, now = self._seen, self.now()

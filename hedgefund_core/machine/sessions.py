@@ -15,7 +15,7 @@ from hedgefund_core.errors import ConfigError, InvariantViolation, ModelMismatch
 from hedgefund_core.freezes import FROZEN_BY_BAN, FROZEN_BY_HALT, freeze, thaw
 from hedgefund_core.live_account import aged, repriced, with_equity, with_instruments, with_prices
 from hedgefund_core.machine import follow
-from hedgefund_core.machine.ladders import Step, alert, triggered, with_ladder
+from hedgefund_core.machine.ladders import Step, alert, triggered, triggered_in_session, with_ladder
 from hedgefund_core.risk.limits import Mandate
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.instrument import ZERO
@@ -146,7 +146,7 @@ def on_prices_seen(state: State, event: e.PricesSeen) -> Step:
         return state, [alert(event, f"prices of session {event.session} came in {state.session}: not used")]
     state, commands = with_prices(state, event), list[Command]()
     if state.in_session:
-        state, commands = triggered(state, event, event.session, state.expected_volatility)
+        state, commands = triggered_in_session(state, event)
     state, more = follow.on_fresh_prices(state, event)
     return state, [*commands, *more]
 

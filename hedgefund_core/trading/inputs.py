@@ -47,6 +47,9 @@ class ModelLoaded(Event, tag="model_loaded", frozen=True, kw_only=True):
     expires_after_days: int
     mlflow_run_id: str = ""
     dagster_run_id: str = ""
+    person: str = ""
+    """Who went back to an earlier model, and why; empty where the alias was followed."""
+    reason: str = ""
 
 
 class SessionBegan(Event, tag="session_began", frozen=True, kw_only=True):

@@ -63,8 +63,8 @@ def run(
         from live_executor.app_live import LiveRequest
 
         request = LiveRequest(
-            mode=chosen, account=account, broker=broker, feed=feed, targets=targets, rebalance_every=rebalance_every, once=once,
-            max_sessions=max_sessions, live=live, verbose=verbose,
+            mode=chosen, account=account, broker=broker, feed=feed, targets=targets, bundle=bundle, rebalance_every=rebalance_every,
+            once=once, max_sessions=max_sessions, live=live, verbose=verbose,
         )  # fmt: skip
         summary = _on_the_wall_clock(request)
     _print(summary, as_json=as_json)

@@ -32,6 +32,8 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     broker: str
     source: str
     mandate: Mandate
+    price_kind: str = "raw"
+    sessions_per_year: float = 252.0
 
 
 async def patiently(floor: Floor, call: Callable[[], Awaitable[T]]) -> T:
@@ -71,7 +73,8 @@ async def open_account(floor: Floor, opening: Opening, cursor: ActivityCursor) -
         instruments=tuple(instruments),
         initial_cash=account.cash,
         source=opening.source,
-        price_kind="raw",
+        price_kind=opening.price_kind,
+        sessions_per_year=opening.sessions_per_year,
     )
     adopted = [
         e.PositionAdopted(

@@ -9,10 +9,11 @@ from hedgefund_core import errors
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.instrument import ZERO
 from hedgefund_core.trading.order import TimeInForce
-from live_executor.commands import Adopt, Cancel, Halt, OperatorCommand, Place, Resume, latch_event
+from live_executor.commands import Adopt, Cancel, Halt, LookAtAlias, OperatorCommand, Place, Resume, RollBack, latch_event
 from live_executor.live.floor import Floor
 from live_executor.live.instruments import Instruments
 from live_executor.live.prices import Prices
+from live_executor.live.swaps import Swaps
 from live_executor.logging import logger
 
 _log = logger("requests")
@@ -22,8 +23,11 @@ _TRIES = 5
 class Requests:
     """The mailbox's reader."""
 
-    def __init__(self, floor: Floor, prices: Prices, instruments: Instruments, on_latch: Callable[[], None]) -> None:
+    def __init__(
+        self, floor: Floor, prices: Prices, instruments: Instruments, on_latch: Callable[[], None], swaps: Swaps | None = None
+    ) -> None:
         self._floor, self._prices, self._instruments, self._on_latch = floor, prices, instruments, on_latch
+        self._swaps = swaps
         self._busy: set[Path] = set()
 
     async def run(self) -> None:
@@ -80,6 +84,8 @@ class Requests:
                     await self._place(command)
                 elif isinstance(command, Adopt):
                     await self._adopt(command)
+                elif isinstance(command, LookAtAlias | RollBack):
+                    await self._model(command)
                 break
             except (errors.BrokerUnavailable, errors.DataUnavailable) as error:
                 _log.warning("request waits for the broker", request=path.stem, error=error.message)
@@ -87,6 +93,14 @@ class Requests:
         else:
             self._floor.trouble(f"request {path.stem} could not be carried out: the broker does not answer")
         self._done(path)
+
+    async def _model(self, command: LookAtAlias | RollBack) -> None:
+        if self._swaps is None:
+            self._floor.trouble("a request about the model: this account trades targets and follows none")
+        elif isinstance(command, RollBack):
+            await self._swaps.back(command.person, command.reason)
+        else:
+            self._swaps.nudge()
 
     def _done(self, path: Path) -> None:
         path.unlink(missing_ok=True)

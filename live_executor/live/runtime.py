@@ -31,6 +31,7 @@ from live_executor.live.gates import Gates
 from live_executor.live.instruments import Instruments
 from live_executor.live.intake import Intake
 from live_executor.live.known import KINDS, Known
+from live_executor.live.model import ModelPlan, ModelTrader
 from live_executor.live.opening import Opening, open_account, patiently
 from live_executor.live.past_journal import Adoption, Fence, stop_past_journal
 from live_executor.live.prices import Prices
@@ -40,6 +41,7 @@ from live_executor.live.requests import Requests
 from live_executor.live.searches import Searches
 from live_executor.live.sessions import Sessions
 from live_executor.live.slices import Slices
+from live_executor.live.swaps import Swaps
 from live_executor.logging import logger
 from live_executor.market_view import MarketView
 from live_executor.ports import Clock, Journal, LiveBroker, LiveFeed
@@ -68,6 +70,7 @@ class LiveParts:
     settings: LiveSettings
     sign_every: int
     opening: Opening
+    model: ModelPlan | None = None
     targets: TargetsFile | None = None
     rebalance_every: float | None = None
     """Seconds; None = once a session."""
@@ -110,11 +113,22 @@ class Live:
         self._prices = Prices(self._floor, self._gates, self._instruments)
         self._rebalancer = Rebalancer(self._floor, self._gates, self._prices, self._instruments, parts.targets, parts.rebalance_every)
         self._slices = Slices(self._floor)
-        self._requests = Requests(self._floor, self._prices, self._instruments, self._reconciler.ask_now)
+        self._trader, self._swaps = self._of_model(parts.model)
+        self._requests = Requests(self._floor, self._prices, self._instruments, self._reconciler.ask_now, self._swaps)
         self._sessions = Sessions(self._floor, self._reconciler, self._instruments, lambda _session: self._rebalancer.ask_now())
         self._adoption = Adoption(self._floor, parts.folder)
         self._floor.adopt = self._adoption.sync
         desk.watch(self._heard)
+
+    def _of_model(self, plan: ModelPlan | None) -> tuple[ModelTrader | None, Swaps | None]:
+        """Who brings the model's bars and decisions, and who follows its alias; nobody where targets are traded."""
+        if plan is None:
+            return None, None
+        kinds = ("decision_due", "model_loaded")
+        past = [entry.frame for entry in self._parts.journal.read() if entry.kind in kinds]
+        decisions = [frame for frame in past if isinstance(frame, e.DecisionDue)]
+        trader = ModelTrader(self._floor, self._prices, self._instruments, plan, decisions)
+        return trader, Swaps(self._floor, trader, plan, [frame for frame in past if isinstance(frame, e.ModelLoaded)])
 
     @property
     def state(self) -> State:
@@ -161,6 +175,8 @@ class Live:
         floor.crew.start("sender", self._sender.run(), forever=True)
         await patiently(floor, lambda: self._instruments.ensure([instrument.symbol for instrument in floor.state.instruments]))
         await patiently(floor, self._rebalancer.load)
+        if self._swaps is not None:
+            await patiently(floor, self._swaps.open)
         self._clear_up()
         self._slices.resume()
         for name, work in (
@@ -176,6 +192,9 @@ class Live:
             ("heartbeat", self._beat_for_ever()),
         ):
             floor.crew.start(name, work, forever=True)
+        if self._trader is not None and self._swaps is not None:
+            floor.crew.start("model", self._trader.run(), forever=True)
+            floor.crew.start("alias", self._swaps.run(), forever=True)
 
     def _hear_latch(self) -> None:
         """A halt that was asked for while nobody ran; a halted account does not start."""
@@ -220,6 +239,8 @@ class Live:
         self._floor.known.note(frames)
         self._reconciler.heard(frames)
         self._slices.heard(frames)
+        if self._swaps is not None:
+            self._swaps.heard(frames)
         denied = sum(isinstance(frame, e.OrderDenied) for frame in frames)
         if denied:
             self._rebalancer.heard_denied(denied)
