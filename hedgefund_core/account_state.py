@@ -144,6 +144,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     rejections: dict[str, int] = {}
     """Orders of the machine that the broker refused in a row in this session, by instrument and leg."""
     refused: tuple[Refused, ...] = ()
+    alarmed: bool = False
+    """Whether the last prices in the session were beyond a limit that closes everything."""
     flat_confirmed: bool = False
 
     @property

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
 from hedgefund_core.account_state import State
 from hedgefund_core.commands import CancelOrder, Command, Record
 from hedgefund_core.live_account import day_return
-from hedgefund_core.risk.triggers import triggers
+from hedgefund_core.risk.triggers import Trigger, triggers
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.order import Leg, Order, OrderMove, move
 from hedgefund_core.trading.state import Ladder, Level, Scope, escalate
@@ -57,14 +57,33 @@ def cancel_orders(state: State, wanted: Iterable[Order], event: e.Event) -> Step
     return replace(state, orders=orders), commands
 
 
-def triggered(state: State, event: e.Event, session: str, expected_volatility: float, fraction: float | None = None) -> Step:
-    """Let the account's triggers speak; ``fraction`` is the day's return where the mark has said it."""
-    commands: list[Command] = []
-    if state.mandate is None:
-        return state, commands
+def triggered(state: State, event: e.Event, session: str, expected_volatility: float, fraction: float) -> Step:
+    """Let the account's triggers speak at a mark."""
     daily = expected_volatility / state.sessions_per_year**0.5
-    measured = day_return(state) if fraction is None else fraction
-    for trigger in triggers(measured, daily, state.drawdown, state.mandate, state.sessions_per_year):
+    if state.mandate is None:
+        return state, []
+    return _spoken(state, event, session, triggers(fraction, daily, state.drawdown, state.mandate, state.sessions_per_year))
+
+
+def triggered_in_session(state: State, event: e.PricesSeen) -> Step:
+    """Let the triggers speak at prices of a moment. One price may be wrong: everything is closed when the next look says so too."""
+    daily = state.expected_volatility / state.sessions_per_year**0.5
+    if state.mandate is None:
+        return state, []
+    found = triggers(day_return(state), daily, state.drawdown, state.mandate, state.sessions_per_year)
+    worst = [trigger for trigger in found if Level[trigger.level_name] is Level.FLATTENING]
+    if not worst or state.alarmed:
+        return _spoken(replace(state, alarmed=bool(worst)), event, event.session, found)
+    state, commands = _spoken(replace(state, alarmed=True), event, event.session, [trigger for trigger in found if trigger not in worst])
+    if state.ladder.level >= Level.FLATTENING:
+        return state, commands
+    text = f"{worst[0].name} {worst[0].measured:.4f} beyond {worst[0].limit:.4f}: everything is closed if the next prices say so too"
+    return state, [*commands, alert(event, text, severity="critical")]
+
+
+def _spoken(state: State, event: e.Event, session: str, found: Sequence[Trigger]) -> Step:
+    commands: list[Command] = []
+    for trigger in found:
         cause = f"{trigger.name} {trigger.measured:.4f} beyond {trigger.limit:.4f}"
         ladder = escalate(state.ladder, Level[trigger.level_name], Scope(trigger.scope), cause=cause, session=session)
         if ladder != state.ladder:

@@ -436,6 +436,19 @@ def test_a_loss_in_the_session_moves_the_ladder_at_once(bench: LiveBench) -> Non
     assert bench.state.ladder.level is Level.ACTIVE
 
 
+def test_everything_is_closed_when_two_looks_say_so_and_not_by_one_wrong_price(bench: LiveBench) -> None:
+    bench.hold(AAA=900)
+    bench.prices(AAA=60.0)
+    assert bench.state.ladder.level is Level.REDUCING
+    assert "next prices" in bench.frames(e.AlertRaised)[0].message
+    bench.prices(AAA=100.0)
+    bench.prices(AAA=60.0)
+    assert bench.state.ladder.level is Level.REDUCING
+    bench.prices(AAA=60.0)
+    assert (bench.state.ladder.level, bench.state.ladder.scope) == (Level.FLATTENING, Scope.ACCOUNT)
+    assert [order.quantity for order in bench.sent()] == [900]
+
+
 def test_flatten_stays_armed_over_refusals_halts_and_closed_nights_until_the_broker_confirms(bench: LiveBench) -> None:
     bench.hold(AAA=100, BBB=-50)
     bench.status("BBB", halted=True)
