@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 from urllib.parse import quote
 
+import msgspec
+
 from hedgefund_core.errors import BrokerUnavailable
 from hedgefund_core.trading.observed import (
     AccountSighting,
@@ -32,6 +34,7 @@ ORDERS_PAGE, ACTIVITIES_PAGE = 500, 100
 LOOK_BACK = timedelta(days=4)
 """The list filters by submission: an order that ended just now was sent at most a long weekend ago."""
 _OVERLAP = timedelta(microseconds=1)
+_NOT_OFFERED = frozenset({404, 405, 501})
 ASSET_EXPIRY = timedelta(minutes=10)
 
 
@@ -109,7 +112,8 @@ class AlpacaQueries:
             day = (await self.market_clock()).at.astimezone(wire.EXCHANGE_ZONE).replace(hour=0, minute=0, second=0, microsecond=0)
             params["after"] = _text(day)
         while True:
-            page = await self._rows("/v2/account/activities", params | ({"page_token": token} if token else {}), wire.WireActivity)
+            asked = params | ({"page_token": token} if token else {})
+            page = await self._rows("/v2/account/activities", asked, wire.WireActivity, dispensable=True)
             new = [line for line in page if line.id not in found and line.id != after]
             found |= {line.id: line for line in new}
             if len(page) < ACTIVITIES_PAGE or not new:
@@ -153,7 +157,7 @@ class AlpacaQueries:
 
     async def market_days(self, first: str, last: str) -> list[MarketDay]:
         """Trading days with their hours."""
-        rows = await self._rows("/v2/calendar", {"start": first, "end": last}, wire.WireDay)
+        rows = await self._rows("/v2/calendar", {"start": first, "end": last}, wire.WireDay, dispensable=True)
         days = self._each(rows, wire.market_day, "a day of the calendar")
         return sorted((day for day in days if first <= day.session <= last), key=lambda day: day.session)
 
@@ -168,9 +172,16 @@ class AlpacaQueries:
         except wire.Unreadable as error:
             raise BrokerUnavailable(f"GET {path}: unreadable answer: {error}"[:400], mend=MEND) from error
 
-    async def _rows(self, path: str, params: Mapping[str, str], kind: type[W]) -> list[W]:
-        """The readable rows of a list; the others are oddities."""
-        rows, bad = self._decode_rows(await self._transport.get(path, params, Lane.READ), kind, path)
+    async def _rows(self, path: str, params: Mapping[str, str], kind: type[W], *, dispensable: bool = False) -> list[W]:
+        """The readable rows of a list; the others are oddities.
+
+        A compatible server may lack a list we can do without (fills are seen in orders too, the clock tells open and close): then it
+        is empty. The lists of orders and positions are not of that kind: there, empty would mean flat.
+        """
+        answer = await self._transport.get(path, params, Lane.READ)
+        if dispensable and answer.status in _NOT_OFFERED:
+            return []
+        rows, bad = self._decode_rows(answer, kind, path)
         for raw in bad:
             self._oddities.add(unreadable(f"a row of GET {path}", raw, self._clock))
         return rows
@@ -199,9 +210,13 @@ def _good(answer: Answer) -> bytes:
 
 
 def _is_absence(answer: Answer) -> bool:
-    """Whether the broker itself says that there is no such thing; a web page with 404 says nothing."""
-    problem = problem_of(answer) if answer.status == 404 else None
-    return problem is not None and (problem[0].startswith("404") or "not found" in problem[1].lower())
+    """Whether the broker itself says that there is no such thing: 404 with a JSON object, whatever its words; a web page says nothing."""
+    if answer.status != 404:
+        return False
+    try:
+        return isinstance(msgspec.json.decode(answer.body), dict)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
 
 
 def _text(at: datetime) -> str:
