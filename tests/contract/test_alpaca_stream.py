@@ -210,6 +210,22 @@ def test_a_link_that_does_not_become_ready_or_dies_in_silence(fault: dict[str, A
     run(body())
 
 
+def test_a_second_connection_refused_in_the_words_of_the_data_stream_is_a_refusal() -> None:
+    async def body() -> None:
+        async with AlpacaServer(Scenario(one_connection=True)) as server:
+            first, second = broker_of(server), broker_of(server)
+            async with listening(first.updates()) as holder, listening(second.updates()) as other:
+                await holder.until(is_up)
+                heard = await other.until(lambda heard: REFUSED in links(heard))
+                assert "406 connection limit exceeded" in reasons(heard)
+                await holder.stop()
+                await other.until(is_up)
+            await first.close()
+            await second.close()
+
+    run(body())
+
+
 def test_a_server_that_does_not_answer_the_wish_to_listen_is_listened_to_all_the_same() -> None:
     async def body() -> None:
         async with AlpacaServer() as server:

@@ -16,13 +16,16 @@ from live_executor.streams import Link, StreamEndedError, StreamRefusedError, un
 Said = OrderSighting | UnknownUpdate
 _CHANNEL = "trade_updates"
 ANSWER_SECONDS = 3.0
+REFUSED_CODES, ENDED_CODES = frozenset({"401", "402", "406", "409"}), frozenset({"404", "407", "500"})
 
 
 class _Message(msgspec.Struct, kw_only=True):
-    """The envelope of every message."""
+    """The envelope of every message; some servers say errors as the data stream does."""
 
     stream: str = ""
     data: msgspec.Raw = msgspec.Raw(b"null")
+    code: int | str | None = None
+    msg: str | None = None
 
 
 class _Control(msgspec.Struct, kw_only=True):
@@ -40,7 +43,7 @@ class OrderConversation:
 
     def __init__(self, endpoints: Endpoints, clock: Clock, answer_seconds: float = ANSWER_SECONDS) -> None:
         self._endpoints, self._clock, self._answer_seconds = endpoints, clock, answer_seconds
-        self._message = msgspec.json.Decoder(_Message)
+        self._message, self._messages = msgspec.json.Decoder(_Message), msgspec.json.Decoder(list[_Message])
         self._update = msgspec.json.Decoder(wire.WireUpdate)
         self._control = msgspec.json.Decoder(_Control)
 
@@ -66,8 +69,6 @@ class OrderConversation:
             elif message.stream == answered_by:
                 self._check(message, answered_by)
                 return
-            elif message.stream == "authorization":
-                self._check(message, "authorization")
             else:
                 early += self.read(frame)
 
@@ -96,6 +97,11 @@ class OrderConversation:
             return [unreadable(f"an order's update: {error}", frame, self._clock)]
 
     def _read_other(self, message: _Message, frame: bytes) -> Sequence[Said]:
+        words = f"order stream: {message.code} {message.msg or ''}"
+        if str(message.code) in REFUSED_CODES:
+            raise StreamRefusedError(words)
+        if str(message.code) in ENDED_CODES:
+            raise StreamEndedError(words)
         if message.stream in {"authorization", "listening"}:
             self._check(message, message.stream)
             return []
@@ -103,6 +109,8 @@ class OrderConversation:
 
     def _read_envelope(self, frame: bytes) -> _Message | None:
         try:
+            if frame[:1] == b"[":
+                return next((row for row in self._messages.decode(frame) if row.code is not None), None)
             return self._message.decode(frame)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return None
