@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from math import isfinite
+from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
@@ -15,7 +16,9 @@ from hedgefund_core.account import decision_inputs, prices_of, with_flow
 from hedgefund_core.account_state import Quotes, State, column_of
 from hedgefund_core.decision import DecisionInputs
 from hedgefund_core.errors import DataInvalid
+from hedgefund_core.freezes import FROZEN_BY_STRANGER, causes_of
 from hedgefund_core.live_inputs import LiveInputs
+from hedgefund_core.quant.bars import FIELDS, Panel
 from hedgefund_core.trading import ledger as books
 from hedgefund_core.trading.events import DecisionDue, Event, InstrumentsAdded, InstrumentStatusSeen, PricesSeen, Row
 from hedgefund_core.trading.instrument import ZERO, to_money, to_price
@@ -96,7 +99,7 @@ def day_return(state: State) -> float:
 
 
 def with_instruments(state: State, event: InstrumentsAdded) -> State:
-    """More columns at the end of every row; history is asked for anew, because its rows have the old columns."""
+    """More columns at the end of every row; of their past nothing is known until history is loaded anew."""
     known = {instrument.instrument_id for instrument in state.instruments}
     fresh = tuple(instrument for instrument in event.instruments if instrument.instrument_id not in known)
     if not fresh:
@@ -111,8 +114,19 @@ def with_instruments(state: State, event: InstrumentsAdded) -> State:
         marks=state.marks + nothing,
         mark_ages=state.mark_ages + (0,) * n,
         quotes=quotes,
-        ring=None,
+        ring=None if state.ring is None else _widened(state.ring, tuple(instrument.symbol for instrument in fresh)),
     )
+
+
+def _widened(ring: Panel, symbols: tuple[str, ...]) -> Panel:
+    """A panel with columns of which nothing is known: no bars, no splits, no dividends."""
+    shape = (ring.shape[0], len(symbols))
+    neutral = {"split_ratios": 1.0, "dividends": 0.0}
+    grids = {name: getattr(ring, name) for name in (*FIELDS, *neutral)}
+    wide: dict[str, Any] = {
+        name: np.hstack([grid, np.full(shape, neutral.get(name, np.nan))]) for name, grid in grids.items() if grid is not None
+    }
+    return dataclasses.replace(ring, symbols=(*ring.symbols, *symbols), **wide)
 
 
 def with_position(state: State, instrument_id: str, quantity: Decimal, average_price: Decimal) -> State:
@@ -159,6 +173,7 @@ def live_inputs(state: State, event: DecisionDue) -> LiveInputs:
         closed=frozenset(key for key, status in state.statuses.items() if status.halted or not status.tradable),
         waiting=frozenset(state.pending),
         barred=frozenset(key for key, count in state.rejections.items() if count >= MOST_REJECTIONS),
+        left_alone=frozenset(key for key in state.frozen if FROZEN_BY_STRANGER in causes_of(state, key)),
         buying_power=state.buying_power,
         sent_minute=state.sent_minute if state.sent_at is not None and event.ts - state.sent_at < _MINUTE else 0,
         sent_session=state.sent_session,

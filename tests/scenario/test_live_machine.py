@@ -589,9 +589,19 @@ def test_pieces_that_a_session_leaves_are_dropped_and_said() -> None:
 def test_more_instruments_join_with_their_prices(bench: LiveBench) -> None:
     bench.feed(e.InstrumentsAdded(ts=bench.tick(), instruments=(Instrument(instrument_id="EEE", symbol="EEE"),)))
     bench.names = (*bench.names, "EEE")
+    assert len(bench.state.marks) == 5
     bench.status("EEE")
     bench.prices(EEE=50.0)
     assert [order.quantity for order in bench.decide({"EEE": 0.1})] == [200]
+
+
+def test_a_joining_instrument_leaves_the_history_of_the_others() -> None:
+    bench, _ = sliced()
+    bench.feed(e.InstrumentsAdded(ts=bench.tick(), instruments=(Instrument(instrument_id="EEE", symbol="EEE"),)))
+    assert bench.state.ring is not None
+    assert bench.state.ring.symbols[-1] == "EEE"
+    assert bench.state.ring.volume is not None
+    assert bench.state.ring.volume[-1][:2].tolist() == [10_000.0, 10_000.0]
 
 
 def test_a_recall_of_lent_shares_is_said(bench: LiveBench) -> None:
