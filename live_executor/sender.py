@@ -119,7 +119,7 @@ class Sender:
         if _must_wait_for_another(order, state.working) or self._is_early(order):
             return False
         if order.leg is Leg.CLOSE:
-            return True
+            return self._floor.knows_the_books()
         others = {name: state.orders[name] for name in (*self._waiting, *self._leaving) if name in state.orders}
         reductions = any(other.leg is Leg.CLOSE and other.instrument_id != order.instrument_id for other in others.values())
         return not reductions and not self._gates.closed and state.ladder.admits_entries
@@ -147,6 +147,8 @@ class Sender:
 
     def _too_late(self, order: Order) -> str:
         line = self._floor.timeline
+        if order.leg is Leg.CLOSE and self._floor.state.ledger.quantity(order.instrument_id) * -order.side.sign < order.quantity:
+            return "the position that it closes is no longer there"
         over = order.session < line.session or (order.session == line.session and not line.is_open)
         missed = order.time_in_force is TimeInForce.OPG and (order.session <= line.session or line.opening_is_over)
         if over or missed:

@@ -67,6 +67,8 @@ class Floor:
     """Take over what was done past the journal: before anything that the broker shows is booked."""
     fence: Callable[[], bool] = field(default=_awake, init=False)
     """Whether the process has not stood still since the last question: before anything leaves."""
+    knows_the_books: Callable[[], bool] = field(default=_awake, init=False)
+    """Whether the broker's books were read since a start or a standstill: before anything is closed."""
 
     @property
     def state(self) -> State:

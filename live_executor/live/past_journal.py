@@ -4,7 +4,7 @@ the journal itself fails the log is the last thing that is written.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -24,6 +24,8 @@ from live_executor.logging import logger
 
 _log = logger("past_journal")
 _STANDSTILL_SECONDS = 2.0
+_BLIND_SECONDS = 5.0
+"""Reductions wait so long for the broker's books after a start or a standstill: what they close may be closed already."""
 _POLICIES = {"cancel": Level.CANCELLING, "flatten": Level.FLATTENING}
 
 
@@ -49,8 +51,10 @@ class Adoption:
             return
         self._busy = True
         try:
-            for act in self._log.read(after=self._floor.known.emergency):
-                self._floor.take(self._inputs(act))
+            acts = self._log.read(after=self._floor.known.emergency)
+            # In one commit, orders before halts: a flattening that did not know them would close every position a second time.
+            acts.sort(key=lambda act: (act.order is None, act.number))
+            self._floor.take([event for act in acts for event in self._inputs(act)])
         finally:
             self._busy = False
         self._read_at = stamp
@@ -89,7 +93,8 @@ class Fence:
 
     def __init__(self, floor: Floor, gates: Gates, requests: Requests, reconciler: Reconciler) -> None:
         self._floor, self._gates, self._requests, self._reconciler = floor, gates, requests, reconciler
-        self._awake_at = floor.timeline.local_now()
+        self._awake_at = self._since = floor.timeline.local_now()
+        self._woke_at: datetime | None = floor.now()
         self._limit = max(_STANDSTILL_SECONDS, 5 * floor.settings.mailbox_every_seconds)
 
     def passed(self) -> bool:
@@ -99,12 +104,25 @@ class Fence:
         if stood <= self._limit:
             return True
         _log.warning("stood still", seconds=round(stood, 1))
+        self._since, self._woke_at = now, self._floor.now()
         self._floor.adopt()
         self._requests.read()
         self._gates.set(NOT_RECONCILED, closed=True)
         self._reconciler.after_standstill()
         self._floor.trouble(f"the executor stood still for {stood:.1f} s: entries wait until the broker's books are read again")
         return False
+
+
+    def knows_the_books(self) -> bool:
+        """Whether the broker's books were read since the start or the last standstill, or have not been for too long to wait."""
+        if self._woke_at is None:
+            return True
+        read_at = self._reconciler.reconciled_at
+        waited = (self._floor.timeline.local_now() - self._since).total_seconds()
+        if (read_at is None or read_at < self._woke_at) and 0.0 <= waited < _BLIND_SECONDS:
+            return False
+        self._woke_at = None
+        return True
 
 
 async def stop_past_journal(floor: Floor, folder: Path | None, error: errors.JournalError) -> None:

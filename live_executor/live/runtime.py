@@ -169,7 +169,8 @@ class Live:
         self._adoption.prepare()
         self._adoption.sync()
         self._hear_latch()
-        self._floor.fence = Fence(floor, self._gates, self._requests, self._reconciler).passed
+        fence = Fence(floor, self._gates, self._requests, self._reconciler)
+        floor.fence, floor.knows_the_books = fence.passed, fence.knows_the_books
         self._gates.start(floor.state.gates)
         self._sessions.begin()
         floor.crew.start("sender", self._sender.run(), forever=True)
