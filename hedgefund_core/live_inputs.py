@@ -28,7 +28,8 @@ class LiveInputs:
     quantities : signed shares to arrive at, given from outside; an instrument that is in neither weights nor quantities is left alone.
     gates, no_short, buying_power, sent_minute, sent_session : as in ``RiskContext``; buying_power None = the broker has not said.
     closed : instruments that do not trade now. waiting : instruments in which something is to follow already. barred : instrument and
-        leg of orders that the broker refused too often.
+        leg of orders that the broker refused too often. left_alone : instruments in which somebody else has traded: no target undoes
+        that before a person has resumed.
     """
 
     number: int
@@ -42,6 +43,7 @@ class LiveInputs:
     closed: frozenset[str]
     waiting: frozenset[str]
     barred: frozenset[str]
+    left_alone: frozenset[str]
     buying_power: Decimal | None
     sent_minute: int
     sent_session: int
@@ -65,6 +67,7 @@ def facts_of(live: LiveInputs) -> bytes:
     """Everything of it, for the digest of a decision."""
     facts = (
         live.number, live.in_session, live.bid, live.ask, sorted(live.quantities.items()), live.gates, sorted(live.no_short),
-        sorted(live.closed), sorted(live.waiting), sorted(live.barred), live.buying_power, live.sent_minute, live.sent_session,
+        sorted(live.closed), sorted(live.waiting), sorted(live.barred), sorted(live.left_alone), live.buying_power, live.sent_minute,
+        live.sent_session,
     )  # fmt: skip
     return live.quote_age.tobytes() + msgspec.json.encode(facts)

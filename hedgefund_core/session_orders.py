@@ -93,6 +93,8 @@ def decide_live(inputs: DecisionInputs, mandate: Mandate, pending: Mapping[str, 
         target = _target(inputs, instrument, decimals, prices, mandate, mine)
         if target is None or (key in live.closed and inputs.purpose is Purpose.FLATTEN):
             continue
+        if key in live.left_alone and inputs.purpose is Purpose.TARGETS:
+            continue  # what somebody else did is not traded back, not even by a reduction
         if key in live.waiting and key in pending:
             if pending[key].target is not None:
                 plan.pending[key] = replace(pending[key], target=target)

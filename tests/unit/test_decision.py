@@ -218,7 +218,8 @@ ORDER = Order(
 )  # fmt: skip
 LIVE = LiveInputs(
     number=7, in_session=True, bid=(None,) * N, ask=(None,) * N, quote_age=np.zeros(N), quantities={}, gates=(), no_short=frozenset(),
-    closed=frozenset(), waiting=frozenset(), barred=frozenset(), buying_power=None, sent_minute=0, sent_session=0,
+    closed=frozenset(), waiting=frozenset(), barred=frozenset(), left_alone=frozenset(), buying_power=None, sent_minute=0,
+    sent_session=0,
 )  # fmt: skip
 CHANGED: dict[str, Any] = {
     "account": "b", "book": "long_only", "session": "2020-03-01", "for_session": "2020-03-04",
@@ -233,8 +234,7 @@ CHANGED: dict[str, Any] = {
 LIVE_CHANGED: dict[str, Any] = {
     "number": 8, "in_session": False, "bid": (1.0,) * N, "ask": (1.0,) * N, "quote_age": np.ones(N), "quantities": {"A": Decimal(1)},
     "gates": ("stream",), "no_short": frozenset("B"), "closed": frozenset("B"), "waiting": frozenset("B"), "barred": frozenset("B"),
-    "buying_power": Decimal(1),
-    "sent_minute": 1, "sent_session": 1,
+    "left_alone": frozenset("B"), "buying_power": Decimal(1), "sent_minute": 1, "sent_session": 1,
 }  # fmt: skip
 
 
