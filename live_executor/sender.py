@@ -22,7 +22,7 @@ from live_executor.live.searches import Searches
 from live_executor.logging import logger
 
 _log = logger("sender")
-_TICK_SECONDS = 0.5
+_TICK_SECONDS, _IDLE_SECONDS = 0.5, 60.0
 _CANCELS_AT_ONCE = 4
 HOUSE = "executor"
 """The person of what the executor asks of itself."""
@@ -38,7 +38,7 @@ class Sender:
         self._tries: dict[str, int] = {}
         self._leaving: set[str] = set()
         self._canceling: set[str] = set()
-        self._wake = asyncio.Event()
+        self._wake, self._filled = asyncio.Event(), asyncio.Event()
 
     # ---- the machine's hands ----------------------------------------------------------------------------------------
 
@@ -46,6 +46,7 @@ class Sender:
         """Send an order as soon as it may leave."""
         self._waiting[order.client_order_id] = order
         self._wake.set()
+        self._filled.set()
 
     def cancel(self, client_order_id: str) -> None:
         """Ask for a cancel; an order that never left is out at once."""
@@ -54,6 +55,7 @@ class Sender:
             return
         self._cancels.setdefault(client_order_id, 0)
         self._wake.set()
+        self._filled.set()
 
     def look_up(self, client_order_id: str) -> None:
         """Find out what became of an order."""
@@ -88,8 +90,10 @@ class Sender:
     async def tick(self) -> None:
         """Time passes too: what waits for too long is withdrawn."""
         while True:
-            await self._floor.sleep(_TICK_SECONDS)
-            if self._waiting or self._cancels:
+            await self._floor.nap(self._filled, _IDLE_SECONDS)
+            self._filled.clear()
+            while self._waiting or self._cancels:
+                await self._floor.sleep(_TICK_SECONDS)
                 self._wake.set()
 
     def _cancels_to_go(self) -> Iterator[str]:

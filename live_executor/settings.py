@@ -29,6 +29,7 @@ class LiveSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     books_every_seconds: float
     clock_every_seconds: float
     mailbox_every_seconds: float
+    heartbeat_every_seconds: float
     targets_every_seconds: float
     absence_seconds: float
     stale_price_seconds: float

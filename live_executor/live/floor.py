@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -109,6 +110,17 @@ class Floor:
                     self.mailbox.mirror(on=on)
                 case _:
                     raise errors.InvariantViolation(f"{type(command).__name__} was left outside the journal")
+
+    async def nap(self, event: asyncio.Event, seconds: float) -> None:
+        """Sleep until something happens, but no longer."""
+        if event.is_set():
+            return
+        sleeping, waking = asyncio.ensure_future(self.sleep(seconds)), asyncio.ensure_future(event.wait())
+        try:
+            await asyncio.wait({sleeping, waking}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleeping.cancel()
+            waking.cancel()
 
     def pause(self, attempt: int, *, most: float = 5.0) -> float:
         """Seconds before a try is repeated: doubling from a quarter, with jitter."""

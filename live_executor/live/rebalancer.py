@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from decimal import Decimal
 
@@ -14,12 +15,15 @@ from live_executor.live.floor import Floor
 from live_executor.live.gates import Gates
 from live_executor.live.instruments import Instruments
 from live_executor.live.prices import Prices
+from live_executor.live.stopwatch import Stopwatch
 from live_executor.logging import logger
 from live_executor.sender import HOUSE
 from live_executor.targets import Targets, TargetsFile
 
 _log = logger("rebalancer")
-_TICK_SECONDS = 0.05
+_TICK_SECONDS, _WATCHING_SECONDS, _IDLE_SECONDS = 0.02, 0.1, 2.0
+_WAITING_SEES = timedelta(seconds=2)
+"""How often prices are seen for orders that wait for one before them."""
 _PATIENCE_READS = 4
 """Looks at an unreadable file before it is called bad: it may be read while somebody writes it."""
 _QUARANTINE = frozenset({*FROZEN_FOR_A_PERSON, FROZEN_BY_DIFFERENCE})
@@ -37,11 +41,13 @@ class Rebalancer:
         self._targets = Targets()
         self._bad_reads = 0
         self._due = False
-        self._since_decision = float("inf")
-        self._retry_after = float("inf")
+        self._decided = Stopwatch(floor.timeline.local_now, started=False)
+        self._held: Stopwatch | None = None
+        self._was_denied = False
+        self._woken = asyncio.Event()
         self._decided_session = ""
         self._opening_for = ""
-        self._denied, self._gate_wait = 0, 0.0
+        self._denied = 0
         self._repricing: set[str] = set()
         self.decisions = 0
         self.trouble = ""
@@ -59,6 +65,7 @@ class Rebalancer:
     def ask_now(self) -> None:
         """A decision is due."""
         self._due = True
+        self._woken.set()
 
     # ---- the file ------------------------------------------------------------------------------------------------------
 
@@ -99,27 +106,42 @@ class Rebalancer:
             where = "" if self._file is None else str(self._file.path)
             raise errors.DataInvalid(f"{where}: the broker does not know {', '.join(unknown)}", mend=f"correct {unknown[0]} in {where}")
         _log.info("targets", weights=len(found.weights), quantities=len(found.quantities))
-        self._targets, self._due = found, True
+        self._targets = found
+        self.ask_now()
 
     # ---- the loop ------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Decide when something is due, for ever."""
         while True:
-            await self._floor.sleep(_TICK_SECONDS)
-            self._since_decision += _TICK_SECONDS
-            self._retry_after -= _TICK_SECONDS
+            await self._floor.nap(self._woken, self._nap_seconds())
+            self._woken.clear()
             try:
                 await self._turn()
             except (errors.BrokerUnavailable, errors.DataUnavailable) as error:
                 _log.warning("no decision now", error=error.message)
                 await self._floor.sleep(self._floor.pause(2))
 
+    def wake(self) -> None:
+        """Look again: something was journaled."""
+        self._woken.set()
+
+    def _nap_seconds(self) -> float:
+        """Until drift is due; short while something has to be watched."""
+        busy = self._floor.timeline.is_open and (self._due or bool(self._floor.state.working) or bool(self._gates.closed))
+        if busy or self._floor.state.ladder.level is Level.FLATTENING:
+            return _WATCHING_SECONDS
+        drifts = self._every is not None and self._floor.timeline.is_open and bool(self._targets.symbols)
+        left = self._every - self._decided.seconds if drifts and self._every is not None else _IDLE_SECONDS
+        return min(_IDLE_SECONDS, max(_TICK_SECONDS, left))
+
     async def _turn(self) -> None:
         level = self._floor.state.ladder.level
         if level in {Level.HALTED, Level.CANCELLING} or not self._floor.state.session:
             return
         self._reprice()
+        if self._floor.state.pending or self._floor.state.reissues:
+            await self._wake_waiting()
         if level is Level.FLATTENING:
             await self._flatten()
         elif self._floor.timeline.is_open:
@@ -131,19 +153,31 @@ class Rebalancer:
         state = self._floor.state
         if state.session != self._floor.timeline.session:
             return  # it begins in a moment
-        drift = self._every is not None and self._since_decision >= self._every
+        drift = self._every is not None and self._decided.seconds >= self._every
         new_session = self._decided_session != state.session
-        if not (self._due or drift or new_session or self._retry_after <= 0.0) or not self._targets.symbols:
+        retry = self._was_denied and self._decided.seconds >= self._floor.settings.entries_wait_seconds
+        if not (self._due or drift or new_session or retry) or not self._targets.symbols:
             self._due = self._due and bool(self._targets.symbols)
             return
-        if self._gates.closed and not self._waited_for_gates():
+        if not self._gates.closed:
+            self._held = None
+        elif not self._waited_for_gates():
             return  # entries would be denied: wait a while for the gates, then let at least the reductions go
         await self._decide(state.session, TimeInForce.DAY)
         self._decided_session = state.session
 
+    async def _wake_waiting(self) -> None:
+        """What waits for an order before it goes on at fresh prices: between two decisions nobody else would ask for any."""
+        state, now = self._floor.state, self._floor.now()
+        waits = set(state.pending) | {state.orders[name].instrument_id for name in state.reissues if name in state.orders}
+        recent = state.quotes is not None and now - state.quotes.at < _WAITING_SEES
+        if not recent and self._floor.timeline.is_open and state.session == self._floor.timeline.session:
+            await self._prices.see([instrument.symbol for instrument in state.instruments if instrument.instrument_id in waits])
+
     def _waited_for_gates(self) -> bool:
-        self._gate_wait += _TICK_SECONDS
-        return self._gate_wait >= self._floor.settings.entries_wait_seconds
+        if self._held is None:
+            self._held = Stopwatch(self._floor.timeline.local_now)
+        return self._held.seconds >= self._floor.settings.entries_wait_seconds
 
     async def _for_opening(self) -> None:
         """The market is closed: orders for its next opening auction, once, within their window."""
@@ -158,7 +192,7 @@ class Rebalancer:
         """Close everything, and stay at it until nothing is held: whatever was refused, expired or halted is tried again."""
         state, line = self._floor.state, self._floor.timeline
         busy = any(order.purpose is Purpose.FLATTEN or order.status is OrderStatus.PENDING_CANCEL for order in state.working)
-        if state.is_flat or busy or self._since_decision < self._floor.settings.urgent_every_seconds:
+        if state.is_flat or busy or self._decided.seconds < self._floor.settings.urgent_every_seconds:
             return
         if line.is_open and state.session == line.session:
             await self._decide(state.session, TimeInForce.DAY, flatten=True)
@@ -167,7 +201,7 @@ class Rebalancer:
 
     async def _decide(self, for_session: str, time_in_force: TimeInForce, *, flatten: bool = False) -> None:
         held = [i.symbol for i in self._floor.state.instruments if self._floor.state.ledger.quantity(i.instrument_id)]
-        self._due, self._retry_after, self._gate_wait = False, float("inf"), 0.0
+        self._due, self._held = False, None
         await self._prices.see(sorted({*held, *(() if flatten else self._targets.symbols)}))
         weights, quantities = ({}, {}) if flatten else self._wanted()
         due = e.DecisionDue(
@@ -182,9 +216,8 @@ class Rebalancer:
         denied = self._denied
         self._floor.take([due])
         self.decisions += 1
-        self._since_decision = 0.0
-        if self._denied > denied:
-            self._retry_after = self._floor.settings.entries_wait_seconds
+        self._decided.start()
+        self._was_denied = self._denied > denied
 
     def _wanted(self) -> tuple[dict[str, float], dict[str, Decimal]]:
         """Targets by instrument. What is under a doubt only a person can end is left alone: nobody's trade is traded back blindly."""

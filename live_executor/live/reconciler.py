@@ -21,6 +21,7 @@ from live_executor.live.floor import Floor
 from live_executor.live.gates import NOT_RECONCILED, ORDER_STREAM, Gates
 from live_executor.live.instruments import Instruments
 from live_executor.live.intake import Intake
+from live_executor.live.stopwatch import Stopwatch
 from live_executor.logging import logger
 
 _log = logger("reconciler")
@@ -28,7 +29,6 @@ _STEADY_READS = 3
 """Reads of cash, positions and orders in a row until nothing was booked between the first and the last of them."""
 _GRACE_READS = 2
 """Reports after a connection until what they still find is a difference and no delay."""
-_TICK_SECONDS = 0.1
 
 
 class Reconciler:
@@ -37,6 +37,7 @@ class Reconciler:
     def __init__(self, floor: Floor, gates: Gates, intake: Intake, instruments: Instruments) -> None:
         self._floor, self._gates, self._intake, self._instruments = floor, gates, intake, instruments
         self._orders_due, self._books_due = asyncio.Event(), asyncio.Event()
+        self._sleepers: list[asyncio.Event] = []
         self._reports_since_link = 0
         self._link = LinkState.DOWN
         self._failures = 0
@@ -67,6 +68,11 @@ class Reconciler:
         """Query orders and books as soon as possible."""
         self._orders_due.set()
         self._books_due.set()
+        self._stir()
+
+    def _stir(self) -> None:
+        for sleeper in self._sleepers:
+            sleeper.set()
 
     @property
     def stream_is_up(self) -> bool:
@@ -192,6 +198,7 @@ class Reconciler:
 
     def heard(self, frames: Sequence[e.Event]) -> None:
         """Commits: a reconciliation opens the gate; what it still finds after its grace is frozen by then."""
+        self._stir()
         for frame in frames:
             if isinstance(frame, e.Reconciled):
                 self.reconciled_at = frame.ts
@@ -201,11 +208,15 @@ class Reconciler:
     # ---- waiting ------------------------------------------------------------------------------------------------------------
 
     async def _until(self, due: asyncio.Event, seconds: Callable[[], float]) -> None:
-        """Sleep in small pieces, so that what becomes urgent meanwhile is not kept waiting."""
-        waited = 0.0
-        while not due.is_set() and waited < seconds():
-            await self._floor.sleep(_TICK_SECONDS)
-            waited += _TICK_SECONDS
+        """Sleep; every commit has another look at how long, so that what becomes urgent meanwhile is not kept waiting."""
+        watch, stirred = Stopwatch(self._floor.timeline.local_now), asyncio.Event()
+        self._sleepers.append(stirred)
+        try:
+            while not due.is_set() and (left := seconds() - watch.seconds) > 0.0:
+                stirred.clear()
+                await self._floor.nap(stirred, left)
+        finally:
+            self._sleepers.remove(stirred)
         due.clear()
 
 

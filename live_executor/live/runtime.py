@@ -53,7 +53,6 @@ from live_executor.timeline import Timeline
 
 _log = logger("live")
 _TICK_SECONDS = 0.1
-_BEAT_SECONDS = 0.5
 
 
 @dataclass(slots=True, kw_only=True)
@@ -112,7 +111,7 @@ class Live:
         self._reconciler = Reconciler(self._floor, self._gates, self._intake, self._instruments)
         self._prices = Prices(self._floor, self._gates, self._instruments)
         self._rebalancer = Rebalancer(self._floor, self._gates, self._prices, self._instruments, parts.targets, parts.rebalance_every)
-        self._slices = Slices(self._floor)
+        self._slices = Slices(self._floor, self._prices)
         self._trader, self._swaps = self._of_model(parts.model)
         self._requests = Requests(self._floor, self._prices, self._instruments, self._reconciler.ask_now, self._swaps)
         self._sessions = Sessions(self._floor, self._reconciler, self._instruments, lambda _session: self._rebalancer.ask_now())
@@ -247,6 +246,7 @@ class Live:
             self._rebalancer.heard_denied(denied)
         if any(isinstance(frame, e.InstrumentThawed) for frame in frames):
             self._rebalancer.ask_now()
+        self._rebalancer.wake()
         self._sender.wake()
 
     async def _until_over(self) -> None:
@@ -263,6 +263,8 @@ class Live:
 
     async def _watch_for_the_end(self) -> None:
         """What was asked for is done: the targets once, or so many sessions."""
+        if not (self._parts.once or self._parts.max_sessions):
+            await asyncio.Event().wait()
         while True:
             await self._floor.sleep(_TICK_SECONDS)
             enough = 0 < self._parts.max_sessions <= self._sessions.ended
@@ -305,7 +307,7 @@ class Live:
     async def _beat_for_ever(self) -> None:
         while True:
             self._beat()
-            await self._floor.sleep(_BEAT_SECONDS)
+            await self._floor.sleep(self._parts.settings.heartbeat_every_seconds)
 
     def _beat(self, *, stopped: bool = False) -> None:
         beat = msgspec.structs.replace(self._heartbeat(), stopped=stopped)

@@ -1,0 +1,239 @@
+"""The live account on virtual time: hours in a moment, and every pause counted. Nothing of it may ask a real clock."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import async_solipsism
+import msgspec
+import pytest
+
+from hedgefund_core.errors import BrokerUnavailable, ConfigError, InvariantViolation
+from hedgefund_core.trading import events as e
+from hedgefund_core.trading.observed import LinkState
+from hedgefund_core.trading.order import OrderStatus
+from live_executor.commands import Mailbox
+from live_executor.journals.sqlite import open_journal
+from live_executor.live.opening import Opening
+from live_executor.live.runtime import Live, LiveParts
+from live_executor.recovery import recover
+from live_executor.settings import read_settings
+from live_executor.targets import TargetsFile
+from tests.live_fakes import LoopClock, MemoryBroker, MemoryFeed, away, unanswered
+
+NOON = datetime(2026, 11, 24, 17, tzinfo=UTC)
+Script = Callable[["Stage"], Awaitable[None]]
+
+
+class Stage:
+    """One account, its broker and its file of targets."""
+
+    def __init__(self, folder: Path, start: datetime = NOON) -> None:
+        self.folder, self.start = folder, start
+        self.targets = folder / "targets.json"
+        self.targets.write_text('{"quantities": {"AAPL": 10}}')
+        self.clock = LoopClock(start)
+        self.broker = MemoryBroker(self.clock, {"AAPL": Decimal(100), "MSFT": Decimal(50)})
+        self.feed = MemoryFeed(self.broker, self.clock)
+        self.frames: list[e.Frame] = []
+
+    def play(self, script: Script, *, every: float = 60.0, **changes: object) -> None:
+        """Run the account beside ``script``; it stops when the script has ended."""
+        settings = read_settings()
+        journal = open_journal(self.folder / "data", settings.keys, "v")
+        quick = {"mailbox_every_seconds": 0.5, **changes}
+
+        async def stage() -> None:
+            recovered = recover(journal.read(), lambda _digest: pytest.fail("no bundle is used"))
+            parts = LiveParts(
+                journal=journal,
+                broker=self.broker,
+                feed=self.feed,
+                mailbox=Mailbox(self.folder / "data", "v"),
+                clock=self.clock,
+                sleep=asyncio.sleep,
+                rng=random.Random(1),
+                settings=msgspec.structs.replace(settings.trading.live, **quick),
+                sign_every=500,
+                opening=Opening(
+                    account="v", book="b", mode="paper", broker="memory", source="memory", mandate=settings.mandates["discretionary"]
+                ),
+                targets=TargetsFile(self.targets),
+                rebalance_every=every,
+            )
+            live = Live(parts, recovered)
+            self.live = live
+
+            async def act() -> None:
+                try:
+                    await script(self)
+                finally:
+                    live.stop("end")
+
+            acting = asyncio.ensure_future(act())
+            try:
+                await live.run()
+            finally:
+                acting.cancel()
+            await acting
+
+        loop = async_solipsism.EventLoop()
+        try:
+            loop.run_until_complete(stage())
+        finally:
+            self.frames = [entry.frame for entry in journal.read()]
+            journal.close()
+            loop.close()
+
+    def of(self, kind: type[e.Event]) -> list[e.Frame]:
+        return [frame for frame in self.frames if isinstance(frame, kind)]
+
+    def held(self) -> dict[str, Decimal]:
+        return {symbol: quantity for symbol, quantity in self.broker.held.items() if quantity}
+
+
+@pytest.fixture
+def stage(own_house: Path) -> Stage:
+    return Stage(own_house)
+
+
+async def wait(seconds: float) -> None:
+    await asyncio.sleep(seconds)
+
+
+def test_two_days_pass_sessions_begin_and_end_and_drift_is_traded(stage: Stage) -> None:
+    stage.targets.write_text('{"AAPL": 0.5}')
+
+    async def script(stage: Stage) -> None:
+        await wait(600)
+        assert stage.held() == {"AAPL": Decimal(500)}
+        stage.broker.prices["AAPL"] = Decimal(90)
+        await wait(3600)
+        assert stage.held()["AAPL"] > 520, "the weight has fallen, so more is bought"
+        await wait(27 * 3600 - 600)
+
+    slow = {"books_every_seconds": 300.0, "orders_every_seconds": 60.0, "mailbox_every_seconds": 30.0, "targets_every_seconds": 30.0}
+    stage.play(script, every=3600.0, heartbeat_every_seconds=60.0, **slow)
+    assert [frame.session for frame in stage.of(e.SessionBegan)] == ["2026-11-24", "2026-11-25"]
+    assert [frame.session for frame in stage.of(e.SessionEnded)] == ["2026-11-24", "2026-11-25"]
+    assert [frame.session for frame in stage.of(e.AccountMarked)] == ["2026-11-24", "2026-11-25"]
+    assert all(frame.ok for frame in stage.of(e.Reconciled))
+
+
+def test_an_answer_that_is_lost_is_looked_up_and_booked_once(stage: Stage) -> None:
+    stage.broker.trouble = unanswered("answer")
+
+    async def script(stage: Stage) -> None:
+        await wait(30)
+
+    stage.play(script)
+    assert stage.held() == {"AAPL": Decimal(10)}
+    assert len(stage.broker.book) == 1
+    assert len(stage.of(e.OrderOutcomeUnknown)) == 1
+    assert stage.of(e.OrderAbsent) == []
+
+
+def test_an_order_that_never_arrived_goes_out_again_under_the_same_id_once_that_is_proved(stage: Stage) -> None:
+    stage.broker.trouble = unanswered("submit")
+
+    async def script(stage: Stage) -> None:
+        await wait(30)
+
+    stage.play(script)
+    assert stage.held() == {"AAPL": Decimal(10)}
+    unknown, absent = stage.of(e.OrderOutcomeUnknown)[0], stage.of(e.OrderAbsent)[0]
+    assert list(stage.broker.book) == [unknown.client_order_id]
+    assert (absent.ts - unknown.ts).total_seconds() >= 4.0, "two absences, each two seconds after what came before"
+
+
+def test_no_order_stream_reductions_go_and_the_queries_keep_the_books(stage: Stage) -> None:
+    stage.broker.link = LinkState.DOWN
+    stage.broker.held, stage.broker.cash = {"AAPL": Decimal(30)}, Decimal(97_000)
+
+    async def script(stage: Stage) -> None:
+        stage.targets.write_text('{"quantities": {"AAPL": 10, "MSFT": 5}}')
+        await wait(600)
+
+    stage.play(script)
+    assert stage.held() == {"AAPL": Decimal(10)}
+    assert {frame.order.denied_by for frame in stage.of(e.OrderDenied)} == {"entries_gate"}
+    assert stage.live.state.ledger.quantity("AAPL") == 10
+    assert stage.of(e.Reconciled)[-1].ok
+
+
+def test_a_task_that_dies_stops_entries_is_said_and_ends_the_run(stage: Stage) -> None:
+    stage.feed.fails = RuntimeError("nobody foresaw this")
+
+    async def script(stage: Stage) -> None:
+        await wait(60)
+
+    with pytest.raises(InvariantViolation, match="nobody foresaw this"):
+        stage.play(script)
+    assert stage.of(e.EntriesGated)[-1].cause == "task data stream ended"
+    assert stage.of(e.AlertRaised)[-1].severity == "critical"
+    stage.feed.fails = None
+    stage.broker = MemoryBroker(stage.clock, stage.broker.prices)
+    stage.feed = MemoryFeed(stage.broker, stage.clock)
+
+
+def test_a_broker_that_is_away_at_the_start_is_waited_for_and_then_given_up(stage: Stage) -> None:
+    stage.broker.trouble = away("clock", times=5)
+
+    async def script(stage: Stage) -> None:
+        await wait(40)
+
+    stage.play(script)
+    assert stage.held() == {"AAPL": Decimal(10)}
+    stage.broker.trouble = away("clock")
+    with pytest.raises(BrokerUnavailable):
+        stage.play(script)
+
+
+def test_credentials_that_are_refused_later_end_the_run_with_its_reason(stage: Stage) -> None:
+    def refuse(call: str) -> None:
+        if call == "positions" and stage.broker.book:
+            raise ConfigError("the broker refuses the credentials")
+
+    stage.broker.trouble = refuse
+
+    async def script(stage: Stage) -> None:
+        await wait(120)
+
+    with pytest.raises(ConfigError):
+        stage.play(script)
+    assert "credentials" in stage.of(e.AlertRaised)[-1].message
+
+
+def test_an_order_that_rests_is_priced_anew(stage: Stage) -> None:
+    stage.broker.match = lambda _name: None  # type: ignore[method-assign]
+
+    async def script(stage: Stage) -> None:
+        await wait(30)
+        del stage.broker.match
+        await wait(30)
+
+    stage.play(script, every=3600.0)
+    assert stage.held() == {"AAPL": Decimal(10)}
+    statuses = [order.status for order in stage.live.state.orders.values()]
+    assert OrderStatus.CANCELED in statuses
+    assert statuses[-1] is OrderStatus.FILLED
+
+
+def test_the_same_stage_plays_the_same_twice(stage: Stage, tmp_path: Path) -> None:
+    async def script(stage: Stage) -> None:
+        await wait(10)
+        stage.targets.write_text('{"quantities": {"AAPL": 3, "MSFT": -4}}')
+        await wait(60)
+
+    def played(stage: Stage) -> list[bytes]:
+        stage.broker.trouble = unanswered("answer", times=2)
+        stage.play(script, every=5.0)
+        return [e.encode(frame) for frame in stage.frames]
+
+    other = Stage(tmp_path)
+    assert played(stage) == played(other)
