@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 from hedgefund_core.trading import events as e
 from live_executor.live.floor import Floor
+from live_executor.live.prices import Prices
 
 
 class Slices:
     """A clock for each parent order."""
 
-    def __init__(self, floor: Floor) -> None:
-        self._floor = floor
+    def __init__(self, floor: Floor, prices: Prices) -> None:
+        self._floor, self._prices = floor, prices
         self._running: set[str] = set()
 
     def heard(self, frames: Sequence[e.Event]) -> None:
@@ -34,7 +35,7 @@ class Slices:
     async def _count(self, name: str) -> None:
         while (parent := self._floor.state.parents.get(name)) is not None and not parent.is_over:
             await self._floor.sleep(max(1.0, parent.route.seconds_between))
-            session = self._floor.state.session
             if self._floor.timeline.is_open and name in self._floor.state.parents:
-                self._floor.take([e.SliceDue(ts=self._floor.now(), parent_id=name, session=session)])
+                await self._prices.see([parent.order.symbol])  # a piece is judged on the quote of its own moment
+                self._floor.take([e.SliceDue(ts=self._floor.now(), parent_id=name, session=self._floor.state.session)])
         self._running.discard(name)
