@@ -302,7 +302,9 @@ class AlpacaServer:
         return answer({})
 
     async def _act(self, request: web.Request) -> web.Response:
-        return answer(act(self, msgspec.json.decode(await request.read())))
+        done = act(self, msgspec.json.decode(await request.read()))
+        self.trading.remember()  # a split moves positions as a fill does: those who are shown older ones are shown it, too
+        return answer(done)
 
     async def _set_clock(self, request: web.Request) -> web.Response:
         asked = msgspec.json.decode(await request.read())
