@@ -360,7 +360,7 @@ def run(examples: int, steps: int) -> None:
 
 
 def test_a_live_account_holds_its_invariants_whatever_a_broker_tells() -> None:
-    run(examples=15, steps=30)
+    run(examples=60, steps=30)
 
 
 @pytest.mark.slow
