@@ -316,8 +316,10 @@ def auction_collar(price: float, daily_sigma: float, limits: Limits) -> float:
 
 def decision_name(inputs: DecisionInputs) -> str:
     """Id of the decision: one a session and kind in a replay; numbered on the wall clock, where a session has many."""
-    kind = inputs.purpose.value if inputs.live is None else f"{inputs.purpose.value}-{inputs.live.number}"
-    return decision_id(account=inputs.account, book=inputs.book, session=inputs.session, kind=kind)
+    if inputs.live is None:
+        return decision_id(account=inputs.account, book=inputs.book, session=inputs.session, kind=inputs.purpose.value)
+    kind, account = f"{inputs.purpose.value}-{inputs.live.number}", f"{inputs.account}@{inputs.live.opened}"
+    return decision_id(account=account, book=inputs.book, session=inputs.session, kind=kind)
 
 
 # ---- the border again: Decimals become numpy columns for the rules, verdicts become records ------------------------------

@@ -162,6 +162,7 @@ def live_inputs(state: State, event: DecisionDue) -> LiveInputs:
     ages = quote_ages(state, event.ts) if inside else np.zeros(n)
     keys = [instrument.instrument_id for instrument in state.instruments]
     return LiveInputs(
+        opened="" if state.opened_at is None else state.opened_at.isoformat(),
         number=state.decisions,
         in_session=inside,
         bid=quotes.bid if quotes is not None and inside else nothing,

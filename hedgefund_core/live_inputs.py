@@ -22,6 +22,8 @@ class LiveInputs:
 
     Attributes
     ----------
+    opened : when the journal began. A restart keeps it, so renames nothing; an account opened anew after its journal was lost has new
+        ids, because the broker still knows what the lost ones did.
     number : of the decision in the account: two decisions of a session are two intents.
     in_session : whether prices of the running session are known and its hours last.
     bid, ask : null = no quote. quote_age : float64 (n,), seconds, NaN = no price in the session.
@@ -32,6 +34,7 @@ class LiveInputs:
         that before a person has resumed.
     """
 
+    opened: str
     number: int
     in_session: bool
     bid: Row
@@ -66,7 +69,7 @@ def context_of(live: LiveInputs | None, keys: Sequence[str]) -> dict[str, Any]:
 def facts_of(live: LiveInputs) -> bytes:
     """Everything of it, for the digest of a decision."""
     facts = (
-        live.number, live.in_session, live.bid, live.ask, sorted(live.quantities.items()), live.gates, sorted(live.no_short),
+        live.opened, live.number, live.in_session, live.bid, live.ask, sorted(live.quantities.items()), live.gates, sorted(live.no_short),
         sorted(live.closed), sorted(live.waiting), sorted(live.barred), sorted(live.left_alone), live.buying_power, live.sent_minute,
         live.sent_session,
     )  # fmt: skip

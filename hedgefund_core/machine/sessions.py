@@ -36,6 +36,7 @@ def on_account_opened(state: State, event: e.AccountOpened) -> Step:
     opened = replace(
         state,
         account=event.account,
+        opened_at=event.ts,
         book=event.book,
         mode=event.mode,
         instruments=event.instruments,
