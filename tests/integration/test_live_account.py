@@ -109,8 +109,8 @@ def test_a_kill_before_the_send_is_made_up_for_by_the_next_start(house: House) -
     [
         {"kind": "timeout", "when": "after", "seconds": 8.0},
         {"kind": "reset", "when": "before"},
-        {"kind": "status", "when": "after", "status": 504},
-        {"kind": "html", "when": "after"},
+        pytest.param({"kind": "status", "when": "after", "status": 504}, marks=pytest.mark.slow),
+        pytest.param({"kind": "html", "when": "after"}, marks=pytest.mark.slow),
     ],
     ids=["time-out after", "reset before", "504 after", "html after"],
 )
@@ -147,6 +147,7 @@ def test_a_stream_that_drops_between_fills_is_made_up_for(house: House) -> None:
     house.agree()
 
 
+@pytest.mark.slow
 def test_without_an_order_stream_entries_wait_and_reductions_go(house: House) -> None:
     house.want({"quantities": {"AAPL": 50}})
     with house.trading():
@@ -312,24 +313,29 @@ def test_stopping_cancels_the_days_entries(house: House) -> None:
     house.agree()
 
 
-def test_refusals_name_what_mends_them(house: House) -> None:
+def test_refusals_name_what_mends_them(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(code: int, *arguments: str, **env: str) -> str:
+        with monkeypatch.context() as patch:
+            for name, value in env.items():
+                patch.setenv(name, value)
+            result = house.cli("run", "--targets", str(house.targets), *arguments)
+        assert result.exit_code == code, result.output + result.stderr
+        return result.stderr
+
     house.want({"quantities": {"AAPL": 10}})
-    wrong = house.start(env={"ALPACA_SECRET_KEY": "odd-secret"})
-    assert wrong.wait(40) == 3
-    said = wrong.communicate()[1]
+    said = refused(3, ALPACA_SECRET_KEY="odd-secret")
     assert "ALPACA" in said
-    assert "test-key" not in said
     assert "odd-secret" not in said
-    away = house.start(env={"ALPACA_TRADING_URL": "http://127.0.0.1:9"})
-    assert away.wait(40) in {6, 7}
-    away.communicate()
-    live = house.start("--mode", "live", "--live")
-    assert live.wait(40) == 3
-    assert "live.sentence" in live.communicate()[1]
+    refused(6, ALPACA_TRADING_URL="http://127.0.0.1:9")
+    assert "live.sentence" in refused(3, "--mode", "live", "--live")
     house.want({"quantities": {"NOPE": 10}})
-    unknown = house.start()
-    assert unknown.wait(40) == 4
-    assert "NOPE" in unknown.communicate()[1]
+    assert "NOPE" in refused(4)
+    house.want('{"AAPL": ')
+    assert "targets.json" in refused(4)
+    house.exchange.act("flags", trading_blocked=True)
+    house.account = "blocked"
+    house.want({})
+    assert "trading_blocked" in refused(5)
     assert house.exchange.truth()["orders"] == []
 
 
