@@ -15,7 +15,7 @@ from hedgefund_core.live_account import with_equity
 from hedgefund_core.machine import follow
 from hedgefund_core.machine.ladders import Step, alert, with_ladder
 from hedgefund_core.trading import events as e
-from hedgefund_core.trading.evidence import taken_back
+from hedgefund_core.trading.evidence import corrected_at, taken_back
 from hedgefund_core.trading.instrument import ZERO
 from hedgefund_core.trading.ledger import Ledger, apply_fill
 from hedgefund_core.trading.order import Leg, Order, OrderMove, OrderStatus, Purpose, Side, move
@@ -178,6 +178,7 @@ def on_fill_corrected(state: State, event: e.FillCorrected) -> Step:
         order,
         filled_quantity=order.filled_quantity - event.quantity + event.new_quantity,
         filled_value=order.filled_value - event.quantity * event.price + event.new_quantity * event.new_price,
+        fill_ids=(*order.fill_ids, corrected_at(event.ts)),
     )
     state = with_equity_if_live(replace(state, ledger=ledger, orders={**state.orders, event.client_order_id: changed}))
     text = f"the exchange corrected {event.quantity} {order.symbol} at {event.price} to {event.new_quantity} at {event.new_price}"

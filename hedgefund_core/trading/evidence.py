@@ -34,7 +34,7 @@ _LIVING = frozenset(
 _DAY_ENDED = frozenset({"done_for_day", "calculated"})
 _BUSTS, _CORRECTIONS = frozenset({"trade_bust"}), frozenset({"trade_correct"})
 _NOTHING_HAPPENED = frozenset({"cancel_rejected", "order_cancel_rejected", "replace_rejected", "order_replace_rejected"})
-_BUST = "bust:"
+_BUST, _FIX = "bust:", "fix:"
 _encoder = msgspec.json.Encoder(decimal_format="string")
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -254,6 +254,11 @@ def taken_back(fill_id: str) -> str:
     return _BUST + fill_id
 
 
+def corrected_at(at: datetime) -> str:
+    """How an order remembers that a fill was changed: told a second time, it is known."""
+    return _FIX + at.isoformat()
+
+
 def _before_takeback(order: Order, at: datetime) -> bool:
     return order.updated_at is not None and at <= order.updated_at
 
@@ -263,7 +268,7 @@ def _pieces(order: Order) -> dict[str, Decimal]:
     gone = {fill_id.removeprefix(_BUST) for fill_id in order.fill_ids if fill_id.startswith(_BUST)}
     found, before = dict[str, Decimal](), ZERO
     for fill_id in order.fill_ids:
-        if not fill_id.startswith(_BUST) and ":" in fill_id:
+        if not fill_id.startswith((_BUST, _FIX)) and ":" in fill_id:
             total = Decimal(fill_id.rsplit(":", 1)[1].rstrip("~"))
             if fill_id not in gone:
                 found[fill_id] = total - before
@@ -275,7 +280,7 @@ def _of_takeback(order: Order, seen: OrderSighting, session: str) -> Evidence:
     """A bust or a correction of a fill that is booked; of one that is not, or already taken back, nothing."""
     if seen.fill is None:
         return Evidence(news=(_not_understood(f"{seen.event} without a fill", seen),))
-    if order.updated_at is not None and _busts(order) and _before_takeback(order, seen.fill.at):
+    if (_busts(order) and _before_takeback(order, seen.fill.at)) or corrected_at(seen.fill.at) in order.fill_ids:
         return Evidence()
     pieces, average = _pieces(order), order.average_fill_price
     matching = [fill_id for fill_id, quantity in pieces.items() if quantity == seen.fill.quantity]

@@ -87,6 +87,7 @@ class Director:
             order.stuck = order.deaf = False
         self._aims.clear()
         self._crashes.clear()
+        world.loop.cut_at = None
 
     # ---- streams, market, venue --------------------------------------------------------------------------------------
 
@@ -134,7 +135,6 @@ class Director:
     def _by_hand(self, fault: Fault) -> None:
         if self._world.hours.is_open and fault.symbol not in self._world.market.halted:
             self._world.venue.trade_by_hand(fault.symbol, Decimal(str(int(fault.number))))
-            self._world.strangers = True
 
     # ---- people ------------------------------------------------------------------------------------------------------
 
@@ -269,7 +269,6 @@ class Director:
             venue.replace(order)
         elif move in {"bust", "correct"} and order.standing:
             (venue.bust if move == "bust" else venue.correct)(order)
-            self._world.taken_back = True
         else:
             return False
         return True

@@ -34,7 +34,13 @@ PATIENCE = 0.6
 """Seconds until a request is given up."""
 _MEND = "wait: it is a simulation"
 _CALLS = (Kind.UNAVAILABLE, Kind.TIMEOUT_BEFORE, Kind.TIMEOUT_AFTER, Kind.LATE_ACCEPT, Kind.SLOW, Kind.STALE, Kind.BLIND, Kind.REJECT)
+_TAKEBACKS = frozenset({"trade_bust", "trade_correct"})
 _READS = (Kind.UNAVAILABLE, Kind.SLOW, Kind.STALE)
+
+
+def takeback_name(seen: OrderSighting) -> str:
+    """Which take-back of which order an update tells of."""
+    return f"{seen.client_order_id}@{'' if seen.fill is None else seen.fill.at.isoformat()}"
 
 
 class Weather:
@@ -82,6 +88,7 @@ class Wire:
         """Orders of which the stream says nothing."""
         self.blinded: set[str] = set()
         self.late: set[str] = set()
+        self.on_takeback: Callable[[str], None] = lambda _name: None
         venue.emit = self._emit
         self.listener: FaultyBroker | None = None
 
@@ -90,6 +97,8 @@ class Wire:
         return 0.005 + self.rng.random() * 0.06
 
     def _emit(self, seen: OrderSighting | ActivitySighting) -> None:
+        if isinstance(seen, OrderSighting) and seen.event in _TAKEBACKS:
+            self.on_takeback(takeback_name(seen))
         if self.listener is not None:
             self.listener.hear(seen)
 
@@ -104,6 +113,8 @@ class FaultyBroker:
         self._queue = asyncio.Queue[BrokerUpdate]()
         self._up, self._muted, self._last = False, False, 0.0
         self._older: dict[str, object] = {}
+        self.on_heard: Callable[[str], None] = lambda _name: None
+        """Told a second after a take-back has arrived."""
         wire.listener = self
 
     # ---- the order stream --------------------------------------------------------------------------------------------
@@ -131,6 +142,8 @@ class FaultyBroker:
     def _arrive(self, update: BrokerUpdate) -> None:
         if self._up:
             self._queue.put_nowait(update)
+            if isinstance(update, OrderSighting) and update.event in _TAKEBACKS:
+                asyncio.get_running_loop().call_later(1.0, self.on_heard, takeback_name(update))
 
     def link(self, *, up: bool) -> None:
         """The connection goes or comes; what is said meanwhile is lost."""

@@ -21,6 +21,7 @@ from live_executor.simulation.venue import Venue
 _CENT = Decimal("0.01")
 _ROOM = Decimal("1.1")
 """Prices move between a judgement and its check."""
+_OVER = (e.OrderCanceled, e.OrderExpired, e.OrderRejected, e.OrderReplaced, e.OrderAbsent)
 _ENDED = {
     OrderStatus.FILLED: {"filled"},
     OrderStatus.CANCELED: {"canceled", "expired"},
@@ -63,7 +64,7 @@ class Oracle:
         state = self._state()
         if state is not None:
             self._check_state(state)
-            self._check_intents(state, [frame.order for frame in frames if isinstance(frame, e.OrderIntended)])
+            self._check_intents(state, frames)
         for frame in frames:
             self._take(frame)
 
@@ -134,18 +135,37 @@ class Oracle:
 
     # ---- what is decided ---------------------------------------------------------------------------------------------
 
-    def _check_intents(self, state: State, orders: Sequence[Order]) -> None:
-        for order in orders:
-            causes = causes_of(state, order.instrument_id)
-            if order.leg is Leg.OPEN and (state.gates or not state.ladder.admits_entries or causes):
-                why = f"{order.symbol}: gates {sorted(state.gates)}, {state.ladder.name}, {causes}"
-                self.broken("I5 no entry while gated, frozen or reducing", why)
-            if FROZEN_BY_STRANGER in causes and order.purpose is Purpose.TARGETS:
-                self.broken("a stranger's trade is never traded back", f"{order.side.value} {order.quantity} {order.symbol}")
+    def _check_intents(self, state: State, frames: Sequence[e.Event]) -> None:
+        """What a commit decides, with what it has opened, thawed and moved before."""
+        orders = list[Order]()
+        gates, level, frozen = set(state.gates), state.ladder.name, {key: causes_of(state, key) for key in state.frozen}
+        for frame in frames:
+            match frame:
+                case e.EntriesGated(cause=cause, closed=closed):
+                    (gates.add if closed else gates.discard)(cause)
+                case e.LadderMoved(after=after):
+                    level = after
+                case e.InstrumentThawed(instrument_id=key):
+                    frozen.pop(key, None)
+                case e.InstrumentFrozen(instrument_id=key, cause=cause):
+                    frozen[key] = (*frozen.get(key, ()), cause)
+                case e.OrderIntended(order=order):
+                    orders.append(order)
+                    self._check_intent(order, sorted(gates), level, frozen.get(order.instrument_id, ()))
+                case _:
+                    pass
         if any(order.leg is Leg.OPEN for order in orders):
-            self._check_worst_case(state, orders)
+            over = {frame.client_order_id for frame in frames if isinstance(frame, _OVER)}
+            self._check_worst_case(state, orders, [order for order in state.working if order.client_order_id not in over])
 
-    def _check_worst_case(self, state: State, orders: Sequence[Order]) -> None:
+    def _check_intent(self, order: Order, gates: Sequence[str], level: str, causes: Sequence[str]) -> None:
+        if order.leg is Leg.OPEN and (gates or level != Level.ACTIVE.name.lower() or causes):
+            why = f"{order.symbol}: gates {gates}, {level}, {causes}"
+            self.broken("I5 no entry while gated, frozen or reducing", why)
+        if FROZEN_BY_STRANGER in causes and order.purpose is Purpose.TARGETS:
+            self.broken("a stranger's trade is never traded back", f"{order.side.value} {order.quantity} {order.symbol}")
+
+    def _check_worst_case(self, state: State, orders: Sequence[Order], working: Sequence[Order]) -> None:
         """Every interleaving of fills: all working buys filled and no sell, or the other way round."""
         if state.mandate is None or state.equity <= ZERO:
             return
@@ -153,7 +173,7 @@ class Oracle:
         gross = ZERO
         for instrument in state.instruments:
             key = instrument.instrument_id
-            mine = [order for order in (*state.working, *orders) if order.instrument_id == key]
+            mine = [order for order in (*working, *orders) if order.instrument_id == key]
             held, price = state.ledger.quantity(key), prices.get(key, ZERO)
             buys = sum((order.remaining for order in mine if order.side.sign > 0), ZERO)
             sells = sum((order.remaining for order in mine if order.side.sign < 0), ZERO)
@@ -198,10 +218,10 @@ class Oracle:
 
     # ---- the end -----------------------------------------------------------------------------------------------------
 
-    def compare(self, state: State, venue: Venue, *, may_differ: bool) -> None:
+    def compare(self, state: State, venue: Venue, taken_back: Mapping[str, bool]) -> None:
         """Both books, order by order and to the cent, once the world has healed."""
         self._check_state(state)
-        self._compare_orders(state, venue)
+        self._compare_orders(state, venue, {name.partition("@")[0] for name, heard in taken_back.items() if not heard})
         symbols = {instrument.instrument_id: instrument.symbol for instrument in state.instruments}
         ours = {symbols[key]: p.quantity for key, p in state.ledger.positions.items() if p.quantity}
         theirs = {symbol: quantity for symbol, quantity in venue.positions.items() if quantity}
@@ -211,15 +231,15 @@ class Oracle:
             self.broken("I3 cash is the broker's", f"ours {state.ledger.cash}, the broker's {venue.cash}")
         if state.suspected:
             self.broken("reconciled", f"{state.suspected}")
-        if not may_differ and any("differs" in cause for cause in state.frozen.values()):
+        if all(taken_back.values()) and any("differs" in cause for cause in state.frozen.values()):
             self.broken("reconciled", f"{state.frozen}")
         if state.ladder.level is Level.FLATTENING and not state.is_flat:
             self.broken("a flattening reaches flat", _plain(ours))
 
-    def _compare_orders(self, state: State, venue: Venue) -> None:
+    def _compare_orders(self, state: State, venue: Venue, unheard: set[str]) -> None:
         known = state.known_orders
         for name, theirs in venue.orders.items():
-            if theirs.external:
+            if theirs.external or name in unheard:
                 continue
             order = known.get(name)
             if order is None:

@@ -243,6 +243,17 @@ def test_a_bust_and_a_correction_are_booked_once_and_a_fill_after_a_bust_has_its
     changed = replace(story.seen(2, "partially_filled", "trade_correct"), fill=better, average_price=None)
     found.show(changed)
     assert found.bench.held() == 70
+    value = found.order.filled_value
+    last = story.seen(2, "filled", "fill")
+    found.show(
+        replace(
+            last, filled_quantity=Decimal(80), fill=replace(anew, quantity=Decimal(10), cumulative_quantity=Decimal(80)), at=story.at(40)
+        )
+    )
+    later = found.order.filled_value
+    assert later > value
+    found.show(changed)  # told again after another fill has moved the average
+    assert found.order.filled_value == later
 
 
 def test_unknown_words_are_said_by_the_stream_and_not_at_every_query() -> None:
