@@ -20,6 +20,7 @@ from live_executor.live.gates import Gates
 from live_executor.live.intake import Intake
 from live_executor.live.searches import Searches
 from live_executor.logging import logger
+from live_executor.timeline import opening_is_over
 
 _log = logger("sender")
 _TICK_SECONDS, _IDLE_SECONDS = 0.5, 60.0
@@ -154,7 +155,7 @@ class Sender:
         if order.leg is Leg.CLOSE and self._floor.state.ledger.quantity(order.instrument_id) * -order.side.sign < order.quantity:
             return "the position that it closes is no longer there"
         over = order.session < line.session or (order.session == line.session and not line.is_open)
-        missed = order.time_in_force is TimeInForce.OPG and (order.session <= line.session or line.opening_is_over)
+        missed = order.time_in_force is TimeInForce.OPG and (order.session <= line.session or opening_is_over(line))
         if over or missed:
             return f"its session or auction ({order.session}, {order.time_in_force.value}) is over and it never left"
         waited = self._floor.now() - order.submitted_at

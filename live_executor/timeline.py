@@ -78,15 +78,6 @@ class Timeline:
         return coming or _weekday(date.fromisoformat(self.session), 1).isoformat()
 
     @property
-    def closes_at(self) -> datetime | None:
-        """Close of the session that runs; None while closed."""
-        if not self.is_open or self._seen is None:
-            return None
-        now = self.now()
-        listed = next((day.closes_at for day in self._days if day.opens_at <= now < day.closes_at), None)
-        return self._seen.next_close if self._seen.is_open else listed
-
-    @property
     def opens_at(self) -> datetime | None:
         """The next open; None where the broker has not told it."""
         now = self.now()
@@ -102,12 +93,6 @@ class Timeline:
             return False
         evening = datetime.combine(_local(opens) - timedelta(days=1), _AUCTION_FROM, EXCHANGE_ZONE)
         return evening <= self.now() < opens - _AUCTION_UNTIL
-
-    @property
-    def opening_is_over(self) -> bool:
-        """Whether the next opening auction takes no more orders; before its evening they can wait for it."""
-        opens = self.opens_at
-        return self.is_open or opens is None or self.now() >= opens - _AUCTION_UNTIL
 
     def closed_at(self, session: str) -> datetime | None:
         """Close of a session as the calendar lists it."""
@@ -125,6 +110,12 @@ class Timeline:
         today = _local(now)
         before_open = self._seen is not None and _local(self._seen.next_open) == today
         return (_weekday(today, -1) if before_open or today.weekday() > 4 else today).isoformat()
+
+
+def opening_is_over(line: Timeline) -> bool:
+    """Whether the next opening auction takes no more orders; before its evening they can wait for it."""
+    opens = line.opens_at
+    return line.is_open or opens is None or line.now() >= opens - _AUCTION_UNTIL
 
 
 def _local(moment: datetime) -> date:

@@ -29,6 +29,7 @@ from live_executor.live.prices import Prices
 from live_executor.logging import logger
 from live_executor.models.loader import Admitted
 from live_executor.panels import aligned
+from live_executor.timeline import opening_is_over
 
 _log = logger("model")
 _TICK_SECONDS = 0.25
@@ -133,7 +134,7 @@ class ModelTrader:
             now = self._floor.now()
             self._floor.take([e.SessionBegan(ts=now, session=line.session), e.SessionEnded(ts=now, session=line.session)])
         session = self._floor.state.session
-        if self._floor.state.ended == session == line.session and self._decided != session and not line.opening_is_over:
+        if self._floor.state.ended == session == line.session and self._decided != session and not opening_is_over(line):
             self._decide(session)
 
     async def _watch_prices(self) -> None:
