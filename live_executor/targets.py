@@ -7,6 +7,7 @@ JSON ``{"AAPL": 0.1}``, ``{"weights": {…}, "quantities": {…}}`` or ``[{"symb
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 from collections.abc import Iterable
@@ -30,6 +31,8 @@ class Targets(msgspec.Struct, frozen=True, kw_only=True):
 
     weights: dict[str, Decimal] = {}
     quantities: dict[str, Decimal] = {}
+    origin: str = ""
+    """sha256 and name of the file."""
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -67,7 +70,8 @@ class TargetsFile:
             ) from error
         if content is None:
             raise DataInvalid(f"{self._path} has more than {_LARGEST} bytes: it is no file of targets", mend=_FORMS)
-        return read_targets(content, str(self._path))
+        origin = f"{hashlib.sha256(content).hexdigest()} {self._path.resolve()}"
+        return msgspec.structs.replace(read_targets(content, str(self._path)), origin=origin)
 
     def look_again(self) -> None:
         """Take the file as changed at the next look: it may have been read while it was written."""

@@ -100,6 +100,8 @@ class DecisionDue(Event, tag="decision_due", frozen=True, kw_only=True):
     """Weights given from outside instead of by the model."""
     target_quantities: dict[str, Decimal] | None = None
     """Signed quantities given from outside; an instrument that is in neither is left alone."""
+    origin: str = ""
+    """sha256 and name of the file that they are from."""
 
 
 class OrderOutcomeUnknown(Event, tag="order_outcome_unknown", frozen=True, kw_only=True):

@@ -44,16 +44,21 @@ def explain(
 
 
 def _explanation(desk: Desk, order_id: str) -> Explanation:
+    import msgspec
+
     from live_executor.cli.desk import order_named
     from live_executor.queries.decisions import reopen
     from live_executor.queries.lineage import explain as view
+    from live_executor.queries.origins import KINDS, origin_of
 
     after = desk.story()
     key = order_named(after, order_id)
     recorded = next((found for found in after.decisions if found.made.decision_id == after.orders[key].decision_id), None)
     before = after if recorded is None else desk.story(until_seq=recorded.due_seq)
     opened = None if recorded is None else reopen(before, recorded, after)
-    return view(after, before, recorded, None if opened is None else opened.inputs, order_id=key, data=desk.settings.data)
+    found = view(after, before, recorded, None if opened is None else opened.inputs, order_id=key, data=desk.settings.data)
+    origin = origin_of(after, desk.reader.read(kinds=KINDS), recorded, key)
+    return msgspec.structs.replace(found, origin=origin)
 
 
 def _print_explanation(found: Explanation) -> None:
@@ -64,6 +69,9 @@ def _print_explanation(found: Explanation) -> None:
     )
     show.table(found.fills, ("fill_id", "quantity", "price", "commission", "ts"), title="fills", empty="no fill")
     show.table(found.verdicts, ("rule", "verdict", "measured", "limit", "unit", "reason"), title="verdicts", empty="no verdict on record")
+    if found.origin is not None:
+        names = ("by", "person", "reason", "file", "line", "text", "sha256", "note")
+        show.facts([(name, value) for name in names if (value := getattr(found.origin, name))], title="asked for")
     if decision is not None:
         rows: list[tuple[str, object]] = [
             ("id", decision.decision_id),
@@ -157,7 +165,7 @@ def decision(
     recorded = decision_named(after, decision_id)
     opened = reopen(desk.story(until_seq=recorded.due_seq), recorded, after)
     if opened is None:
-        raise typer.BadParameter("the journal loads no configuration before this decision", param_hint="ID")
+        raise typer.BadParameter("it cannot be opened alone: `executor replay --verify` makes every decision again", param_hint="ID")
     try:
         found = again(opened, edit or [])
     except UnknownField as error:

@@ -212,6 +212,7 @@ class Rebalancer:
             rebalance=True,
             target_weights=None if flatten else weights,
             target_quantities=None if flatten else quantities,
+            origin="" if flatten else self._targets.origin,
         )
         denied = self._denied
         self._floor.take([due])

@@ -81,18 +81,20 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def purpose_of(decision_id: str) -> Purpose:
-    """The kind is part of the id: ``<session>-<kind>-<hash>``."""
-    return Purpose(decision_id[11:].rsplit("-", 1)[0])
+    """The kind is part of the id: ``<session>-<kind>-<hash>``; in a session a number follows the kind."""
+    return Purpose(decision_id[11:].split("-", 1)[0])
 
 
 def reopen(before: Story, recorded: Recorded, after: Story) -> Reopened | None:
-    """A decision with its inputs, from the account just ``before`` it; None where the journal had loaded no mandate yet.
+    """A decision with its inputs, from the account just ``before`` it; None where the journal had loaded no mandate yet, and of a
+    decision in a session, which stands on more than the kernel sees: ``replay --verify`` makes it again.
 
     ``after`` is any later point of the same journal: it has the orders that the decision made.
     """
-    if before.state.mandate is None:
+    purpose = purpose_of(recorded.made.decision_id)
+    if before.state.mandate is None or (not before.state.is_replayed and purpose is not Purpose.MODEL):
         return None
-    inputs = decision_inputs(before.state, recorded.due, purpose_of(recorded.made.decision_id))
+    inputs = decision_inputs(before.state, recorded.due, purpose)
     mine = {key: order for key, order in after.orders.items() if order.decision_id == recorded.made.decision_id}
     return Reopened(recorded=recorded, inputs=inputs, mandate=before.state.mandate, story=before, orders=mine)
 

@@ -20,6 +20,7 @@ from hedgefund_core.trading import events as e
 from live_executor.ports import JournalEntry
 from live_executor.queries.account import order_row
 from live_executor.queries.models import gate_of
+from live_executor.queries.origins import Origin
 from live_executor.queries.shapes import OrderRow
 from live_executor.queries.story import Recorded, Story
 
@@ -136,6 +137,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     model: ModelLine | None
     mlflow_run_id: str
     dagster_run_id: str
+    origin: Origin | None = None
+    """Who asked, where no model did."""
 
 
 class BarUse(msgspec.Struct, frozen=True, kw_only=True):
