@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from hedgefund_core.account_state import Pending, Quotes, Refused, Reissue, State, column_of
 from hedgefund_core.commands import Command, Record, SubmitOrder
+from hedgefund_core.freezes import FROZEN_BY_STRANGER, causes_of
 from hedgefund_core.live_account import counted, is_fresh, live_decision_inputs
 from hedgefund_core.machine.flatten import count_rejections, keep_flattening
 from hedgefund_core.machine.ladders import Step, alert, cancel_orders
@@ -19,7 +20,7 @@ from hedgefund_core.session_orders import Made, Plan, Wanted, child_of, in_new_s
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading import router
 from hedgefund_core.trading.instrument import ONE, ZERO
-from hedgefund_core.trading.order import Order, OrderStatus, TimeInForce
+from hedgefund_core.trading.order import Order, OrderStatus, Purpose, TimeInForce
 from hedgefund_core.trading.rebalance import intents_toward
 from hedgefund_core.trading.state import Level
 
@@ -133,6 +134,8 @@ def _try_pending(state: State, instrument_id: str, event: e.Event) -> Step:
         return state, []
     if state.ladder.level not in _REDUCES_AT_MOST or waits.session < state.session or state.ended == waits.session:
         return _without_pending(state, instrument_id), []
+    if waits.purpose is Purpose.TARGETS and FROZEN_BY_STRANGER in causes_of(state, instrument_id):
+        return _without_pending(state, instrument_id), []  # its target was set before somebody else traded
     if waits.time_in_force is TimeInForce.DAY and not is_fresh(state, instrument_id, event.ts):
         return state, []
     return _send_pending(_without_pending(state, instrument_id), instrument_id, waits, event)

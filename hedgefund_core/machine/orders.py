@@ -155,7 +155,7 @@ def on_fill_busted(state: State, event: e.FillBusted) -> Step:
         order,
         filled_quantity=order.filled_quantity - event.quantity,
         filled_value=order.filled_value - event.quantity * event.price,
-        fill_ids=(*order.fill_ids, taken_back(event.fill_id)),
+        fill_ids=(*order.fill_ids, taken_back(event.fill_id), corrected_at(event.ts)),
     )
     state = with_equity_if_live(replace(state, ledger=ledger, orders={**state.orders, event.client_order_id: changed}))
     text = f"the exchange took back {event.quantity} {order.symbol} at {event.price} of order {event.client_order_id}"

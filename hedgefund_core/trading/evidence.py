@@ -36,6 +36,7 @@ _BUSTS, _CORRECTIONS = frozenset({"trade_bust"}), frozenset({"trade_correct"})
 _NOTHING_HAPPENED = frozenset({"cancel_rejected", "order_cancel_rejected", "replace_rejected", "order_replace_rejected"})
 _BUST, _FIX = "bust:", "fix:"
 _encoder = msgspec.json.Encoder(decimal_format="string")
+_HALF_CENT = Decimal("0.005")
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -137,7 +138,7 @@ def _fills(order: Order, seen: OrderSighting, session: str, *, settle: bool) -> 
         piece = _piece(order.filled_quantity, order.filled_value, total, seen.fill, _value_of(seen, total))
     else:
         total, piece = seen.filled_quantity, None
-        if total <= order.filled_quantity:
+        if total <= order.filled_quantity or (busts and _before_takeback(order, seen.at)):
             return []
     if piece is None and settle:
         piece = _settled(order.filled_quantity, order.filled_value, total, _value_of(seen, total))
@@ -255,12 +256,14 @@ def taken_back(fill_id: str) -> str:
 
 
 def corrected_at(at: datetime) -> str:
-    """How an order remembers that a fill was changed: told a second time, it is known."""
+    """How an order remembers when a fill was taken back or changed: told a second time, it is known."""
     return _FIX + at.isoformat()
 
 
 def _before_takeback(order: Order, at: datetime) -> bool:
-    return order.updated_at is not None and at <= order.updated_at
+    """Whether a picture is older than the last bust: what it shows may have been taken back since."""
+    times = [datetime.fromisoformat(mark.removeprefix(_FIX)) for mark in order.fill_ids if mark.startswith(_FIX)]
+    return bool(times) and at <= max(times)
 
 
 def _pieces(order: Order) -> dict[str, Decimal]:
@@ -289,15 +292,25 @@ def _of_takeback(order: Order, seen: OrderSighting, session: str) -> Evidence:
         return Evidence(news=(_not_understood(f"{seen.event} of a fill that is not booked here", seen),), gap=True)
     fill_id, ours = named[-1], pieces[named[-1]]
     common = {"ts": seen.fill.at, "broker_seq": 0, "client_order_id": order.client_order_id, "fill_id": fill_id, "session": session}
+    whole = _value_of(seen, seen.filled_quantity)
     if seen.event in _BUSTS:
-        price = average if len(pieces) == 1 else seen.fill.price
+        price = average if len(pieces) == 1 else _price_booked(order, seen, ours, whole)
         return Evidence(news=(msgspec.convert({**common, "quantity": ours, "price": price}, n.FillBusted),))
-    new_value, whole = seen.fill.quantity * seen.fill.price, _value_of(seen, seen.filled_quantity)
+    new_value = seen.fill.quantity * seen.fill.price
     price = average if len(pieces) == 1 or whole is None else (order.filled_value + new_value - whole) / ours
     changed = {"quantity": ours, "price": price, "new_quantity": seen.fill.quantity, "new_price": seen.fill.price}
     if (ours, price) == (seen.fill.quantity, seen.fill.price):
         return Evidence()
     return Evidence(news=(msgspec.convert({**common, **changed}, n.FillCorrected),))
+
+
+def _price_booked(order: Order, seen: OrderSighting, quantity: Decimal, whole: Decimal | None) -> Decimal:
+    """What a busted fill was booked at: the exchange's price, unless what it leaves says that a correction before it was not heard."""
+    said = ZERO if seen.fill is None else seen.fill.price
+    if whole is None or seen.filled_quantity != order.filled_quantity - quantity:
+        return said
+    left = (order.filled_value - whole) / quantity
+    return said if left <= ZERO or abs(left - said) * quantity < _HALF_CENT else left.quantize(NINE_PLACES, rounding=ROUND_HALF_EVEN)
 
 
 # ---- strangers ------------------------------------------------------------------------------------------------------------
