@@ -70,8 +70,8 @@ def _print_explanation(found: Explanation) -> None:
     show.table(found.fills, ("fill_id", "quantity", "price", "commission", "ts"), title="fills", empty="no fill")
     show.table(found.verdicts, ("rule", "verdict", "measured", "limit", "unit", "reason"), title="verdicts", empty="no verdict on record")
     if found.origin is not None:
-        names = ("by", "person", "reason", "file", "line", "text", "sha256", "note")
-        show.facts([(name, value) for name in names if (value := getattr(found.origin, name))], title="asked for")
+        fields = ("by", "person", "reason", "file", "line", "text", "sha256", "note")
+        show.facts([(name, value) for name in fields if (value := getattr(found.origin, name))], title="asked for")
     if decision is not None:
         rows: list[tuple[str, object]] = [
             ("id", decision.decision_id),

@@ -78,6 +78,10 @@ class PanelBehind(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
+_NO_PANEL = PanelBehind(data_version="", same_version=True, raw_files=())
+"""Of an account that trades on quotes alone."""
+
+
 class DecisionLine(msgspec.Struct, frozen=True, kw_only=True):
     """The decision behind an order, as far as its instrument is concerned."""
 
@@ -177,7 +181,7 @@ def explain(
     order = after.orders[order_id]
     column = [i.instrument_id for i in before.state.instruments].index(order.instrument_id) if before.state.instruments else 0
     bars = _bars(before, column)
-    model = _model(before, recorded)
+    model, replayed = _model(before, recorded), before.state.is_replayed
     return Explanation(
         order=order_row(order),
         fills=tuple(
@@ -192,7 +196,7 @@ def explain(
         first_bar=bars[0].session if bars else "",
         bars=tuple(bars[-SHOWN_BARS:]),
         source=before.state.source,
-        panel=panel_behind(data, before.state.source, bars[-1].data_version if bars else ""),
+        panel=panel_behind(data, before.state.source, bars[-1].data_version if bars else "") if bars or replayed else _NO_PANEL,
         model=model,
         mlflow_run_id="" if model is None else model.mlflow_run_id,
         dagster_run_id="" if model is None else model.dagster_run_id,
