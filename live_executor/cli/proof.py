@@ -24,7 +24,7 @@ _PATIENCE_SECONDS = 15.0
 
 def register(app: typer.Typer) -> None:
     """Add this group's commands."""
-    for command in (reconcile, replay):
+    for command in (reconcile, replay, parity):
         app.command()(command)
     audit = typer.Typer(help="The journal's hash chain and its signed heads.", no_args_is_help=True, rich_markup_mode=None)
     audit.command("verify")(audit_verify)
@@ -115,6 +115,25 @@ def _replayed(desk: Desk, session: str, output: Path | None) -> Replay:
             file.write(encode(frame) + b"\n")
 
         return verify_replay(desk.reader.read(), bundles, session=session, keep=keep)
+
+
+def parity(
+    session: Annotated[str, typer.Option("--session", metavar="DATE", help="This session only.")] = "",
+    account: AccountOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """What was traded against the backtest of the same sessions: every difference by its cause. Exit 0 either way: it is a report."""
+    from live_executor.cli.desk import open_desk, require_session
+    from live_executor.queries.parity import compare, lines
+
+    found = compare(open_desk(account), require_session(session))
+    if as_json:
+        show.as_json(found)
+        return
+    for line in lines(found):
+        show.line(line)
+    show.table(found.findings[:40], ("session", "kind", "cause", "what", "live", "backtest"), empty="nothing differs")
+    show.table(found.slippage, ("order_type", "orders", "fills", "live_bps", "simulated_bps"), empty="nothing was ordered")
 
 
 def suspects(desk: Desk) -> SuspectReader:

@@ -15,7 +15,7 @@ from live_executor.cli import app
 ROOT = Path(__file__).resolve().parents[2]
 READING = [
     "status", "positions", "orders", "fills", "pnl", "risk", "signals", "models", "explain", "plan", "decision", "statement",
-    "reconcile", "replay", "doctor",
+    "reconcile", "replay", "parity", "doctor",
 ]  # fmt: skip
 COMMANDS = [*READING, "run", "order", "cancel", "backup", "restore", "halt", "resume", "flatten", "watchdog", "audit", "config", "model"]
 HEAVY = {"numpy", "msgspec", "yaml", "rich", "asyncio", "sqlite3", "structlog"}

@@ -7,8 +7,10 @@ import dagster as dg
 import numpy as np
 
 from hedgefund_core import layout
+from hedgefund_core.backtest.parity import CAUSES
 from hedgefund_dagster.defs.backtest.sheet import MINIMUM_SESSIONS, SheetFacts, write_sheet
 from hedgefund_dagster.defs.post_trade import tables
+from hedgefund_dagster.defs.post_trade.compare import compared
 from hedgefund_dagster.defs.post_trade.realized import Realized, realized
 from hedgefund_dagster.defs.post_trade.report import PostTradeRecord, post_trade_record
 from hedgefund_dagster.defs.training.records import write_record
@@ -152,4 +154,34 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"
 
 
-ASSETS = [journal_frames, fills, marks, post_trade_report]
+@dg.asset(
+    key=[SPACE, "parity"],
+    deps=[dg.AssetKey([SPACE, "journal_frames"])],
+    group_name=GROUP,
+    owners=OWNERS,
+    kinds={"json"},
+    code_version="1",
+    description="What was traded against the backtest of the same sessions: differences of decisions, orders, fills and profit by cause.",
+)
+def parity(config: AccountConfig, lake: LakeResource, journals: JournalReaderResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    """The comparison as a report; the same function is behind `executor parity`."""
+    reader, store = journals.open(), lake.open()
+    account = _account(reader, config)
+    found = compared(reader, store, account)
+    write_record(store, f"{layout.REPORTS}/parity_{account}.json", found)
+    causes = {f"difference by {cause}": float(found.by_cause[cause]) for cause in CAUSES}
+    differences = np.array([float(row.difference) for row in found.sessions])
+    return dg.MaterializeResult(
+        metadata={
+            "account": account,
+            "sessions": len(found.sessions),
+            "findings": len(found.findings),
+            "live_pnl": float(found.live_pnl),
+            "backtest_pnl": float(found.backtest_pnl),
+            **causes,
+            "differences": sparkline(differences, "live less backtest"),
+        }
+    )
+
+
+ASSETS = [journal_frames, fills, marks, post_trade_report, parity]
