@@ -205,7 +205,8 @@ class _Reader:
     def _note(self, event: e.Input, before: State) -> None:
         after = self.state
         if isinstance(event, e.OrderFilled) and after.ledger is not before.ledger:
-            self._day(event.session or after.session).fills.append(event)
+            order = after.known_orders.get(event.client_order_id)  # its auction's fill may be heard before its session has begun here
+            self._day(event.session if order is None else max(order.session, after.marked)).fills.append(event)
         elif after.ledger is not before.ledger and after.session:
             day = self._day(after.session)
             for kind, total in after.ledger.totals.items():

@@ -115,9 +115,17 @@ def test_the_model_decides_after_the_close_and_its_orders_leave_in_the_window_of
         house.exchange.act("session", moment="open", by_clock=True)
         house.until(lambda: house.json("status")["orders_open"] == 0)
         house.until(lambda: bool(house.frames("session_began")) and house.json("status")["session"] == str(whole.sessions[FRIDAY + 1]))
+        house.set_clock(house.after_close(FRIDAY + 1))
+        house.ingest(FRIDAY + 1)
+        house.until(lambda: len(house.frames("bars_closed")) == 2)
     assert {order["client_order_id"] for order in house.exchange.truth()["orders"]} == {order.client_order_id for order in intended}
     assert house.exchange.held()
     house.agree()
+    (row,) = house.json("parity", "--session", str(whole.sessions[FRIDAY + 1]))["sessions"]
+    assert row["fills"] == len(intended)
+    by_cause = {cause: Decimal(value) for cause, value in row["by_cause"].items()}
+    assert sum(by_cause.values()) == Decimal(row["live_pnl"]) - Decimal(row["backtest_pnl"])
+    assert {cause for cause, value in by_cause.items() if value} == {"execution", "cost"}, "this broker fills at its quotes and takes nothing"
 
 
 def test_without_a_promoted_model_or_with_notional_units_nothing_starts(house_at: Callable[..., ModelHouse], whole: Panel) -> None:
