@@ -36,6 +36,8 @@ LOOK_BACK = timedelta(days=4)
 _OVERLAP = timedelta(microseconds=1)
 _NOT_OFFERED = frozenset({404, 405, 501})
 ASSET_EXPIRY = timedelta(minutes=10)
+MANY_ASSETS = 10
+"""So many symbols asked for within the expiry are asked for all at once."""
 
 
 class Oddities:
@@ -68,6 +70,7 @@ class AlpacaQueries:
         self._transport, self._clock = transport, clock
         self._oddities = Oddities()
         self._assets: dict[str, tuple[datetime, AssetSighting | None]] = {}
+        self._misses: list[datetime] = []
 
     async def look_up(self, client_order_id: str) -> OrderSighting | None:
         """The order under our id; None is the broker's own word that it has none."""
@@ -144,11 +147,22 @@ class AlpacaQueries:
         known = self._assets.get(symbol)
         if known is not None and now - known[0] < ASSET_EXPIRY:
             return known[1]
+        self._misses = [at for at in self._misses if now - at < ASSET_EXPIRY] + [now]
+        if len(self._misses) == MANY_ASSETS:  # a book of hundreds of names must not use up the minutes' requests one by one
+            await self._read_all_assets(now)
+            if symbol in self._assets:
+                return self._assets[symbol][1]
         path = f"/v2/assets/{quote(symbol, safe='')}"
         answer = await self._transport.get(path)
         found = None if _is_absence(answer) else self._one(answer, wire.WireAsset, wire.asset_sighting, path)
         self._assets[symbol] = (now, found)
         return found
+
+    async def _read_all_assets(self, now: datetime) -> None:
+        """The whole list in one answer; a server that has none is asked one by one."""
+        rows = await self._rows("/v2/assets", {"status": "active", "asset_class": "us_equity"}, wire.WireAsset, dispensable=True)
+        for asset in self._each(rows, wire.asset_sighting, "an asset of the list"):
+            self._assets[asset.symbol] = (now, asset)
 
     async def market_clock(self) -> MarketClock:
         """The market's time."""
