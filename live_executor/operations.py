@@ -7,10 +7,12 @@ finds it (now, or at its next start), so that nothing is lost if it hangs.
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
+from hedgefund_core.account import State
 from hedgefund_core.errors import DataUnavailable, Halted
 from hedgefund_core.layout import account_folder, halt_file, journal_file
 from hedgefund_core.machine import MirrorHalt, Record, step
@@ -19,8 +21,11 @@ from live_executor.app import bundles_of
 from live_executor.clock import SystemClock
 from live_executor.commands import Halt, Latch, Mailbox, latch_event, send
 from live_executor.journals import JOURNALS
+from live_executor.journals.emergency import EmergencyLog
 from live_executor.journals.lock import holder_of
 from live_executor.journals.sqlite import JournalReader
+from live_executor.live.known import Known
+from live_executor.live.past_journal import adoption
 from live_executor.recovery import restart
 from live_executor.settings import Settings
 
@@ -76,7 +81,8 @@ def journal_directly(settings: Settings, account: str, command: Latch) -> Done:
         recovered = restart(journal, bundles_of(settings, account))
         mailbox, state, seq = Mailbox(settings.data, account), recovered.state, 0
         left = mailbox.waiting(state.session, recovered.ts)  # asked of an executor that never answered: it was asked before this
-        for event in [*(event for _, event in left), latch_event(command, state.session, recovered.ts)]:
+        past = _past_journal(settings, account, state, recovered.ts)
+        for event in [*past, *(event for _, event in left), latch_event(command, state.session, recovered.ts)]:
             state, commands = step(state, event)
             seq = journal.append([event, *(found.frame for found in commands if isinstance(found, Record))]).seq
             for found in commands:
@@ -89,6 +95,17 @@ def journal_directly(settings: Settings, account: str, command: Latch) -> Done:
         journal.close()
     ladder = state.ladder
     return Done(account=account, state=ladder.name, cause=ladder.cause, person=ladder.person, by="command", journal_seq=seq)
+
+
+def _past_journal(settings: Settings, account: str, state: State, ts: datetime) -> list[e.Input]:
+    """What was done at the broker meanwhile: the machine has to know of closing orders before it hears that everything is to be closed."""
+    reader = JournalReader(settings.data / journal_file(account))
+    try:
+        known = Known(entry.frame for entry in reader.read(kinds=("emergency_adopted",)))
+    finally:
+        reader.close()
+    acts = EmergencyLog(settings.data / account_folder(account)).read(after=known.emergency)
+    return adoption(state, acts, ts, state.session)
 
 
 def wait_until_taken(path: Path, folder: Path, seconds: float) -> bool:

@@ -4,15 +4,16 @@ the journal itself fails the log is the last thing that is written.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from hedgefund_core import errors
+from hedgefund_core.account import State
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.instrument import Instrument
-from hedgefund_core.trading.order import Order
 from hedgefund_core.trading.state import Level
 from live_executor.emergency_stop import EmergencyStop
 from live_executor.journals.emergency import Act, EmergencyAct, EmergencyLog
@@ -27,6 +28,37 @@ _STANDSTILL_SECONDS = 2.0
 _BLIND_SECONDS = 5.0
 """Reductions wait so long for the broker's books after a start or a standstill: what they close may be closed already."""
 _POLICIES = {"cancel": Level.CANCELLING, "flatten": Level.FLATTENING}
+
+
+def adoption(state: State, acts: Sequence[EmergencyAct], now: datetime, session: str) -> list[e.Input]:
+    """Acts as inputs, to be journaled in one commit; ``session`` is the one in which their orders can trade.
+
+    Orders come before halts: a flattening that did not know them would close every position a second time.
+    """
+    inputs: list[e.Input] = []
+    known = {instrument.symbol: instrument.instrument_id for instrument in state.instruments}
+    for act in sorted(acts, key=lambda act: (act.order is None, act.number)):
+        order = act.order
+        if order is not None:
+            if order.symbol not in known:
+                fresh = Instrument(instrument_id=order.instrument_id, symbol=order.symbol)
+                inputs.append(e.InstrumentsAdded(ts=now, instruments=(fresh,)))
+                known[order.symbol] = order.instrument_id
+            order = replace(order, instrument_id=known[order.symbol], session=session)
+        adopted = e.EmergencyAdopted(
+            ts=now,
+            number=act.number,
+            act=act.act.value,
+            done_at=act.ts,
+            person=act.person,
+            reason=act.reason,
+            session=state.session,
+            level=act.level if act.act is Act.HALT else 0,
+            order=order,
+            note=act.note or ("" if order is None else f"{order.side.value} {order.quantity} {order.symbol}"),
+        )
+        inputs.append(adopted)
+    return inputs
 
 
 class Adoption:
@@ -52,40 +84,15 @@ class Adoption:
         self._busy = True
         try:
             acts = self._log.read(after=self._floor.known.emergency)
-            # In one commit, orders before halts: a flattening that did not know them would close every position a second time.
-            acts.sort(key=lambda act: (act.order is None, act.number))
-            self._floor.take([event for act in acts for event in self._inputs(act)])
+            self._floor.take(adoption(self._floor.state, acts, self._floor.now(), self._session()))
         finally:
             self._busy = False
         self._read_at = stamp
 
-    def _inputs(self, act: EmergencyAct) -> list[e.Input]:
-        order = None if act.order is None else self._ours(act.order)
-        known = {instrument.instrument_id for instrument in self._floor.state.instruments}
-        added: list[e.Input] = []
-        if order is not None and order.instrument_id not in known:
-            fresh = Instrument(instrument_id=order.instrument_id, symbol=order.symbol)
-            added = [e.InstrumentsAdded(ts=self._floor.now(), instruments=(fresh,))]
-        adopted = e.EmergencyAdopted(
-            ts=self._floor.now(),
-            number=act.number,
-            act=act.act.value,
-            done_at=act.ts,
-            person=act.person,
-            reason=act.reason,
-            session=self._floor.state.session,
-            level=act.level if act.act is Act.HALT else 0,
-            order=order,
-            note=act.note or ("" if order is None else f"{order.side.value} {order.quantity} {order.symbol}"),
-        )
-        return [*added, adopted]
-
-    def _ours(self, order: Order) -> Order:
-        """Under the account's own name of the instrument, for the session in which it can trade."""
-        ids = {instrument.symbol: instrument.instrument_id for instrument in self._floor.state.instruments}
+    def _session(self) -> str:
+        """The session in which what is at the broker can trade."""
         line, session = self._floor.timeline, self._floor.state.session
-        running = line.is_open and line.session == session
-        return replace(order, instrument_id=ids.get(order.symbol, order.instrument_id), session=session if running else line.next_session)
+        return session if line.is_open and line.session == session else line.next_session
 
 
 class Fence:

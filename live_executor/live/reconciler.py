@@ -22,6 +22,7 @@ from live_executor.live.gates import NOT_RECONCILED, ORDER_STREAM, Gates
 from live_executor.live.instruments import Instruments
 from live_executor.live.intake import Intake
 from live_executor.live.stopwatch import Stopwatch
+from live_executor.live.stopwatch import Stopwatch
 from live_executor.logging import logger
 
 _log = logger("reconciler")
@@ -41,7 +42,7 @@ class Reconciler:
         self._reports_since_link = 0
         self._link = LinkState.DOWN
         self._failures = 0
-        self._agreed = False
+        self._agreed, self._reported = False, Stopwatch(floor.timeline.local_now, started=False)
         self.reconciled_at: datetime | None = None
         self.open_at_broker: tuple[OrderSighting, ...] = ()
 
@@ -155,6 +156,9 @@ class Reconciler:
 
     async def read_books(self) -> None:
         """Compare the broker's cash, positions and open orders with ours."""
+        early = self._floor.settings.absence_seconds - self._reported.seconds
+        if self._floor.state.suspected and early > 0.0:  # what lags by seconds may not be seen twice within one
+            await self._floor.sleep(early)
         await self._intake.activities()
         before, report = self._floor.state.broker_seq, await self._report()
         for _ in range(_STEADY_READS - 1):
@@ -162,6 +166,7 @@ class Reconciler:
                 break
             before, report = self._floor.state.broker_seq, await self._report()
         self._agreed = False
+        self._reported.start()
         self._floor.take([replace(report, ts=self._floor.now(), last_broker_seq=self._floor.state.broker_seq)])
         if self._agreed or self._reports_since_link >= _GRACE_READS:
             self._gates.set(NOT_RECONCILED, closed=False)
