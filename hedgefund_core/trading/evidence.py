@@ -283,7 +283,8 @@ def _of_takeback(order: Order, seen: OrderSighting, session: str) -> Evidence:
     """A bust or a correction of a fill that is booked; of one that is not, or already taken back, nothing."""
     if seen.fill is None:
         return Evidence(news=(_not_understood(f"{seen.event} without a fill", seen),))
-    if (_busts(order) and _before_takeback(order, seen.fill.at)) or corrected_at(seen.fill.at) in order.fill_ids:
+    told = seen.event in _CORRECTIONS and corrected_at(seen.fill.at) in order.fill_ids
+    if told or (_busts(order) and _before_takeback(order, seen.fill.at)):
         return Evidence()
     pieces, average = _pieces(order), order.average_fill_price
     matching = [fill_id for fill_id, quantity in pieces.items() if quantity == seen.fill.quantity]

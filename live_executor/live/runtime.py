@@ -86,6 +86,7 @@ class Live:
     def __init__(self, parts: LiveParts, recovered: Recovered) -> None:
         self._parts = parts
         self._stop, self._ended = asyncio.Event(), "end"
+        self._left_over = tuple(order.client_order_id for order in recovered.state.working)
         known = Known(entry.frame for entry in parts.journal.read() if entry.kind in KINDS)
         desk = Desk(parts.journal, recovered, sign_every=parts.sign_every, now=parts.clock.now)
         self._floor = Floor(
@@ -208,10 +209,15 @@ class Live:
             self._parts.mailbox.mirror(on=ladder.level > Level.ACTIVE)
 
     def _clear_up(self) -> None:
-        """Orders of which an earlier process heard nothing are looked up; asked-for cancels are asked for again."""
+        """Orders of which an earlier process heard nothing are looked up; asked-for cancels are asked for again.
+
+        What this process has ordered since its start is not among them: it waits for its turn.
+        """
         floor = self._floor
-        for order in floor.state.working:
-            name = order.client_order_id
+        for name in self._left_over:
+            order = floor.state.known_orders.get(name)
+            if order is None:
+                continue
             if order.status is OrderStatus.PENDING_NEW:
                 reason = "the executor ended before an answer was journaled"
                 floor.take([e.OrderOutcomeUnknown(ts=floor.now(), client_order_id=name, reason=reason)])

@@ -38,6 +38,8 @@ class Searches:
         absences, tries = 0, 0
         try:
             while (order := self._floor.order(name)) is not None and order.is_working:
+                tries += 1
+                pause = self._floor.pause(tries)
                 try:
                     found = await self._floor.broker.look_up(name)
                     if found is not None:
@@ -45,17 +47,14 @@ class Searches:
                         await self._intake.order(found)
                         if self._is_settled(name):
                             return
-                except (errors.BrokerUnavailable, errors.OrderOutcomeUnknown) as error:
+                    else:  # a clear answer, after which the next one needs no patience but the proof's distance
+                        absences, tries, pause = absences + 1, 0, self._floor.settings.absence_seconds
+                except (errors.BrokerUnavailable, errors.OrderOutcomeUnknown) as error:  # an answer that did not come is no absence
                     _log.warning("no evidence yet", order=name, error=error.message, tries=tries)
-                    found = None
-                    absences -= 1  # an answer that did not come is no absence
-                absences += found is None
                 if absences >= 3:  # the first was too soon to count, two more each a proof's distance later
                     self._floor.take([e.OrderAbsent(ts=self._floor.now(), client_order_id=name)])
                     return
-                tries += 1
-                proof = self._floor.settings.absence_seconds if absences else 0.0
-                await self._floor.sleep(max(proof, self._floor.pause(tries)))
+                await self._floor.sleep(max(pause, self._floor.settings.absence_seconds if absences else 0.0))
         finally:
             self._running.discard(name)
 

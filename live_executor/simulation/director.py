@@ -267,7 +267,7 @@ class Director:
             venue.end(order, ends[move], reason="refused after all" if move == "reject" else "")
         elif move == "replace" and order.is_open and order.remaining > ZERO:
             venue.replace(order)
-        elif move in {"bust", "correct"} and order.standing:
+        elif move in {"bust", "correct"} and order.standing and order.updated_at < venue.now():
             (venue.bust if move == "bust" else venue.correct)(order)
         else:
             return False
