@@ -22,7 +22,6 @@ from live_executor.live.gates import NOT_RECONCILED, ORDER_STREAM, Gates
 from live_executor.live.instruments import Instruments
 from live_executor.live.intake import Intake
 from live_executor.live.stopwatch import Stopwatch
-from live_executor.live.stopwatch import Stopwatch
 from live_executor.logging import logger
 
 _log = logger("reconciler")
