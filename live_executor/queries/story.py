@@ -73,6 +73,7 @@ class Story:
     head: Head = field(default_factory=lambda: Head(seq=0, hash=b""))
     ts: datetime = EPOCH
     due: tuple[int, e.DecisionDue] | None = None
+    input_seq: int = 0
 
     def symbol(self, instrument_id: str) -> str:
         """Name of an instrument today."""
@@ -101,6 +102,7 @@ def tell_on(story: Story, entries: Iterable[JournalEntry], bundles: BundleReader
 
 
 def _take_input(story: Story, event: e.Input, seq: int, bundles: BundleReader) -> None:
+    story.input_seq = seq
     if isinstance(event, e.DecisionDue):
         story.due = (seq, event)
         if not _is_decided_again(story.state):
@@ -165,13 +167,22 @@ def _remember_versions(story: Story, event: e.Input) -> None:
         story.versions.update(dict.fromkeys(event.sessions, event.data_version))
 
 
+def _take_decision(story: Story, made: e.DecisionMade) -> None:
+    """What asked for it is the schedule; on the wall clock also a person, a fill, a halt."""
+    if story.due is not None and (story.state.is_replayed or story.due[0] == story.input_seq):
+        story.decisions.append(Recorded(due_seq=story.due[0], due=story.due[1], made=made))
+    elif not story.state.is_replayed:
+        due = e.DecisionDue(ts=made.ts, session=made.session, for_session=made.for_session, time_in_force="", rebalance=False)
+        story.decisions.append(Recorded(due_seq=story.input_seq, due=due, made=made))
+
+
 def _take_output(story: Story, frame: e.Frame) -> None:
     if isinstance(frame, e.OrderIntended | e.DecisionMade) and story.due is not None and not _is_decided_again(story.state):
         story.state = recalled(story.state, story.due[1], (frame,))
     if isinstance(frame, e.OrderIntended | e.OrderDenied):
         story.orders[frame.order.client_order_id] = frame.order
-    elif isinstance(frame, e.DecisionMade) and story.due is not None:
-        story.decisions.append(Recorded(due_seq=story.due[0], due=story.due[1], made=frame))
+    elif isinstance(frame, e.DecisionMade):
+        _take_decision(story, frame)
     elif isinstance(frame, e.AccountMarked):
         story.marks.append(frame)
     elif isinstance(frame, e.Reconciled):
