@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from live_executor.cli import account, archive, control, decisions, model, proof, run, support, trade, watch
+from live_executor.cli import account, archive, control, decisions, model, proof, run, simulate, support, trade, watch
 from live_executor.cli.errors import Root
 
 app = typer.Typer(
@@ -27,5 +27,5 @@ def root(
     """Trades the promoted model, and shows and proves what it did."""
 
 
-for group in (run, account, trade, decisions, control, model, proof, archive, support, watch):
+for group in (run, account, trade, decisions, control, model, proof, archive, simulate, support, watch):
     group.register(app)

@@ -7,9 +7,14 @@ from collections.abc import Iterable
 
 from hedgefund_core.account import State
 from hedgefund_core.trading import events as e
-from hedgefund_core.trading.order import Order, OrderMove, OrderStatus
+from hedgefund_core.trading.order import TRANSITIONS, Order, OrderMove, OrderStatus
+from live_executor.crash import CRASH_POINTS
+from live_executor.simulation.plan import OUTCOMES
 
 Pair = tuple[str, str]
+_S, _M = OrderStatus, OrderMove
+UNREACHABLE: dict[tuple[OrderStatus, OrderMove], str] = {}
+UNREACHABLE_CRASHES: dict[Pair, str] = {}
 _MOVES: dict[type[e.Event], OrderMove] = {
     e.OrderAccepted: OrderMove.ACCEPT,
     e.OrderRejected: OrderMove.REJECT,
@@ -69,3 +74,13 @@ def _asked_to_cancel(before: State, orders: Iterable[Order], named: str) -> Iter
             continue
         if order.status is OrderStatus.PENDING_CANCEL or (order.status is was.status and order.updated_at != was.updated_at):
             yield was.status.value
+
+
+def reachable_moves() -> list[Pair]:
+    """Every pair of the transition table that an executor at a broker can meet."""
+    return [(status.value, how.value) for status, how in TRANSITIONS if (status, how) not in UNREACHABLE]
+
+
+def reachable_crashes() -> list[Pair]:
+    """Every crash point with every outcome that can stand there."""
+    return [(point, outcome) for point in CRASH_POINTS for outcome in OUTCOMES if (point, outcome) not in UNREACHABLE_CRASHES]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import random
 import tempfile
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 
 import msgspec
+import structlog
 
 from hedgefund_core import errors
 from hedgefund_core.account import State
@@ -133,6 +136,7 @@ class World:
             self._judge()
         finally:
             hook_crashes(None)
+            self._own.clear()
             self._end_tasks()
             asyncio.set_event_loop(None)
             self.loop.close()
@@ -330,7 +334,18 @@ def _difference(one: State, other: State) -> str:
     return ", ".join(name for name in names if msgspec.msgpack.encode(getattr(one, name)) != msgspec.msgpack.encode(getattr(other, name)))
 
 
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Nothing is logged: what fails in a simulation is meant to."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL), cache_logger_on_first_use=False)
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+
+
 def simulate(plan: Plan, house: House) -> Run:
     """One run of a plan."""
-    with tempfile.TemporaryDirectory(prefix="executor-simulate-") as folder:
+    with quiet(), tempfile.TemporaryDirectory(prefix="executor-simulate-") as folder:
         return World(plan, house, Path(folder)).run()

@@ -17,7 +17,9 @@ READING = [
     "status", "positions", "orders", "fills", "pnl", "risk", "signals", "models", "explain", "plan", "decision", "statement",
     "reconcile", "replay", "parity", "doctor",
 ]  # fmt: skip
-COMMANDS = [*READING, "run", "order", "cancel", "backup", "restore", "halt", "resume", "flatten", "watchdog", "audit", "config", "model"]
+COMMANDS = [
+    *READING, "run", "order", "cancel", "backup", "restore", "halt", "resume", "flatten", "simulate", "watchdog", "audit", "config", "model",
+]  # fmt: skip
 HEAVY = {"numpy", "msgspec", "yaml", "rich", "asyncio", "sqlite3", "structlog"}
 BUDGET_SECONDS = 0.3
 BUSY = 3.0
