@@ -123,6 +123,8 @@ class Hosted:
         return not self._thread.is_alive()
 
     def stop(self) -> None:
+        while self._live is None and self._thread.is_alive():
+            time.sleep(0.02)  # it is just beginning
         if self._live is not None and self._loop is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._live.stop, "sigterm")
         assert self.ended()
