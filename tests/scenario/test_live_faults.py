@@ -143,8 +143,8 @@ def test_a_write_that_fails_is_never_tried_again(house: House, error: str, trace
     intents = {frame.order.client_order_id for frame in house.frames("order_intended")}
     assert {order["client_order_id"] for order in house.exchange.truth()["orders"]} <= intents
     with house.trading():
-        if house.json("status")["state"] != "active":
-            house.json("resume", "--reason", "the disk is mended")
+        house.until(lambda: len(house.frames("emergency_adopted")) == len(acts_of(house)) and bool(house.entries("reconciled")))
+        house.json("resume", "--reason", "the disk is mended")
         house.until_held(AAPL=10, MSFT=10)
         house.until(lambda: house.json("status")["orders_open"] == 0)
     house.agree()
