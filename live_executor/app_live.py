@@ -9,6 +9,7 @@ import re
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
@@ -23,6 +24,7 @@ from live_executor.app_model import model_plan, opening_of
 from live_executor.clock import SteadyClock
 from live_executor.commands import Mailbox
 from live_executor.desk import Summary
+from live_executor.feeds.recorder import Recorder, RecordingFeed
 from live_executor.journals import JOURNALS
 from live_executor.live.adapters import LIVE_BROKERS, LIVE_FEEDS, LiveSetup
 from live_executor.live.heartbeat import Heartbeat
@@ -150,7 +152,9 @@ def run_live(
 async def _trade(job: _Job, journal: Journal, recovered: Recovered, on_live: Callable[[Live], None]) -> Summary:
     broker, feed = LIVE_BROKERS[job.broker](job.setup), LIVE_FEEDS[job.feed](job.setup)
     try:
-        live = Live(_parts(job, broker, feed, journal, recovered.state), recovered)
+        recorder = _recorder(job)
+        heard = feed if recorder is None else RecordingFeed(feed, recorder)
+        live = Live(_parts(job, broker, heard, journal, recovered.state, recorder), recovered)
         on_live(live)
         return await live.run()
     finally:
@@ -158,7 +162,7 @@ async def _trade(job: _Job, journal: Journal, recovered: Recovered, on_live: Cal
         await feed.close()
 
 
-def _parts(job: _Job, broker: LiveBroker, feed: LiveFeed, journal: Journal, state: State) -> LiveParts:
+def _parts(job: _Job, broker: LiveBroker, feed: LiveFeed, journal: Journal, state: State, recorder: Recorder | None) -> LiveParts:
     trading, request = job.settings.trading, job.request
     opening, plan = _what_trades(job, state)
     return LiveParts(
@@ -173,6 +177,7 @@ def _parts(job: _Job, broker: LiveBroker, feed: LiveFeed, journal: Journal, stat
         sign_every=trading.sign_every_frames,
         opening=opening,
         model=plan,
+        recorder=recorder,
         targets=None if request.targets is None else TargetsFile(request.targets),
         rebalance_every=seconds_of(request.rebalance_every or trading.live.rebalance_every),
         once=request.once,
@@ -180,6 +185,14 @@ def _parts(job: _Job, broker: LiveBroker, feed: LiveFeed, journal: Journal, stat
         folder=job.folder,
         on_beat=job.on_beat,
     )
+
+
+def _recorder(job: _Job) -> Recorder | None:
+    """What a feed says is kept, except where it is a recording already."""
+    live = job.settings.trading.live
+    if not live.record_feed or job.feed == "replay":
+        return None
+    return Recorder(job.folder, job.setup.clock, rotate_after=timedelta(minutes=live.record_rotate_minutes))
 
 
 def _what_trades(job: _Job, state: State) -> tuple[Opening, ModelPlan | None]:

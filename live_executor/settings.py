@@ -40,6 +40,9 @@ class LiveSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     stop_patience_seconds: float
     orders_in_flight: int
     on_stop: Literal["cancel_entries", "cancel_all", "leave"]
+    record_feed: bool = True
+    record_sync_seconds: float = 1.0
+    record_rotate_minutes: float = 15.0
     on_journal_failure: Literal["cancel", "flatten", "leave"] = "cancel"
 
 

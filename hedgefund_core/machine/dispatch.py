@@ -69,6 +69,7 @@ HANDLERS: dict[type[e.Event], Callable[[State, Any], Step]] = {
     e.InstrumentStatusSeen: sessions.on_instrument_status_seen,
     e.EntriesGated: sessions.on_entries_gated,
     e.TroubleSeen: sessions.on_trouble_seen,
+    e.SegmentRecorded: sessions.on_segment_recorded,
     e.DecisionDue: decisions.on_decision_due,
     e.SliceDue: decisions.on_slice_due,
     e.OrderAccepted: orders.on_order_accepted,

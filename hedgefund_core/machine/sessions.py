@@ -182,6 +182,11 @@ def on_entries_gated(state: State, event: e.EntriesGated) -> Step:
     return replace(state, gates=gates), []
 
 
+def on_segment_recorded(state: State, _event: e.SegmentRecorded) -> Step:
+    """Kept for the proof; nothing follows from it."""
+    return state, []
+
+
 def on_trouble_seen(state: State, event: e.TroubleSeen) -> Step:
     """What the shell met becomes an alert."""
     return state, [alert(event, event.message, severity=event.severity)]

@@ -33,6 +33,7 @@ from hedgefund_core.trading.inputs import (
     PositionAdopted,
     PricesSeen,
     ResumeRequested,
+    SegmentRecorded,
     SessionBegan,
     SessionEnded,
     SliceDue,
@@ -118,6 +119,7 @@ Input = (
     | SessionEnded
     | SplitAnnounced
     | TroubleSeen
+    | SegmentRecorded
     | EmergencyAdopted
 )
 Output = (
@@ -220,6 +222,7 @@ __all__ = [
     "Row",
     "RuleVerdict",
     "Scaler",
+    "SegmentRecorded",
     "SessionBegan",
     "SessionEnded",
     "Side",

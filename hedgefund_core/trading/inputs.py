@@ -277,3 +277,15 @@ class EmergencyAdopted(Event, tag="emergency_adopted", frozen=True, kw_only=True
     order: Order | None = None
     """A reduction as it was sent: its fills are ours and no stranger's."""
     note: str = ""
+
+
+class SegmentRecorded(Event, tag="segment_recorded", frozen=True, kw_only=True):
+    """A closed segment of recorded market data: too much for the journal, which keeps its sha256."""
+
+    segment: str
+    """Below the account's folder."""
+    first_at: datetime
+    last_at: datetime
+    messages: int
+    size: int
+    sha256: str

@@ -23,6 +23,7 @@ from hedgefund_core.trading.order import Leg, OrderStatus, TimeInForce
 from hedgefund_core.trading.state import Level
 from live_executor.commands import Mailbox
 from live_executor.desk import Desk, Summary
+from live_executor.feeds.recorder import Recorder
 from live_executor.live import heartbeat
 from live_executor.live.crew import Crew
 from live_executor.live.cursor import ActivityCursor
@@ -36,6 +37,7 @@ from live_executor.live.opening import Opening, open_account, patiently
 from live_executor.live.past_journal import Adoption, Fence, stop_past_journal
 from live_executor.live.prices import Prices
 from live_executor.live.rebalancer import Rebalancer
+from live_executor.live.recording import Recording
 from live_executor.live.reconciler import Reconciler
 from live_executor.live.requests import Requests
 from live_executor.live.searches import Searches
@@ -71,6 +73,7 @@ class LiveParts:
     opening: Opening
     model: ModelPlan | None = None
     targets: TargetsFile | None = None
+    recorder: Recorder | None = None
     rebalance_every: float | None = None
     """Seconds; None = once a session."""
     once: bool = False
@@ -114,6 +117,8 @@ class Live:
         self._rebalancer = Rebalancer(self._floor, self._gates, self._prices, self._instruments, parts.targets, parts.rebalance_every)
         self._slices = Slices(self._floor, self._prices)
         self._trader, self._swaps = self._of_model(parts.model)
+        seconds = parts.settings.record_sync_seconds
+        self._recording = None if parts.recorder is None else Recording(self._floor, parts.recorder, seconds)
         self._requests = Requests(self._floor, self._prices, self._instruments, self._reconciler.ask_now, self._swaps)
         self._sessions = Sessions(self._floor, self._reconciler, self._instruments, lambda _session: self._rebalancer.ask_now())
         self._adoption = Adoption(self._floor, parts.folder)
@@ -150,6 +155,8 @@ class Live:
             await self._start()
             await self._until_over()
             await self._leave()
+            if self._recording is not None:
+                self._recording.end()
         except errors.JournalError as error:
             await self._floor.crew.dismiss()
             await stop_past_journal(self._floor, self._parts.folder, error)
@@ -193,6 +200,9 @@ class Live:
             ("heartbeat", self._beat_for_ever()),
         ):
             floor.crew.start(name, work, forever=True)
+        if self._recording is not None:
+            self._recording.begin()
+            floor.crew.start("recorder", self._recording.run(), forever=True)
         if self._trader is not None and self._swaps is not None:
             floor.crew.start("model", self._trader.run(), forever=True)
             floor.crew.start("alias", self._swaps.run(), forever=True)
