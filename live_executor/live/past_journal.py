@@ -24,7 +24,7 @@ from live_executor.live.requests import Requests
 from live_executor.logging import logger
 
 _log = logger("past_journal")
-_STANDSTILL_SECONDS = 2.0
+_STANDSTILL_SECONDS, _WORTH_SAYING_SECONDS = 2.0, 5.0
 _BLIND_SECONDS = 5.0
 """Reductions wait so long for the broker's books after a start or a standstill: what they close may be closed already."""
 _POLICIES = {"cancel": Level.CANCELLING, "flatten": Level.FLATTENING}
@@ -100,12 +100,19 @@ class Fence:
 
     def __init__(self, floor: Floor, gates: Gates, requests: Requests, reconciler: Reconciler) -> None:
         self._floor, self._gates, self._requests, self._reconciler = floor, gates, requests, reconciler
-        self._awake_at = self._since = floor.timeline.local_now()
+        self._since = floor.timeline.local_now()
+        self._awake_at: datetime | None = None
         self._woke_at: datetime | None = floor.now()
         self._limit = max(_STANDSTILL_SECONDS, 5 * floor.settings.mailbox_every_seconds)
 
+    def begin(self) -> None:
+        """From here on somebody asks every few moments."""
+        self._awake_at = self._floor.timeline.local_now()
+
     def passed(self) -> bool:
         """Whether it has been awake. After a standstill people's requests are read at once, and entries wait for the broker's books."""
+        if self._awake_at is None:
+            return True
         now = self._floor.timeline.local_now()
         stood, self._awake_at = abs((now - self._awake_at).total_seconds()), now
         if stood <= self._limit:
@@ -116,7 +123,8 @@ class Fence:
         self._requests.read()
         self._gates.set(NOT_RECONCILED, closed=True)
         self._reconciler.after_standstill()
-        self._floor.trouble(f"the executor stood still for {stood:.1f} s: entries wait until the broker's books are read again")
+        if stood >= _WORTH_SAYING_SECONDS:
+            self._floor.trouble(f"the executor stood still for {stood:.1f} s: entries wait until the broker's books are read again")
         return False
 
 

@@ -176,8 +176,8 @@ class Live:
         self._adoption.prepare()
         self._adoption.sync()
         self._hear_latch()
-        fence = Fence(floor, self._gates, self._requests, self._reconciler)
-        floor.fence, floor.knows_the_books = fence.passed, fence.knows_the_books
+        self._fence = Fence(floor, self._gates, self._requests, self._reconciler)
+        floor.fence, floor.knows_the_books = self._fence.passed, self._fence.knows_the_books
         self._gates.start(floor.state.gates)
         self._sessions.begin()
         floor.crew.start("sender", self._sender.run(), forever=True)
@@ -187,6 +187,7 @@ class Live:
             await patiently(floor, self._swaps.open)
         self._clear_up()
         self._slices.resume()
+        self._fence.begin()
         for name, work in (
             ("sender's clock", self._sender.tick()),
             ("order stream", self._listen()),
