@@ -267,15 +267,14 @@ def _before_takeback(order: Order, at: datetime) -> bool:
 
 
 def _pieces(order: Order) -> dict[str, Decimal]:
-    """Quantity of each fill still booked, from the cumulative quantities in their names."""
-    gone = {fill_id.removeprefix(_BUST) for fill_id in order.fill_ids if fill_id.startswith(_BUST)}
-    found, before = dict[str, Decimal](), ZERO
-    for fill_id in order.fill_ids:
-        if not fill_id.startswith((_BUST, _FIX)) and ":" in fill_id:
-            total = Decimal(fill_id.rsplit(":", 1)[1].rstrip("~"))
-            if fill_id not in gone:
-                found[fill_id] = total - before
-            before = total
+    """Quantity of each fill still booked, from the cumulative quantities in their names, in the order in which things happened."""
+    found, held = dict[str, Decimal](), ZERO
+    for mark in order.fill_ids:
+        if mark.startswith(_BUST):
+            held -= found.pop(mark.removeprefix(_BUST), ZERO)
+        elif not mark.startswith(_FIX) and ":" in mark:
+            total = Decimal(mark.rsplit(":", 1)[1].rstrip("~"))
+            found[mark], held = total - held, total
     return found
 
 

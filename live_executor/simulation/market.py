@@ -19,6 +19,7 @@ from hedgefund_core.trading.observed import (
     MarketClock,
     MarketDay,
     QuoteSighting,
+    SplitSighting,
 )
 from live_executor.simulation.plan import AFTER_SECONDS, DAY_SECONDS, PRE_SECONDS, SESSION_SECONDS
 
@@ -152,6 +153,10 @@ class SimulatedFeed:
 
     async def daily_bars(self, symbols: Sequence[str], first: str, last: str) -> list[BarSighting]:
         """It has no history."""
+        return []
+
+    async def splits(self, symbols: Sequence[str], first: str, last: str) -> list[SplitSighting]:
+        """It announces none: they are learned from the broker's books."""
         return []
 
     async def close(self) -> None:

@@ -12,6 +12,7 @@ import msgspec
 
 from hedgefund_core.account import State, prices_of
 from hedgefund_core.freezes import FROZEN_BY_STRANGER, causes_of
+from hedgefund_core.live_account import MOST_REJECTIONS
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.instrument import ZERO
 from hedgefund_core.trading.order import Leg, Order, OrderStatus, Purpose
@@ -67,6 +68,8 @@ class Oracle:
             self._check_intents(state, frames)
         for frame in frames:
             self._take(frame)
+        if state is not None:
+            self._check_worst_case(state, frames)
 
     def _take(self, frame: e.Event) -> None:
         match frame:
@@ -137,7 +140,6 @@ class Oracle:
 
     def _check_intents(self, state: State, frames: Sequence[e.Event]) -> None:
         """What a commit decides, with what it has opened, thawed and moved before."""
-        orders = list[Order]()
         gates, level, frozen = set(state.gates), state.ladder.name, {key: causes_of(state, key) for key in state.frozen}
         for frame in frames:
             match frame:
@@ -150,13 +152,9 @@ class Oracle:
                 case e.InstrumentFrozen(instrument_id=key, cause=cause):
                     frozen[key] = (*frozen.get(key, ()), cause)
                 case e.OrderIntended(order=order):
-                    orders.append(order)
                     self._check_intent(order, sorted(gates), level, frozen.get(order.instrument_id, ()))
                 case _:
                     pass
-        if any(order.leg is Leg.OPEN for order in orders):
-            over = {frame.client_order_id for frame in frames if isinstance(frame, _OVER)}
-            self._check_worst_case(state, orders, [order for order in state.working if order.client_order_id not in over])
 
     def _check_intent(self, order: Order, gates: Sequence[str], level: str, causes: Sequence[str]) -> None:
         if order.leg is Leg.OPEN and (gates or level != Level.ACTIVE.name.lower() or causes):
@@ -165,22 +163,24 @@ class Oracle:
         if FROZEN_BY_STRANGER in causes and order.purpose is Purpose.TARGETS:
             self.broken("a stranger's trade is never traded back", f"{order.side.value} {order.quantity} {order.symbol}")
 
-    def _check_worst_case(self, state: State, orders: Sequence[Order], working: Sequence[Order]) -> None:
-        """Every interleaving of fills: all working buys filled and no sell, or the other way round."""
-        if state.mandate is None or state.equity <= ZERO:
+    def _check_worst_case(self, state: State, frames: Sequence[e.Event]) -> None:
+        """Every interleaving of fills after this commit: all working buys filled and no sell, or the other way round."""
+        orders = [frame.order for frame in frames if isinstance(frame, e.OrderIntended)]
+        entries = {order.instrument_id for order in orders if order.leg is Leg.OPEN}
+        if not entries or state.mandate is None or state.equity <= ZERO:
             return
-        prices, limits = prices_of(state), state.mandate.limits
-        gross = ZERO
-        for instrument in state.instruments:
-            key = instrument.instrument_id
-            mine = [order for order in (*working, *orders) if order.instrument_id == key]
-            held, price = state.ledger.quantity(key), prices.get(key, ZERO)
-            buys = sum((order.remaining for order in mine if order.side.sign > 0), ZERO)
-            sells = sum((order.remaining for order in mine if order.side.sign < 0), ZERO)
+        over = {frame.client_order_id for frame in frames if isinstance(frame, _OVER)}
+        filled = [(frame.client_order_id, frame.quantity) for frame in frames if isinstance(frame, e.OrderFilled)]
+        gone = {name: sum((quantity for other, quantity in filled if other == name), ZERO) for name, _ in filled}
+        prices, limits, gross = prices_of(state), state.mandate.limits, ZERO
+        for key in (instrument.instrument_id for instrument in state.instruments):
+            held, price = self._positions.get(key, ZERO), prices.get(key, ZERO)
+            mine = [o for o in (*state.working, *orders) if o.instrument_id == key and o.client_order_id not in over]
+            left = [(order.side.sign, order.remaining - gone.get(order.client_order_id, ZERO)) for order in mine]
+            buys, sells = (sum((shares for sign, shares in left if sign == way), ZERO) for way in (1, -1))
             worst = max(abs(held + buys), abs(held - sells)) * price
             gross += worst
-            entries = [order for order in orders if order.instrument_id == key and order.leg is Leg.OPEN]
-            if entries and worst > Decimal(str(limits.max_position_weight)) * state.equity * _ROOM:
+            if key in entries and worst > Decimal(str(limits.max_position_weight)) * state.equity * _ROOM:
                 self.broken("I5 limits hold in every interleaving", f"{key}: {worst} of {state.equity} at worst")
         if gross > Decimal(str(limits.max_gross)) * state.equity * _ROOM:
             self.broken("I5 limits hold in every interleaving", f"gross {gross} of {state.equity} at worst")
@@ -233,7 +233,8 @@ class Oracle:
             self.broken("reconciled", f"{state.suspected}")
         if all(taken_back.values()) and any("differs" in cause for cause in state.frozen.values()):
             self.broken("reconciled", f"{state.frozen}")
-        if state.ladder.level is Level.FLATTENING and not state.is_flat:
+        barred = {symbols[key] for key, count in state.rejections.items() if count >= MOST_REJECTIONS}
+        if state.ladder.level is Level.FLATTENING and set(ours) - barred:
             self.broken("a flattening reaches flat", _plain(ours))
 
     def _compare_orders(self, state: State, venue: Venue, unheard: set[str]) -> None:

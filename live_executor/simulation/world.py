@@ -37,7 +37,7 @@ from live_executor.simulation.market import Hours, Market, SimulatedFeed
 from live_executor.simulation.oracle import Break, Oracle
 from live_executor.simulation.plan import SYMBOLS, Plan
 from live_executor.simulation.venue import Venue
-from live_executor.targets import TargetsFile
+from live_executor.targets import Targets, TargetsFile
 
 ACCOUNT = "simulated"
 _BREATH = 0.4
@@ -218,7 +218,7 @@ class World:
             opening=Opening(
                 account=ACCOUNT, book="simulated", mode="paper", broker="simulated", source="simulated", mandate=self._house.mandate
             ),
-            targets=TargetsFile(self.targets),
+            targets=_Wanted(self.targets),
             rebalance_every=2.0,
             folder=self._folder / account_folder(ACCOUNT) if self.plan.seed % _WITH_FOLDER == 0 else None,
         )
@@ -310,6 +310,15 @@ class World:
                 return None
             state = turn.state
         return state
+
+
+class _Wanted(TargetsFile):
+    """The file of targets under a name that is the same in every run: the journal says where targets came from."""
+
+    def changed(self) -> Targets | None:
+        """Its targets, where it changed."""
+        found = super().changed()
+        return None if found is None else msgspec.structs.replace(found, origin=f"{found.origin.partition(' ')[0]} targets.json")
 
 
 async def _sleep(seconds: float) -> None:
