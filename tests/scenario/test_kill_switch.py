@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
@@ -123,13 +124,28 @@ def test_a_broker_that_never_answers_and_orders_that_stay_have_their_own_exit_co
     assert "127.0.0.1:9" in away["trouble"]
 
 
-@pytest.mark.parametrize(("number", "state"), [(signal.SIGUSR1, "reducing"), (signal.SIGUSR2, "cancelling")])
-def test_a_signal_halts(house: House, number: signal.Signals, state: str) -> None:
+@pytest.mark.slow
+def test_positions_that_are_shown_late_are_not_closed_twice(house_of: Callable[..., House]) -> None:
+    held = {"AAPL": (Decimal(10), Decimal(100)), "MSFT": (Decimal(-5), Decimal(110))}
+    house = house_of(positions=held, settings=Settings(positions_lag=1.2))
+    house.want({"quantities": {}})
+    with house.trading():
+        house.until(lambda: bool(house.entries("reconciled")))
+        house.exchange.act("flags")  # what is held now is what is shown for a while
+        time.sleep(1.3)
+    done = house.json("flatten", "--reason", "enough")
+    assert done["verified"]
+    assert sorted(order["symbol"] for order in house.exchange.truth()["orders"]) == ["AAPL", "MSFT"]
+    assert house.exchange.held() == {}
+
+
+def test_a_signal_halts(house: House) -> None:
     house.want({"quantities": {"AAPL": 10}})
     with house.running() as process:
         house.until_held(AAPL=10)
-        process.send_signal(number)
-        house.until(lambda: house.json("status")["state"] == state)
-        assert house.frames("halt_requested")[-1].person == "signal"
+        for number, state in ((signal.SIGUSR1, "reducing"), (signal.SIGUSR2, "cancelling")):
+            process.send_signal(number)
+            house.until(lambda state=state: house.json("status")["state"] == state)
+            assert house.frames("halt_requested")[-1].person == "signal"
         assert process.poll() is None
     assert process.returncode == 0

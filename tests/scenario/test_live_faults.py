@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import libfaketime
 import pytest
@@ -26,11 +25,9 @@ def acts_of(house: House) -> list[Act]:
     return [act.act for act in EmergencyLog(house.folder / "data" / "live" / house.account).read()]
 
 
-def until(done: Any, seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+def traded(house: House) -> float:
+    """Shares that changed hands: whoever orders twice trades more."""
+    return sum(float(fill["qty"]) for fill in house.exchange.truth()["fills"])
 
 
 def resting(house: House) -> None:
@@ -43,7 +40,7 @@ def resting(house: House) -> None:
 
 
 @pytest.mark.parametrize(
-    "point", [point if place in {1, 6} else pytest.param(point, marks=pytest.mark.slow) for place, point in enumerate(CRASHES)]
+    "point", [point if place == 6 else pytest.param(point, marks=pytest.mark.slow) for place, point in enumerate(CRASHES)]
 )
 def test_killed_at_a_crash_point_it_comes_back_whole(house: House, point: str) -> None:
     house.exchange.ask("/_settings", {"slices": 2, "fill_delay": 0.1})
@@ -55,7 +52,7 @@ def test_killed_at_a_crash_point_it_comes_back_whole(house: House, point: str) -
     with house.trading():
         house.until_held(AAPL=20, MSFT=-10, GOOG=6)
         house.until(lambda: house.json("status")["orders_open"] == 0 and house.json("status")["gates"] == [])
-    assert len(house.exchange.truth()["orders"]) == 3, "one broker order for each intent"
+    assert traded(house) == 36, "nothing was traded twice"
     assert house.frames("external_filled") == []
     house.agree()
     assert house.json("audit", "verify")["ok"]
@@ -71,7 +68,7 @@ def test_killed_in_the_middle_of_a_write_it_comes_back_whole(house: House, call:
     with house.trading():
         house.until_held(AAPL=20, MSFT=-10)
         house.until(lambda: house.json("status")["orders_open"] == 0)
-    assert len(house.exchange.truth()["orders"]) == 2
+    assert traded(house) == 30
     house.agree()
 
 
@@ -91,7 +88,7 @@ def test_without_memory_it_ends_and_comes_back_whole(house: House) -> None:
     with house.trading():
         house.until_held(AAPL=20, MSFT=3, GOOG=3, AMZN=3, NVDA=3, META=3, TSLA=3)
         house.until(lambda: house.json("status")["orders_open"] == 0)
-    assert len(house.exchange.truth()["orders"]) == 7
+    assert traded(house) == 38
     house.agree()
 
 

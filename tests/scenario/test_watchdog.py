@@ -67,6 +67,7 @@ def test_a_silent_executor_is_stopped_once_and_watched_on(house: House) -> None:
     house.agree()
 
 
+@pytest.mark.slow
 def test_an_executor_that_ended_in_order_is_not_missed_and_one_that_was_killed_is(house: House) -> None:
     house.want({"quantities": {"AAPL": 10}})
     with house.running():
