@@ -27,6 +27,10 @@ from live_executor.logging import logger
 _log = logger("reconciler")
 _STEADY_READS = 3
 """Reads of cash, positions and orders in a row until nothing was booked between the first and the last of them."""
+_BURST = 20
+"""With more orders under way something is booked between any two reads: the requests are better spent on the orders."""
+_FEW = 3
+"""So many orders that a query did not show are asked for by their own ids."""
 _GRACE_READS = 2
 """Reports after a connection until what they still find is a difference and no delay."""
 
@@ -104,16 +108,23 @@ class Reconciler:
     async def read_orders(self) -> None:
         """One query: book what it shows, look up what it does not, cancel again what should be gone."""
         asked = self._floor.state.working
-        seen = await self._floor.broker.orders(since=self._since(asked))
+        since = self._since(asked)
+        missing = await self._read_since(asked, None if self.stream_is_up else since)
+        if self.stream_is_up and len(missing) > _FEW:
+            missing = await self._read_since(asked, since)  # cheaper than one question an order
+        for order in missing:
+            self._floor.hands.look_up(order.client_order_id)
+        self._cancel_again()
+
+    async def _read_since(self, asked: Sequence[Order], since: datetime | None) -> list[Order]:
+        """Book what is shown; returns the orders of ``asked`` that should be there and are not."""
+        seen = await self._floor.broker.orders(since=since)
         for sighting in seen:
             await self._intake.order(sighting)
         self.open_at_broker = tuple(sighting for sighting in seen if sighting.status not in _OVER)
-        shown = {sighting.client_order_id for sighting in seen}
-        for order in asked:
-            current = self._floor.state.orders.get(order.client_order_id)
-            if order.client_order_id not in shown and current is not None and current.is_working:
-                self._floor.hands.look_up(order.client_order_id)
-        self._cancel_again()
+        shown, known = {sighting.client_order_id for sighting in seen}, self._floor.state.orders
+        left = [known[order.client_order_id] for order in asked if order.client_order_id in known and order.client_order_id not in shown]
+        return [order for order in left if order.is_working and order.status is not OrderStatus.PENDING_NEW]
 
     def _since(self, working: Sequence[Order]) -> datetime | None:
         """Back to the oldest order that has not ended, with room for clocks that differ."""
@@ -160,7 +171,8 @@ class Reconciler:
             await self._floor.sleep(early)
         await self._intake.activities()
         before, report = self._floor.state.broker_seq, await self._report()
-        for _ in range(_STEADY_READS - 1):
+        quiet = len(self._floor.state.working) <= _BURST
+        for _ in range(_STEADY_READS - 1 if quiet else 0):
             if self._floor.state.broker_seq == before:
                 break
             before, report = self._floor.state.broker_seq, await self._report()
