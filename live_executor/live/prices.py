@@ -8,6 +8,7 @@ from datetime import timedelta
 from hedgefund_core import errors
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.observed import BarSighting, HaltSighting, LinkChanged, LinkState, QuoteSighting
+from live_executor.feeds.tick_filter import TickFilter
 from live_executor.live.floor import Floor
 from live_executor.live.gates import MARKET_DATA, Gates
 from live_executor.live.instruments import Instruments
@@ -21,18 +22,24 @@ class Prices:
 
     def __init__(self, floor: Floor, gates: Gates, instruments: Instruments) -> None:
         self._floor, self._gates, self._instruments = floor, gates, instruments
+        self._ticks = TickFilter()
         self.link = LinkState.DOWN
         self.link_reason = "not connected yet"
 
     async def listen(self) -> None:
         """Take what the feed sends, for ever."""
         async for update in self._floor.feed.updates():
-            if isinstance(update, QuoteSighting | BarSighting | HaltSighting):
+            if isinstance(update, QuoteSighting | BarSighting):
+                self._take(update)
+            elif isinstance(update, HaltSighting):
                 self._floor.view.take(update)
-            if isinstance(update, HaltSighting):
                 self._instruments.halted(update)
             elif isinstance(update, LinkChanged):
                 self._linked(update)
+
+    def _take(self, seen: QuoteSighting | BarSighting) -> None:
+        if self._ticks.admits(seen):
+            self._floor.view.take(seen)
 
     async def see(self, symbols: Sequence[str] | None = None) -> None:
         """Journal the prices of the account's instruments; those of ``symbols`` (None = all) are asked for where they are old."""
@@ -50,7 +57,7 @@ class Prices:
             return
         try:
             for quote in await self._floor.feed.latest(stale):
-                self._floor.view.take(quote)
+                self._take(quote)
         except (errors.DataUnavailable, errors.BrokerUnavailable) as error:
             _log.warning("prices cannot be asked for", error=error.message, symbols=len(stale))
             blind = len(self._floor.view.stale(symbols, self._floor.now(), limit)) == len(symbols)
