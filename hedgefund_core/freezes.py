@@ -16,6 +16,7 @@ FROZEN_BY_CONTRADICTION = "an order that was over was filled"
 FROZEN_BY_STRANGER = "somebody else traded in it"
 FROZEN_BY_HALT = "trading in it is halted"
 FROZEN_BY_BAN = "it is not tradable at the broker"
+FROZEN_BY_SPLIT = "it splits before the next open"
 _AND = "; "
 FROZEN_FOR_A_PERSON = (FROZEN_BY_OVERFILL, FROZEN_BY_CONTRADICTION, FROZEN_BY_STRANGER)
 

@@ -16,10 +16,11 @@ from hedgefund_core.account import decision_inputs, prices_of, with_flow
 from hedgefund_core.account_state import Quotes, State, column_of
 from hedgefund_core.decision import DecisionInputs
 from hedgefund_core.errors import DataInvalid
-from hedgefund_core.freezes import FROZEN_BY_STRANGER, causes_of
+from hedgefund_core.freezes import FROZEN_BY_SPLIT, FROZEN_BY_STRANGER, causes_of
 from hedgefund_core.live_inputs import LiveInputs
 from hedgefund_core.quant.bars import FIELDS, Panel
 from hedgefund_core.trading import ledger as books
+from hedgefund_core.trading.capabilities import EASTERN
 from hedgefund_core.trading.events import DecisionDue, Event, InstrumentsAdded, InstrumentStatusSeen, PricesSeen, Row
 from hedgefund_core.trading.instrument import ZERO, to_money, to_price
 from hedgefund_core.trading.order import Leg, Order, Purpose
@@ -39,6 +40,7 @@ def with_prices(state: State, event: PricesSeen) -> State:
     """Marks, quotes and equity of a moment in the session; an instrument without a price keeps its last good one."""
     for name in ("price", "bid", "ask", "age_seconds"):
         _check(name, getattr(event, name), len(state.instruments), event.session)
+    event = _in_new_shares(state, event)
     fresh = [price is not None for price in event.price]
     marks = tuple(old if price is None else to_price(price) for price, old in zip(event.price, state.marks, strict=True))
     oldest = OLDEST_LAST_PRICE.total_seconds()
@@ -59,6 +61,33 @@ def _check(name: str, cells: Row, n: int, session: str) -> None:
     if len(cells) != n or not good:
         message = f"{name} seen in session {session} has {len(cells)} values for {n} instruments, or one that is no number above zero"
         raise DataInvalid(message, mend="the feed's adapter must leave out what is no price")
+
+
+def _in_new_shares(state: State, event: PricesSeen) -> PricesSeen:
+    """Prices of before a split that is booked already (yesterday's, seen before the open), restated: the position is in new shares."""
+    rows = {"price": event.price, "bid": event.bid, "ask": event.ask}
+    for key, split in state.splits.items():
+        column = column_of(state, key)
+        age = event.age_seconds[column]
+        if age is not None and _market_day(event.ts, age) < split.session:
+            rows = {name: _divided(row, column, float(split.ratio)) for name, row in rows.items()}
+    return event if rows["price"] is event.price else replace(event, **rows)
+
+
+def _divided(row: Row, column: int, ratio: float) -> Row:
+    cell = row[column]
+    return (*row[:column], None if cell is None else cell / ratio, *row[column + 1 :])
+
+
+def _market_day(at: datetime, age: float) -> str:
+    return (at - timedelta(seconds=age)).astimezone(EASTERN).date().isoformat()
+
+
+def is_priced_before(state: State, instrument_id: str, session: str) -> bool:
+    """Whether the mark of an instrument is of a day before ``session``."""
+    quotes, column = state.quotes, column_of(state, instrument_id)
+    age = None if quotes is None else quotes.age_seconds[column]
+    return state.session < session if quotes is None or age is None else _market_day(quotes.at, age) < session
 
 
 def repriced(before: State, state: State, seen: Row) -> State:
@@ -161,6 +190,8 @@ def live_inputs(state: State, event: DecisionDue) -> LiveInputs:
     inside = state.in_session and event.for_session == event.session
     ages = quote_ages(state, event.ts) if inside else np.zeros(n)
     keys = [instrument.instrument_id for instrument in state.instruments]
+    splitting = frozenset(key for key in state.frozen if FROZEN_BY_SPLIT in causes_of(state, key))
+    closed = frozenset(key for key, status in state.statuses.items() if status.halted or not status.tradable)
     return LiveInputs(
         opened="" if state.opened_at is None else state.opened_at.isoformat(),
         number=state.decisions,
@@ -171,10 +202,10 @@ def live_inputs(state: State, event: DecisionDue) -> LiveInputs:
         quantities=event.target_quantities or {},
         gates=tuple(sorted(state.gates)),
         no_short=frozenset(key for key in keys if not _lends(state.statuses.get(key))),
-        closed=frozenset(key for key, status in state.statuses.items() if status.halted or not status.tradable),
+        closed=closed if inside else closed | splitting,
         waiting=frozenset(state.pending),
         barred=frozenset(key for key, count in state.rejections.items() if count >= MOST_REJECTIONS),
-        left_alone=frozenset(key for key in state.frozen if FROZEN_BY_STRANGER in causes_of(state, key)),
+        left_alone=splitting | {key for key in state.frozen if FROZEN_BY_STRANGER in causes_of(state, key)},
         buying_power=state.buying_power,
         sent_minute=state.sent_minute if state.sent_at is not None and event.ts - state.sent_at < _MINUTE else 0,
         sent_session=state.sent_session,

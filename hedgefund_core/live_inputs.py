@@ -30,8 +30,8 @@ class LiveInputs:
     quantities : signed shares to arrive at, given from outside; an instrument that is in neither weights nor quantities is left alone.
     gates, no_short, buying_power, sent_minute, sent_session : as in ``RiskContext``; buying_power None = the broker has not said.
     closed : instruments that do not trade now. waiting : instruments in which something is to follow already. barred : instrument and
-        leg of orders that the broker refused too often. left_alone : instruments in which somebody else has traded: no target undoes
-        that before a person has resumed.
+        leg of orders that the broker refused too often. left_alone : instruments in which somebody else has traded (no target undoes
+        that before a person has resumed), or which split before the next open and are held in old shares.
     """
 
     opened: str

@@ -172,7 +172,14 @@ class LiveBroker(BrokerViews, Protocol):
         """Let go of connections."""
 
 
-class LiveFeed(Protocol):
+class SplitCalendar(Protocol):
+    """Who knows of splits before they happen."""
+
+    async def splits(self, symbols: Sequence[str], first: str, last: str) -> list[SplitSighting]:
+        """Announced splits whose ex-date lies between two sessions, earliest first. Raises DataUnavailable."""
+
+
+class LiveFeed(SplitCalendar, Protocol):
     """Market data on the wall clock."""
 
     async def subscribe(self, symbols: Sequence[str]) -> None:
@@ -189,13 +196,6 @@ class LiveFeed(Protocol):
 
     async def close(self) -> None:
         """Let go of connections."""
-
-
-class SplitCalendar(Protocol):
-    """Who knows of splits before they happen."""
-
-    async def splits(self, symbols: Sequence[str], first: str, last: str) -> list[SplitSighting]:
-        """Announced splits whose ex-date lies between two sessions, earliest first. Raises DataUnavailable."""
 
 
 class SimulatedMarket(Protocol):

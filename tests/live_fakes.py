@@ -25,6 +25,7 @@ from hedgefund_core.trading.observed import (
     OrderSighting,
     PositionSighting,
     QuoteSighting,
+    SplitSighting,
 )
 from hedgefund_core.trading.order import Order, Side
 
@@ -205,6 +206,8 @@ class MemoryFeed:
     def __init__(self, broker: MemoryBroker, clock: LoopClock) -> None:
         self._broker, self._clock = broker, clock
         self.fails: Exception | None = None
+        self.announced: list[SplitSighting] = []
+        self.announcing: Exception | None = None
 
     async def subscribe(self, symbols: Sequence[str]) -> None:
         return None
@@ -229,6 +232,11 @@ class MemoryFeed:
 
     async def daily_bars(self, symbols: Sequence[str], first: str, last: str) -> list[BarSighting]:
         return []
+
+    async def splits(self, symbols: Sequence[str], first: str, last: str) -> list[SplitSighting]:
+        if self.announcing is not None:
+            raise self.announcing
+        return [split for split in self.announced if split.symbol in symbols and first <= split.session <= last]
 
     async def close(self) -> None:
         return None

@@ -11,8 +11,8 @@ from hedgefund_core.account import split_marks
 from hedgefund_core.account_state import State, column_of
 from hedgefund_core.commands import CancelOrder, Command, LookUpOrder, Record
 from hedgefund_core.errors import InvariantViolation
-from hedgefund_core.freezes import FROZEN_BY_DIFFERENCE, freeze, thaw
-from hedgefund_core.live_account import with_equity, with_position
+from hedgefund_core.freezes import FROZEN_BY_DIFFERENCE, FROZEN_BY_SPLIT, freeze, thaw
+from hedgefund_core.live_account import is_priced_before, with_equity, with_position
 from hedgefund_core.machine import follow
 from hedgefund_core.machine.ladders import Step, alert, with_ladder
 from hedgefund_core.trading import events as e
@@ -59,13 +59,38 @@ def on_position_adopted(state: State, event: e.PositionAdopted) -> Step:
 
 
 def on_split_announced(state: State, event: e.SplitAnnounced) -> Step:
-    """Before the open: resting orders of the instrument leave the market, and come back in new shares once they are surely gone."""
-    known = state.announced.get(event.instrument_id)
+    """Before the open: resting orders of the instrument leave the market, and come back in new shares once they are surely gone.
+
+    What is held waits for the broker's word, and nothing is added to it before; where nothing is held nobody will tell of the split.
+    """
+    known, key = state.announced.get(event.instrument_id), event.instrument_id
     if known is not None and (known.session, known.ratio) == (event.session, event.ratio):
         return state, []
-    _check_ratio(event.instrument_id, event.ratio)
-    state = replace(state, announced={**state.announced, event.instrument_id: event})
-    return follow.withdraw(state, event.instrument_id, event.ratio, event, adjusted=state.ledger.quantity(event.instrument_id) == ZERO)
+    _check_ratio(key, event.ratio)
+    if column_of(state, key) < 0:
+        return state, [alert(event, f"a split of {key}, which the account does not know")]
+    state = replace(state, announced={**state.announced, key: event})
+    if _is_applied(state, key, event.ratio, event.session):
+        return state, []
+    if state.ledger.quantity(key) == ZERO:
+        return _split(state, event, key, event.ratio, event.session, ZERO)
+    frozen: list[Command] = []
+    if event.session > state.session:
+        state, frozen = freeze(state, key, FROZEN_BY_SPLIT, event)
+    state, commands = follow.withdraw(state, key, event.ratio, event, adjusted=False, before=event.session)
+    return state, [*frozen, *commands]
+
+
+def splits_overdue(state: State, event: e.SessionEnded) -> Step:
+    """The session of an announced split is over and the broker never told of it: what was held back for it goes on."""
+    commands: list[Command] = []
+    for key, split in state.announced.items():
+        if split.session <= event.session:
+            state, thawed = thaw(state, key, FROZEN_BY_SPLIT, event)
+            if thawed:
+                thawed = [*thawed, alert(event, f"the split of {key} announced for {split.session} was not seen at the broker")]
+            commands += thawed
+    return state, commands
 
 
 def on_split_processed(state: State, event: e.SplitProcessed) -> Step:
@@ -86,7 +111,11 @@ def _is_applied(state: State, instrument_id: str, ratio: Decimal, session: str) 
     last = state.splits.get(instrument_id)
     if last is None or last.ratio != ratio:
         return False
-    return abs(date.fromisoformat(session) - date.fromisoformat(last.session)) <= _SAME_SPLIT
+    return _is_near(last.session, session)
+
+
+def _is_near(one: str, other: str) -> bool:
+    return abs(date.fromisoformat(one) - date.fromisoformat(other)) <= _SAME_SPLIT
 
 
 def _split(state: State, event: e.Event, instrument_id: str, ratio: Decimal, session: str, cash_in_lieu: Decimal) -> Step:
@@ -94,13 +123,20 @@ def _split(state: State, event: e.Event, instrument_id: str, ratio: Decimal, ses
     held = state.ledger.quantity(instrument_id)
     after, _ = split_quantity(held, ratio, lots.get(instrument_id, ONE))
     ledger = apply_split(state.ledger, instrument_id=instrument_id, quantity_after=after, cash_in_lieu=cash_in_lieu)
-    state = split_marks(replace(state, ledger=ledger), instrument_id, ratio)
+    state = replace(state, ledger=ledger)
     if state.is_replayed:  # the simulated exchange takes orders in old shares out of the market itself
-        return state, []
+        return split_marks(state, instrument_id, ratio), []
+    known = state.announced.get(instrument_id)
+    if known is not None and known.ratio == ratio and _is_near(known.session, session):
+        session = known.session  # the activity list dates it by the day on which it was booked
+    if known is None or is_priced_before(state, instrument_id, session):
+        state = split_marks(state, instrument_id, ratio)
+        state = replace(state, quotes=follow.without_quote(state, instrument_id))
     done = e.SplitAnnounced(ts=event.ts, instrument_id=instrument_id, ratio=ratio, session=session)
-    state = replace(state, splits={**state.splits, instrument_id: done}, quotes=follow.without_quote(state, instrument_id))
-    state, commands = follow.withdraw(state, instrument_id, ratio, event, adjusted=True)
-    return with_equity(state), commands
+    state, thawed = thaw(replace(state, splits={**state.splits, instrument_id: done}), instrument_id, FROZEN_BY_SPLIT, event)
+    before = session if isinstance(event, e.SplitAnnounced) else ""
+    state, commands = follow.withdraw(state, instrument_id, ratio, event, adjusted=True, before=before)
+    return with_equity(state), [*thawed, *commands]
 
 
 # ---- the broker's own books ---------------------------------------------------------------------------------------------------------

@@ -243,13 +243,18 @@ def drop_overdue(state: State, event: e.SessionBegan | e.SessionEnded | e.SliceD
 # ---- new shares ------------------------------------------------------------------------------------------------------------------------
 
 
-def withdraw(state: State, instrument_id: str, ratio: Decimal, event: e.Event, *, adjusted: bool) -> Step:
-    """Take orders in old shares out of the market; they come back in new ones."""
+def withdraw(state: State, instrument_id: str, ratio: Decimal, event: e.Event, *, adjusted: bool, before: str = "") -> Step:
+    """Take orders in old shares out of the market; they come back in new ones.
+
+    Where the session ``before`` whose open it happens is known, orders for the day made in it are in new shares already.
+    """
     if state.is_replayed:
         return state, []
     named, fresh = dict(state.reissues), list[Order]()
     for order in state.orders.values():
         if order.instrument_id != instrument_id:
+            continue
+        if before and order.session >= before and order.time_in_force is TimeInForce.DAY:
             continue
         if order.client_order_id in named:
             named[order.client_order_id] = replace(named[order.client_order_id], adjusted=adjusted)

@@ -14,7 +14,7 @@ from hedgefund_core.commands import Command, Record
 from hedgefund_core.errors import ConfigError, InvariantViolation, ModelMismatch, ModelUnavailable
 from hedgefund_core.freezes import FROZEN_BY_BAN, FROZEN_BY_HALT, freeze, thaw
 from hedgefund_core.live_account import aged, repriced, with_equity, with_instruments, with_prices
-from hedgefund_core.machine import follow
+from hedgefund_core.machine import books, follow
 from hedgefund_core.machine.ladders import Step, alert, triggered, triggered_in_session, with_ladder
 from hedgefund_core.risk.limits import Mandate
 from hedgefund_core.trading import events as e
@@ -113,6 +113,8 @@ def _archived(state: State, kept: Mapping[str, Order]) -> dict[str, Order]:
 def on_session_ended(state: State, event: e.SessionEnded) -> Step:
     """Nothing more goes out for the session; an account without bars is marked at the last prices seen."""
     state, commands = follow.drop_overdue(replace(state, ended=event.session), event)
+    state, thawed = books.splits_overdue(state, event)
+    commands = [*commands, *thawed]
     marked_here = state.mandate is not None and state.mandate.discretionary and state.marked != event.session
     if not marked_here or event.session < state.session:
         return state, commands

@@ -37,12 +37,13 @@ from live_executor.live.opening import Opening, open_account, patiently
 from live_executor.live.past_journal import Adoption, Fence, stop_past_journal
 from live_executor.live.prices import Prices
 from live_executor.live.rebalancer import Rebalancer
-from live_executor.live.recording import Recording
 from live_executor.live.reconciler import Reconciler
+from live_executor.live.recording import Recording
 from live_executor.live.requests import Requests
 from live_executor.live.searches import Searches
 from live_executor.live.sessions import Sessions
 from live_executor.live.slices import Slices
+from live_executor.live.splits import Splits
 from live_executor.live.swaps import Swaps
 from live_executor.logging import logger
 from live_executor.market_view import MarketView
@@ -116,6 +117,7 @@ class Live:
         self._prices = Prices(self._floor, self._gates, self._instruments)
         self._rebalancer = Rebalancer(self._floor, self._gates, self._prices, self._instruments, parts.targets, parts.rebalance_every)
         self._slices = Slices(self._floor, self._prices)
+        self._splits = Splits(self._floor)
         self._trader, self._swaps = self._of_model(parts.model)
         seconds = parts.settings.record_sync_seconds
         self._recording = None if parts.recorder is None else Recording(self._floor, parts.recorder, seconds)
@@ -196,6 +198,7 @@ class Live:
             ("book query", self._reconciler.watch_books()),
             ("requests", self._requests.run()),
             ("sessions", self._sessions.run()),
+            ("announced splits", self._splits.run()),
             ("targets file", self._rebalancer.watch_file()),
             ("rebalancing", self._rebalancer.run()),
             ("heartbeat", self._beat_for_ever()),
@@ -256,6 +259,7 @@ class Live:
         self._floor.known.note(frames)
         self._reconciler.heard(frames)
         self._slices.heard(frames)
+        self._splits.heard(frames)
         if self._swaps is not None:
             self._swaps.heard(frames)
         denied = sum(isinstance(frame, e.OrderDenied) for frame in frames)

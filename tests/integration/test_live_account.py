@@ -6,8 +6,10 @@ import json
 import signal
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -197,10 +199,14 @@ def test_an_unexplained_position_freezes_until_a_person_adopts_it(house: House) 
     assert house.exchange.held() == {"AAPL": 44}
 
 
-def test_cash_lines_and_a_split_are_booked_from_the_activity_list(house: House) -> None:
+def test_cash_lines_and_an_announced_split_are_booked_from_the_activity_list(house: House) -> None:
     house.want({"quantities": {"AAPL": 50}})
+    today = datetime.now(ZoneInfo("America/New_York")).date().isoformat()
     with house.trading():
         house.until_held(AAPL=50)
+    house.exchange.act("announce", symbol="AAPL", ex_date=today, new_rate=2, old_rate=1)
+    with house.trading():
+        house.until(lambda: len(house.frames("split_announced")) == 1)
         house.want({"quantities": {}})
         time.sleep(0.5)
         house.exchange.act("cash", kind="DIV", amount="12.50", symbol="AAPL")
@@ -209,6 +215,8 @@ def test_cash_lines_and_a_split_are_booked_from_the_activity_list(house: House) 
         house.until(lambda: [row["quantity"] for row in house.json("positions")] == ["100"])
         house.until(lambda: len(house.frames("cash_posted")) == 2)
         house.until(lambda: house.frames("reconciled")[-1].ok)
+    (announced,) = house.frames("split_announced")
+    assert (announced.ratio, announced.session) == (Decimal(2), today)
     status = house.json("status")
     assert status["state"] == "active"
     assert Decimal(status["cash"]) == Decimal(house.exchange.truth()["cash"])

@@ -525,13 +525,57 @@ def test_resting_orders_leave_before_a_split_and_come_back_in_new_shares_after_b
 @pytest.mark.parametrize("report_first", [True, False])
 def test_a_split_adjusts_a_position_once_whoever_tells_first(bench: LiveBench, report_first: bool) -> None:
     bench.hold(AAA=100)
-    bench.feed(e.SplitAnnounced(ts=bench.tick(), instrument_id="AAA", ratio=Decimal(4), session=session()))
+    bench.end()
+    bench.feed(e.SplitAnnounced(ts=bench.tick(), instrument_id="AAA", ratio=Decimal(4), session=session(1)))
+    assert bench.frames(e.InstrumentFrozen), "nothing is added in old shares"
+    bench.begin(1)
+    bench.prices(AAA=25.0)
     tell = [lambda: bench.report(positions={"AAA": Decimal(400)}), lambda: split(bench)]
     for step in tell if report_first else reversed(tell):
         step()
         assert bench.held() == 400
     assert bench.state.frozen == {}
     assert bench.state.equity == 100_000
+    assert bench.replayed() == bench.outputs
+
+
+def test_a_split_of_what_is_not_held_restates_orders_and_yesterdays_prices_at_once(bench: LiveBench) -> None:
+    bench.end()
+    (order,) = bench.decide(ahead=1, force="opg", AAA=60)
+    bench.accept(order)
+    bench.feed(e.SplitAnnounced(ts=bench.tick(), instrument_id="AAA", ratio=Decimal(4), session=session(1)))
+    assert bench.canceled() == [order.client_order_id]
+    bench.canceled_by_broker(order)
+    (again,) = bench.sent()  # nobody will tell of a split of nothing: it does not wait for anybody
+    assert (again.quantity, again.reference_price) == (Decimal(240), Decimal(25))
+    bench.prices(AAA=100.0)
+    assert bench.state.marks[0] == Decimal(25)
+    bench.begin(1)
+    bench.prices(AAA=25.5)
+    assert bench.state.marks[0] == Decimal("25.5")
+    assert bench.replayed() == bench.outputs
+
+
+def test_before_its_split_is_booked_no_target_and_no_person_adds_to_a_position_in_old_shares(bench: LiveBench) -> None:
+    bench.hold(AAA=100)
+    bench.end()
+    bench.feed(e.SplitAnnounced(ts=bench.tick(), instrument_id="AAA", ratio=Decimal("0.1"), session=session(1)))
+    assert bench.decide(ahead=1, force="opg", AAA=0, BBB=10)[0].symbol == "BBB"
+    bench.tick(10 * 3600)
+    assert bench.order("AAA", "buy", 5, session=session(1), time_in_force=e.TimeInForce.OPG) == []
+    assert bench.denied() == {"AAA": "frozen_instrument"}
+    bench.begin(1)
+    bench.end()
+    assert [alert.message for alert in bench.frames(e.AlertRaised) if "was not seen at the broker" in alert.message]
+    assert bench.state.frozen == {}
+
+
+def test_orders_made_in_the_session_of_a_split_are_in_new_shares_already(bench: LiveBench) -> None:
+    (order,) = bench.decide(AAA=10)
+    bench.accept(order)
+    bench.feed(e.SplitAnnounced(ts=bench.tick(), instrument_id="AAA", ratio=Decimal(4), session=session()))
+    assert bench.canceled() == []
+    assert bench.state.marks[0] == 100
 
 
 # ---- slices ---------------------------------------------------------------------------------------------------------------------------
