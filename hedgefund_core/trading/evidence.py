@@ -296,12 +296,25 @@ def _of_takeback(order: Order, seen: OrderSighting, session: str) -> Evidence:
     if seen.event in _BUSTS:
         price = average if len(pieces) == 1 else _price_booked(order, seen, ours, whole)
         return Evidence(news=(msgspec.convert({**common, "quantity": ours, "price": price}, n.FillBusted),))
-    new_value = seen.fill.quantity * seen.fill.price
-    price = average if len(pieces) == 1 or whole is None else (order.filled_value + new_value - whole) / ours
-    changed = {"quantity": ours, "price": price, "new_quantity": seen.fill.quantity, "new_price": seen.fill.price}
-    if (ours, price) == (seen.fill.quantity, seen.fill.price):
+    return _corrected(order, seen, seen.fill, (fill_id, ours), session)
+
+
+def _corrected(order: Order, seen: OrderSighting, fill: FillSighting, booked: tuple[str, Decimal], session: str) -> Evidence:
+    """A fill as it is now. What it was booked at follows from the order's value, unless other fills have come between."""
+    fill_id, ours = booked
+    whole, after = _value_of(seen, seen.filled_quantity), order.filled_quantity - ours + fill.quantity
+    single = ours == order.filled_quantity
+    if not single and whole is not None and seen.filled_quantity != after:
+        return Evidence(news=(_not_understood(f"{seen.event} that was told after other fills", seen),))
+    average = order.filled_value / order.filled_quantity
+    price = average if single or whole is None else (order.filled_value + fill.quantity * fill.price - whole) / ours
+    if (ours, price) == (fill.quantity, fill.price):
         return Evidence()
-    return Evidence(news=(msgspec.convert({**common, **changed}, n.FillCorrected),))
+    news = n.FillCorrected(
+        ts=fill.at, broker_seq=0, client_order_id=order.client_order_id, fill_id=fill_id, session=session, quantity=ours, price=price,
+        new_quantity=fill.quantity, new_price=fill.price,
+    )  # fmt: skip
+    return Evidence(news=(news,))
 
 
 def _price_booked(order: Order, seen: OrderSighting, quantity: Decimal, whole: Decimal | None) -> Decimal:

@@ -233,7 +233,7 @@ class Oracle:
             self.broken("reconciled", f"{state.suspected}")
         if all(taken_back.values()) and any("differs" in cause for cause in state.frozen.values()):
             self.broken("reconciled", f"{state.frozen}")
-        barred = {symbols[key] for key, count in state.rejections.items() if count >= MOST_REJECTIONS}
+        barred = {symbols.get(key.partition("|")[0], "") for key, count in state.rejections.items() if count >= MOST_REJECTIONS}
         if state.ladder.level is Level.FLATTENING and set(ours) - barred:
             self.broken("a flattening reaches flat", _plain(ours))
 

@@ -166,8 +166,15 @@ class World:
         if not (flattening and self.plan.seed % 2):
             self.director.tell(Resume(reason="the storm is over", person="ann"))
         await asyncio.sleep(3.0)
+        self._count_takebacks()
         if not all(self.taken_back.values()):  # nobody heard of it: what is left is a difference that a person has to explain
             self.director.tell(Adopt(request_id="after-the-storm", reason="taken back by the exchange", person="ann"))
+
+    def _count_takebacks(self) -> None:
+        """What was told but could not be understood (a correction of one fill among others) is left to a person, as if it were unheard."""
+        for entry in self.disk.entries:
+            if entry.kind == "news_not_understood" and b'"what":"trade_' in entry.payload:
+                self.taken_back.update({name: False for name in self.taken_back if name.partition("@")[0].encode() in entry.payload})
 
     # ---- the process -------------------------------------------------------------------------------------------------
 
@@ -295,6 +302,7 @@ class World:
             self.oracle.broken("I8 replay(journal) = state", _difference(live_state, state))
         if live_state is None or self._is_gone():
             self.oracle.broken("the executor runs once the world has healed", "it does not")
+        self._count_takebacks()
         self.oracle.compare(state, self.venue, self.taken_back)
 
     def _replayed(self) -> State | None:
