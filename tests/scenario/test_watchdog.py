@@ -8,14 +8,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 
 import pytest
 
 from hedgefund_core.errors import ConfigError
+from live_executor.clock import SteadyClock
+from live_executor.commands import Mailbox
 from live_executor.live import heartbeat
-from live_executor.watchdog import own_keys
+from live_executor.watchdog import Fired, Watch, Watchdog, own_keys
 from tests.live_house import ROOT, House
 
 
@@ -88,6 +91,69 @@ def test_an_executor_that_ended_in_order_is_not_missed_and_one_that_was_killed_i
         time.sleep(0.5)
         assert dog.poll() is None
     assert house.exchange.held() == {}
+
+
+class Ahead:
+    """The clock, and how far a test has moved it."""
+
+    def __init__(self) -> None:
+        self._clock, self.seconds = SteadyClock(), 0.0
+
+    def now(self) -> datetime:
+        return self._clock.now() + timedelta(seconds=self.seconds)
+
+
+def beat(house: House, market_open: bool, *, stopped: bool = False) -> None:
+    """A sign of life, as the executor gives it."""
+    link, now = heartbeat.Link(connected=True), SteadyClock().now()
+    folder = house.folder / "data" / "live" / house.account
+    folder.mkdir(parents=True, exist_ok=True)
+    said = heartbeat.Heartbeat(
+        pid=1, at=now, mode="paper", session="2026-11-24", market_open=market_open, next_open=None, order_stream=link, data_stream=link,
+        price_age_seconds=None, gates=(), searches=0, clock_offset_seconds=0.0, stopped=stopped,
+    )  # fmt: skip
+    heartbeat.write(folder, said)
+
+
+def test_it_fires_in_an_open_market_only_once_a_silence_and_again_for_the_next_one(house_of: Callable[..., House]) -> None:
+    house = house_of(hours="regular", now="2026-11-24T22:00:00+00:00")
+    clock, fired = Ahead(), list[Fired]()
+    beat(house, market_open=True)
+    dog = Watchdog(Watch(data=house.folder / "data", account="paper", stale_seconds=15), os.environ, tell=fired.append, clock=clock)
+    assert dog.look() is None
+    clock.seconds = 60
+    assert dog.look() is None, "the market is closed, whatever was last said of it"
+    house.exchange.ask("/_clock", {"now": "2026-11-25T15:00:00+00:00"})
+    house.exchange.act("external", symbol="KO", side="buy", qty="3", type="limit", limit_price="170")
+    found = dog.look()
+    assert found is not None
+    assert (found.verified, found.orders_left, house.exchange.open_orders()) == (True, (), [])
+    assert [type(command).__name__ for _, command in Mailbox(house.folder / "data", "paper").commands()] == ["Halt"]
+    clock.seconds = 120
+    assert dog.look() is None, "the same silence"
+    beat(house, market_open=True)
+    assert dog.look() is None
+    clock.seconds = 180
+    assert dog.look() is not None, "another silence"
+    beat(house, market_open=True, stopped=True)
+    clock.seconds = 300
+    assert dog.look() is None
+    clock.seconds = 400
+    assert dog.look() is None, "an executor that ended in order is not missed"
+    assert fired == [found, fired[1]]
+
+
+def test_a_broker_that_does_not_answer_is_asked_again_at_the_next_look(house: House) -> None:
+    clock, fired = Ahead(), list[Fired]()
+    beat(house, market_open=True)
+    env = {**os.environ, "ALPACA_TRADING_URL": "http://127.0.0.1:9", "ALPACA_TRADING_STREAM_URL": "ws://127.0.0.1:9/stream"}
+    watch = Watch(data=house.folder / "data", account="paper", stale_seconds=15, broker_seconds=0.1)
+    dog = Watchdog(watch, env, tell=fired.append, clock=clock)
+    clock.seconds = 60
+    for _ in range(2):
+        found = dog.look()
+        assert found is not None
+        assert (found.answered, found.verified) == (False, False)
 
 
 def test_its_own_key_takes_the_place_of_the_executors() -> None:
