@@ -36,6 +36,8 @@ class Act(StrEnum):
     REDUCE = "reduce"
     VERIFIED = "verified"
     """The broker was asked and showed nothing open, or nothing held."""
+    CONTINUED = "continued"
+    """First record of a log that was begun anew; the one before it lies beside it."""
 
 
 class EmergencyAct(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,8 +59,8 @@ class EmergencyAct(msgspec.Struct, frozen=True, kw_only=True):
 class EmergencyLog:
     """The log of one account."""
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / FILE
+    def __init__(self, folder: Path, name: str = FILE) -> None:
+        self._path = folder / name
 
     def prepare(self) -> None:
         """Take the room on the disk, once; raises OSError where there is none."""
@@ -70,6 +72,21 @@ class EmergencyLog:
                 os.fsync(handle)
         finally:
             os.close(handle)
+
+    def begin_anew(self, adopted: int, now: datetime) -> None:
+        """Keep a log that is half full under another name and go on in a fresh one, if everything in it is adopted; numbers go on.
+
+        Raises OSError where the disk has no room for another: then the old one stays in use.
+        """
+        records = list(self._records())
+        last = max((act.number for act, _ in records), default=0)
+        if last > adopted or sum(size for _, size in records) < _SIZE // 2:
+            return
+        fresh = EmergencyLog(self._path.parent, f".{FILE}.{os.getpid()}")
+        fresh.prepare()
+        fresh.write(EmergencyAct(number=last + 1, ts=now, act=Act.CONTINUED, person="executor", reason=f"{self._path.stem}-{last}.log"))
+        os.link(self._path, self._path.with_name(f"{self._path.stem}-{last}.log"))
+        fresh._path.replace(self._path)
 
     def write(self, act: EmergencyAct) -> None:
         """Durable when it returns; raises JournalError where even this is impossible, or the log is full.

@@ -74,6 +74,7 @@ class Adoption:
             return
         try:
             self._log.prepare()
+            self._log.begin_anew(self._floor.known.emergency, self._floor.now())
         except OSError as error:
             _log.error("no room for the emergency log", reason=str(error), mend="free disk space")
 

@@ -175,8 +175,8 @@ class Live:
         floor = self._floor
         await patiently(floor, self._sessions.read)
         await patiently(floor, lambda: open_account(floor, self._parts.opening, self._cursor))
-        self._adoption.prepare()
         self._adoption.sync()
+        self._adoption.prepare()
         self._hear_latch()
         self._fence = Fence(floor, self._gates, self._requests, self._reconciler)
         floor.fence, floor.knows_the_books = self._fence.passed, self._fence.knows_the_books

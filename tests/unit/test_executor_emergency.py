@@ -56,6 +56,35 @@ def test_a_torn_record_ends_the_log_and_costs_nothing_before_it(tmp_path: Path) 
     assert log.read() == [act(1)]
 
 
+def test_a_log_that_is_half_full_and_adopted_is_kept_and_begun_anew_with_numbers_that_go_on(tmp_path: Path) -> None:
+    log = EmergencyLog(tmp_path)
+    log.prepare()
+    log.begin_anew(0, T0)
+    assert log.read() == []
+    number = 0
+    while sum(len(found.note) for found in log.read(after=number - 300)) < 270_000:
+        number += 1
+        log.write(act(number, note="x" * 3_000))
+    log.begin_anew(number - 1, T0)
+    assert log.next_number == number + 1, "one act is not adopted yet"
+    log.begin_anew(number, T0)
+    assert [(found.number, found.act) for found in log.read()] == [(number + 1, Act.CONTINUED)]
+    assert len((tmp_path / f"emergency-{number}.log").read_bytes()) >= 500_000
+    log.write(act(1))
+    assert [found.number for found in log.read(after=number)] == [number + 1, number + 2]
+
+
+def test_whoever_writes_second_gets_the_next_number(tmp_path: Path) -> None:
+    one, other = EmergencyLog(tmp_path), EmergencyLog(tmp_path)
+    one.prepare()
+    first, second = act(one.next_number), act(other.next_number)
+    before = one.stamp
+    one.write(first)
+    other.write(second)
+    assert [found.number for found in one.read()] == [1, 2]
+    assert one.stamp != before
+
+
 def test_a_full_log_is_said(tmp_path: Path) -> None:
     log = EmergencyLog(tmp_path)
     log.prepare()
