@@ -251,12 +251,25 @@ def test_the_broker_is_killed_too(town: Town, oracle: Town) -> None:
     town.journal()
 
 
+def trading(town: Town) -> bool:
+    """Whether the first session has begun: the process hears signals by then."""
+    path = town.data / journal_file("a")
+    if not path.exists():
+        return False
+    try:
+        reader = JournalReader(path)
+        found = next(reader.read(kinds=("session_began",)), None)
+        reader.close()
+    except JournalError:  # its tables are being made
+        return False
+    return found is not None
+
+
 def test_ctrl_c_finishes_the_step_and_a_restart_goes_on(town: Town, oracle: Town) -> None:
     process = town.start()
     deadline = time.monotonic() + SETTLED
-    while not (town.data / journal_file("a")).exists() and time.monotonic() < deadline:
+    while process.is_alive() and not trading(town) and time.monotonic() < deadline:
         time.sleep(0.01)
-    time.sleep(0.3)
     if process.is_alive():
         os.kill(process.pid, signal.SIGINT)
     process.join(SETTLED)
