@@ -8,7 +8,7 @@ import random
 import re
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from live_executor.ports import Journal, LiveBroker, LiveFeed
 from live_executor.recovery import Recovered, restart
 from live_executor.settings import Settings
 from live_executor.targets import TargetsFile
+from live_executor.timeline import Timeline
 
 SENTENCE = "I trade real money with this account"
 _EVERY = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h)")
@@ -150,11 +151,14 @@ def run_live(
 
 
 async def _trade(job: _Job, journal: Journal, recovered: Recovered, on_live: Callable[[Live], None]) -> Summary:
-    broker, feed = LIVE_BROKERS[job.broker](job.setup), LIVE_FEEDS[job.feed](job.setup)
+    timeline = Timeline(job.setup.clock)
+    setup = msgspec.structs.replace(job.setup, data_due=lambda: timeline.is_open)  # holidays and half days are the broker's to know
+    broker, feed = LIVE_BROKERS[job.broker](setup), LIVE_FEEDS[job.feed](setup)
     try:
         recorder = _recorder(job)
         heard = feed if recorder is None else RecordingFeed(feed, recorder)
-        live = Live(_parts(job, broker, heard, journal, recovered.state, recorder), recovered)
+        parts = _parts(job, broker, heard, journal, recovered.state, recorder)
+        live = Live(replace(parts, timeline=timeline), recovered)
         on_live(live)
         return await live.run()
     finally:

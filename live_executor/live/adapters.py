@@ -22,6 +22,8 @@ class LiveSetup(msgspec.Struct, frozen=True, kw_only=True):
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     locks: Path | None = None
     """Where processes of this machine see that a connection is held."""
+    data_due: Callable[[], bool] | None = None
+    """Whether the market is open by the broker's word: then a silent data stream is a mute one. None = the adapter's own idea of hours."""
 
 
 def _alpaca_broker(setup: LiveSetup) -> LiveBroker:
@@ -39,7 +41,7 @@ def _alpaca_feed(setup: LiveSetup) -> LiveFeed:
     from live_executor.streams import Surroundings
 
     surroundings = Surroundings(clock=setup.clock, rng=setup.rng, sleep=setup.sleep)
-    return AlpacaFeed(read_endpoints(setup.env, live=setup.live), surroundings, locks=setup.locks)
+    return AlpacaFeed(read_endpoints(setup.env, live=setup.live), surroundings, locks=setup.locks, data_due=setup.data_due)
 
 
 LIVE_BROKERS: dict[str, Callable[[LiveSetup], LiveBroker]] = {"alpaca": _alpaca_broker}

@@ -76,6 +76,8 @@ class LiveParts:
     targets: TargetsFile | None = None
     recorder: Recorder | None = None
     rebalance_every: float | None = None
+    timeline: Timeline | None = None
+    """The market's time, where somebody else reads it too."""
     """Seconds; None = once a session."""
     once: bool = False
     max_sessions: int = 0
@@ -98,7 +100,7 @@ class Live:
             broker=parts.broker,
             feed=parts.feed,
             mailbox=parts.mailbox,
-            timeline=Timeline(parts.clock),
+            timeline=parts.timeline or Timeline(parts.clock),
             view=MarketView(),
             known=known,
             crew=Crew(),

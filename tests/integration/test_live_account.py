@@ -15,6 +15,8 @@ import pytest
 
 from hedgefund_core.layout import halt_file
 from live_executor.commands import Halt, send
+from live_executor.live.adapters import LIVE_FEEDS, LiveSetup
+from live_executor.ports import LiveFeed
 from tests.alpaca_server.server import Scenario
 from tests.live_house import Exchange, House
 
@@ -373,3 +375,18 @@ def test_a_closed_market_takes_orders_for_its_opening_auction(house_of: Callable
         assert [frame.session for frame in house.frames("account_marked")][-1] == "2026-11-24"
     assert len(house.exchange.truth()["orders"]) == 1
     assert house.json("replay", "--verify")["ok"]
+
+
+def test_data_are_due_while_the_brokers_market_is_open_whatever_hour_it_is_here(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    setups, real = list[LiveSetup](), LIVE_FEEDS["alpaca"]
+
+    def made(setup: LiveSetup) -> LiveFeed:
+        setups.append(setup)
+        return real(setup)
+
+    monkeypatch.setitem(LIVE_FEEDS, "alpaca", made)
+    house.want({"quantities": {}})
+    with house.trading():
+        house.until(lambda: bool(setups and setups[0].data_due is not None and setups[0].data_due()))
+        house.exchange.act("session", moment="close")
+        house.until(lambda: setups[0].data_due is not None and not setups[0].data_due())
