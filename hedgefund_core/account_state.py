@@ -34,6 +34,7 @@ class Quotes(msgspec.Struct, frozen=True, kw_only=True):
     bid: Row
     ask: Row
     age_seconds: Row
+    gap_seconds: Row | None = None
 
 
 class Pending(msgspec.Struct, frozen=True, kw_only=True):

@@ -27,6 +27,8 @@ from hedgefund_core.trading.order import Leg, Order, Purpose
 
 OLDEST_LAST_PRICE = timedelta(days=4)
 """A last price of a long week-end counts as the last session's; an older one is stale. Source: default."""
+GAPS_OF_AGE = 5.0
+"""An instrument whose prices come rarely may be as old as so many of its usual gaps. Source: contract on time."""
 MOST_REJECTIONS = 3
 """Orders of the machine that the broker refused in a row: the next one of the instrument waits for another session."""
 _MINUTE = timedelta(minutes=1)
@@ -40,6 +42,8 @@ def with_prices(state: State, event: PricesSeen) -> State:
     """Marks, quotes and equity of a moment in the session; an instrument without a price keeps its last good one."""
     for name in ("price", "bid", "ask", "age_seconds"):
         _check(name, getattr(event, name), len(state.instruments), event.session)
+    if event.gap_seconds is not None:
+        _check("gap_seconds", event.gap_seconds, len(state.instruments), event.session)
     event = _in_new_shares(state, event)
     fresh = [price is not None for price in event.price]
     marks = tuple(old if price is None else to_price(price) for price, old in zip(event.price, state.marks, strict=True))
@@ -51,13 +55,13 @@ def with_prices(state: State, event: PricesSeen) -> State:
     pairs = zip(event.bid, event.ask, strict=True)
     sound = [known and (bid is None or ask is None or bid <= ask) for known, (bid, ask) in zip(fresh, pairs, strict=True)]
     seconds = tuple(age if good else None for good, age in zip(sound, event.age_seconds, strict=True))  # a crossed quote is none
-    quotes = Quotes(session=event.session, at=event.ts, bid=event.bid, ask=event.ask, age_seconds=seconds)
+    quotes = Quotes(session=event.session, at=event.ts, bid=event.bid, ask=event.ask, age_seconds=seconds, gap_seconds=event.gap_seconds)
     return with_equity(repriced(state, replace(state, marks=marks, mark_ages=ages, quotes=quotes), event.price))
 
 
 def _check(name: str, cells: Row, n: int, session: str) -> None:
     lowest = 0.0
-    good = all(cell is None or (isfinite(cell) and (cell > lowest or (name == "age_seconds" and cell >= lowest))) for cell in cells)
+    good = all(cell is None or (isfinite(cell) and (cell > lowest or (name.endswith("_seconds") and cell >= lowest))) for cell in cells)
     if len(cells) != n or not good:
         message = f"{name} seen in session {session} has {len(cells)} values for {n} instruments, or one that is no number above zero"
         raise DataInvalid(message, mend="the feed's adapter must leave out what is no price")
@@ -136,7 +140,8 @@ def with_instruments(state: State, event: InstrumentsAdded) -> State:
     n, quotes = len(fresh), state.quotes
     nothing = (None,) * n
     if quotes is not None:
-        quotes = replace(quotes, bid=quotes.bid + nothing, ask=quotes.ask + nothing, age_seconds=quotes.age_seconds + nothing)
+        rows = {"bid": quotes.bid, "ask": quotes.ask, "age_seconds": quotes.age_seconds, "gap_seconds": quotes.gap_seconds}
+        quotes = replace(quotes, **{name: None if row is None else row + nothing for name, row in rows.items()})
     return replace(
         state,
         instruments=state.instruments + fresh,
@@ -199,6 +204,7 @@ def live_inputs(state: State, event: DecisionDue) -> LiveInputs:
         bid=quotes.bid if quotes is not None and inside else nothing,
         ask=quotes.ask if quotes is not None and inside else nothing,
         quote_age=ages,
+        quote_patience=patience_of(state) if inside else np.full(n, np.nan),
         quantities=event.target_quantities or {},
         gates=tuple(sorted(state.gates)),
         no_short=frozenset(key for key in keys if not _lends(state.statuses.get(key))),
@@ -228,9 +234,19 @@ def quote_ages(state: State, now: datetime) -> np.ndarray[tuple[int], np.dtype[n
 
 def is_fresh(state: State, instrument_id: str, now: datetime) -> bool:
     """Whether an instrument's quote is young enough to trade on."""
-    limit = None if state.mandate is None else state.mandate.limits.max_quote_age_seconds
+    floor = None if state.mandate is None else state.mandate.limits.max_quote_age_seconds
     column = column_of(state, instrument_id)
-    return limit is not None and column >= 0 and state.in_session and bool(quote_ages(state, now)[column] <= limit)
+    if floor is None or column < 0 or not state.in_session:
+        return False
+    return bool(quote_ages(state, now)[column] <= np.fmax(floor, patience_of(state)[column]))
+
+
+def patience_of(state: State) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """What a quote of each instrument may be old by its own rhythm, seconds; NaN = nothing is known of it."""
+    gaps = None if state.quotes is None else state.quotes.gap_seconds
+    if gaps is None:
+        return np.full(len(state.instruments), np.nan)
+    return GAPS_OF_AGE * np.array([np.nan if gap is None else gap for gap in gaps], dtype=np.float64)
 
 
 # ---- counts ------------------------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ class LiveInputs:
     number : of the decision in the account: two decisions of a session are two intents.
     in_session : whether prices of the running session are known and its hours last.
     bid, ask : null = no quote. quote_age : float64 (n,), seconds, NaN = no price in the session.
+    quote_patience : float64 (n,), seconds that a quote may be old by the instrument's own rhythm, NaN = not known.
     quantities : signed shares to arrive at, given from outside; an instrument that is in neither weights nor quantities is left alone.
     gates, no_short, buying_power, sent_minute, sent_session : as in ``RiskContext``; buying_power None = the broker has not said.
     closed : instruments that do not trade now. waiting : instruments in which something is to follow already. barred : instrument and
@@ -40,6 +41,7 @@ class LiveInputs:
     bid: Row
     ask: Row
     quote_age: Floats
+    quote_patience: Floats
     quantities: Mapping[str, Decimal]
     gates: tuple[str, ...]
     no_short: frozenset[str]
@@ -58,6 +60,7 @@ def context_of(live: LiveInputs | None, keys: Sequence[str]) -> dict[str, Any]:
         return {}
     return {
         "quote_age": live.quote_age,
+        "quote_patience": live.quote_patience,
         "no_short": np.array([key in live.no_short for key in keys], dtype=np.bool_),
         "gates": live.gates,
         "broker_buying_power": float("nan") if live.buying_power is None else float(live.buying_power),
@@ -73,4 +76,4 @@ def facts_of(live: LiveInputs) -> bytes:
         sorted(live.closed), sorted(live.waiting), sorted(live.barred), sorted(live.left_alone), live.buying_power, live.sent_minute,
         live.sent_session,
     )  # fmt: skip
-    return live.quote_age.tobytes() + msgspec.json.encode(facts)
+    return live.quote_age.tobytes() + live.quote_patience.tobytes() + msgspec.json.encode(facts)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from statistics import median
 
 from hedgefund_core.trading.events import PricesSeen
 from hedgefund_core.trading.instrument import Instrument
@@ -21,6 +23,8 @@ class MarketView:
         self._trades: dict[str, tuple[datetime, Decimal]] = {}
         self._halts: dict[str, str] = {}
         self._newest: datetime | None = None
+        self._shown: dict[str, datetime] = {}
+        self._gaps: dict[str, deque[float]] = {}
 
     def take(self, seen: QuoteSighting | BarSighting | HaltSighting) -> None:
         """Remember a sighting; an older one than we have, or one that is no price, changes nothing."""
@@ -28,6 +32,7 @@ class MarketView:
             self._take_halt(seen)
             return
         self._newest = max(self._newest or seen.at, seen.at)
+        self._count(seen.symbol, seen.at)
         if isinstance(seen, BarSighting):
             self._take_trade(seen.symbol, seen.at, Decimal(str(seen.close)))
             return
@@ -51,6 +56,11 @@ class MarketView:
         at = self._best(symbol)[0]
         return None if at is None else max(0.0, (now - at).total_seconds())
 
+    def gap(self, symbol: str) -> float | None:
+        """Median seconds between two prices of a symbol, by the vendor's time; None where too few have been seen to say."""
+        gaps = self._gaps.get(symbol, ())
+        return round(median(gaps), 3) if len(gaps) >= _FEWEST_GAPS else None
+
     def stale(self, symbols: Sequence[str], now: datetime, limit: timedelta) -> list[str]:
         """Symbols whose price is older than ``limit`` or missing: to be asked for by query."""
         ages = {symbol: self.age(symbol, now) for symbol in symbols}
@@ -60,7 +70,8 @@ class MarketView:
         """The journaled input, in the order of the account's instruments. ``ts`` is ours, ``now`` the broker's."""
         rows = [self._row(instrument.symbol, now) for instrument in instruments]
         price, bid, ask, age = (tuple(column) for column in zip(*rows, strict=True)) if rows else ((), (), (), ())
-        return PricesSeen(ts=ts, session=session, price=price, bid=bid, ask=ask, age_seconds=age)
+        gaps = tuple(self.gap(instrument.symbol) for instrument in instruments)
+        return PricesSeen(ts=ts, session=session, price=price, bid=bid, ask=ask, age_seconds=age, gap_seconds=gaps)
 
     def _row(self, symbol: str, now: datetime) -> tuple[float | None, float | None, float | None, float | None]:
         at, price = self._best(symbol)
@@ -77,6 +88,14 @@ class MarketView:
             return quote.at, (quote.bid + quote.ask) / _TWO
         return (None, None) if trade is None else trade
 
+    def _count(self, symbol: str, at: datetime) -> None:
+        before = self._shown.get(symbol)
+        if before is not None and at <= before:
+            return
+        self._shown[symbol] = at
+        if before is not None:
+            self._gaps.setdefault(symbol, deque(maxlen=_GAPS)).append((at - before).total_seconds())
+
     def _take_trade(self, symbol: str, at: datetime, price: Decimal) -> None:
         known = self._trades.get(symbol)
         if price.is_finite() and price > _ZERO and (known is None or at >= known[0]):
@@ -90,6 +109,8 @@ class MarketView:
 
 
 _LAG = timedelta(seconds=15)
+_GAPS, _FEWEST_GAPS = 32, 8
+"""Newest gaps between prices that a symbol's rhythm is read from. Source: default."""
 
 
 def _is_sane(quote: QuoteSighting) -> bool:

@@ -14,12 +14,17 @@ from hedgefund_core.risk.rule import OrderBatch, RiskContext, Rule, RuleResult
 
 
 def check(batch: OrderBatch, context: RiskContext, mandate: Mandate) -> RuleResult:
-    """Compare the age of the instrument's price with its bound; no price in the session, or no bound = not evaluable."""
+    """Compare the age of the instrument's price with its bound; no price in the session, or no bound = not evaluable.
+
+    The bound is the mandate's, or five of the instrument's own usual gaps where its prices come more rarely than that.
+    """
     nothing = np.full(len(context.price), np.nan)
     age = of_instrument(nothing if context.quote_age is None else context.quote_age, batch, context)
     age = np.where(batch.auction, 0.0, age)
-    limit = mandate.limits.max_quote_age_seconds
-    return at_most(len(batch), age, np.nan if limit is None else limit, "the quote is too old")
+    floor = mandate.limits.max_quote_age_seconds
+    patience = of_instrument(nothing if context.quote_patience is None else context.quote_patience, batch, context)
+    limit = np.fmax(floor, patience) if floor is not None else np.full(len(batch), np.nan)
+    return at_most(len(batch), age, limit, "the quote is too old")
 
 
 RULE = Rule(name="quote_age", control=22, unit="seconds", applies_to_reductions=False, check=check)

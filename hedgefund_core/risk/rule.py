@@ -98,6 +98,7 @@ class RiskContext:
     batch_turnover : sum of absolute order values of the decision over equity.
     session_open : whether the orders' auction or session is still ahead of or at its cut-off.
     quote_age : float64 (m,), seconds since the price was known to hold, NaN = none in this session; None in a replay.
+    quote_patience : float64 (m,), seconds a quote may be old by the instrument's own rhythm, NaN = not known; None = of none.
     no_short : bool (m,), instruments that cannot be sold short now; None = not known of any.
     gates : causes that keep entries from leaving. broker_buying_power : what the broker says is left, NaN = not said.
     sent_minute, sent_session : orders sent in this minute and in this session.
@@ -123,6 +124,7 @@ class RiskContext:
     batch_turnover: float
     session_open: bool
     quote_age: Floats | None = None
+    quote_patience: Floats | None = None
     no_short: Bools | None = None
     gates: tuple[str, ...] = ()
     broker_buying_power: float = float("nan")

@@ -189,6 +189,8 @@ class PricesSeen(Event, tag="prices_seen", frozen=True, kw_only=True):
     ask: Row
     age_seconds: Row
     """Since the price was known to hold, by the broker's clock."""
+    gap_seconds: Row | None = None
+    """Median time between two prices of each as the feed has shown them; null = too few to say."""
 
 
 class InstrumentStatusSeen(Event, tag="instrument_status_seen", frozen=True, kw_only=True):

@@ -578,6 +578,20 @@ def test_orders_made_in_the_session_of_a_split_are_in_new_shares_already(bench: 
     assert bench.state.marks[0] == 100
 
 
+# ---- the age of quotes ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("gap", "rule"), [(None, "quote_age"), (1.0, "quote_age"), (10.0, ""), (7.0, "quote_age")])
+def test_a_quote_may_be_as_old_as_five_of_its_usual_gaps(bench: LiveBench, gap: float | None, rule: str) -> None:
+    row = (100.0,) * 4
+    seen = e.PricesSeen(ts=bench.tick(), session=session(), price=row, bid=row, ask=row, age_seconds=(40.0,) * 4, gap_seconds=(gap,) * 4)
+    bench.feed(seen)
+    sent = bench.decide(AAA=10)
+    assert (len(sent), bench.denied().get("AAA", "")) == (0 if rule else 1, rule)
+    bench.feed(e.InstrumentsAdded(ts=bench.tick(), instruments=(Instrument(instrument_id="EEE", symbol="EEE"),)))
+    assert bench.replayed() == bench.outputs
+
+
 # ---- slices ---------------------------------------------------------------------------------------------------------------------------
 
 

@@ -69,3 +69,14 @@ def test_what_is_missing_or_old_is_to_be_asked_for() -> None:
     view.take(quote("99", "101", seconds=6))
     assert view.stale(["AAPL", "MSFT"], NOW, timedelta(seconds=5)) == ["AAPL", "MSFT"]
     assert view.stale(["AAPL", "MSFT"], NOW, timedelta(seconds=7)) == ["MSFT"]
+
+
+def test_the_rhythm_of_a_symbol_is_the_median_of_its_gaps_once_there_are_enough() -> None:
+    view = MarketView()
+    for n in range(8):
+        view.take(quote("99", "101", seconds=400 - 20 * n))
+    assert view.gap("AAPL") is None, "seven gaps are too few"
+    view.take(quote("99", "101", seconds=100))
+    view.take(quote("99", "101", seconds=100))
+    view.take(quote("99", "101", seconds=300))
+    assert view.prices_seen([AAPL, MSFT], "2026-11-25", NOW, NOW).gap_seconds == (20.0, None)
