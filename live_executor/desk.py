@@ -23,7 +23,7 @@ from live_executor.ports import Journal
 from live_executor.recovery import Recovered, place_of
 
 _log = logger("desk")
-_SNAPSHOT_EVERY = 5000
+SNAPSHOT_EVERY = 5000
 """Frames between two snapshots: a restart folds at most so many, some two seconds."""
 _COUNTED = ("session_began", "order_intended", "order_denied", "order_filled")
 
@@ -50,10 +50,19 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 class Desk:
     """State and journal of one account."""
 
-    def __init__(self, journal: Journal, recovered: Recovered, *, sign_every: int, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        recovered: Recovered,
+        *,
+        sign_every: int,
+        now: Callable[[], datetime],
+        snapshot_every: int = SNAPSHOT_EVERY,
+    ) -> None:
         self._journal, self._state = journal, recovered.state
         self._place, self._ts, self._unkept = recovered.place, recovered.ts, 0
         self._sign_every, self._unsigned, self._now = sign_every, 0, now
+        self._snapshot_every = snapshot_every
         self._counts = dict.fromkeys(_COUNTED, 0)
         self._watchers: list[Watcher] = []
         self.failed = False
@@ -132,7 +141,7 @@ class Desk:
         self._unkept += len(frames)
         if self._unsigned >= self._sign_every:
             self.sign()
-        if self._unkept >= _SNAPSHOT_EVERY:
+        if self._unkept >= self._snapshot_every:
             self._keep_state()
         for watcher in self._watchers:
             watcher(frames)

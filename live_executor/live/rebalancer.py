@@ -191,8 +191,9 @@ class Rebalancer:
     async def _flatten(self) -> None:
         """Close everything, and stay at it until nothing is held: whatever was refused, expired or halted is tried again."""
         state, line = self._floor.state, self._floor.timeline
-        busy = any(order.purpose is Purpose.FLATTEN or order.status is OrderStatus.PENDING_CANCEL for order in state.working)
-        if state.is_flat or busy or self._decided.seconds < self._floor.settings.urgent_every_seconds:
+        stuck = [o for o in state.working if o.purpose is Purpose.FLATTEN or o.status is OrderStatus.PENDING_CANCEL]
+        held = {key for key, position in state.ledger.positions.items() if position.quantity}
+        if held <= {order.instrument_id for order in stuck} or self._decided.seconds < self._floor.settings.urgent_every_seconds:
             return
         if line.is_open and state.session == line.session:
             await self._decide(state.session, TimeInForce.DAY, flatten=True)

@@ -22,7 +22,7 @@ from hedgefund_core.trading.observed import ActivitySighting, LinkChanged, LinkS
 from hedgefund_core.trading.order import Leg, OrderStatus, TimeInForce
 from hedgefund_core.trading.state import Level
 from live_executor.commands import Mailbox
-from live_executor.desk import Desk, Summary
+from live_executor.desk import SNAPSHOT_EVERY, Desk, Summary
 from live_executor.feeds.recorder import Recorder
 from live_executor.live import heartbeat
 from live_executor.live.crew import Crew
@@ -71,13 +71,14 @@ class LiveParts:
     rng: random.Random
     settings: LiveSettings
     sign_every: int
+    snapshot_every: int = SNAPSHOT_EVERY
     opening: Opening
     model: ModelPlan | None = None
     targets: TargetsFile | None = None
     recorder: Recorder | None = None
-    rebalance_every: float | None = None
     timeline: Timeline | None = None
     """The market's time, where somebody else reads it too."""
+    rebalance_every: float | None = None
     """Seconds; None = once a session."""
     once: bool = False
     max_sessions: int = 0
@@ -94,7 +95,7 @@ class Live:
         self._stop, self._ended = asyncio.Event(), "end"
         self._left_over = tuple(order.client_order_id for order in recovered.state.working)
         known = Known(entry.frame for entry in parts.journal.read() if entry.kind in KINDS)
-        desk = Desk(parts.journal, recovered, sign_every=parts.sign_every, now=parts.clock.now)
+        desk = Desk(parts.journal, recovered, sign_every=parts.sign_every, now=parts.clock.now, snapshot_every=parts.snapshot_every)
         self._floor = Floor(
             desk=desk,
             broker=parts.broker,

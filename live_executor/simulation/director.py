@@ -85,6 +85,8 @@ class Director:
         world.wire.silent.clear()
         for order in world.venue.orders.values():
             order.stuck = order.deaf = False
+            if order.status == "done_for_day":
+                world.venue.end(order, "expired")
         self._aims.clear()
         self._crashes.clear()
         world.loop.cut_at = None

@@ -112,6 +112,7 @@ class FaultyBroker:
         self._wire, self._alive, self._on_submit, self._on_done = wire, alive, on_submit, on_done
         self._queue = asyncio.Queue[BrokerUpdate]()
         self._up, self._muted, self._last = False, False, 0.0
+        self.down_since: float | None = None
         self._older: dict[str, object] = {}
         self.on_heard: Callable[[str], None] = lambda _name: None
         """Told a second after a take-back has arrived."""
@@ -148,6 +149,7 @@ class FaultyBroker:
     def link(self, *, up: bool) -> None:
         """The connection goes or comes; what is said meanwhile is lost."""
         self._up = up
+        self.down_since = None if up else asyncio.get_running_loop().time()
         state = LinkState.UP if up else LinkState.DOWN
         self._queue.put_nowait(LinkChanged(state=state, reason="" if up else "connection reset", at=self._wire.venue.now()))
 

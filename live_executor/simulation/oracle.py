@@ -22,6 +22,8 @@ from live_executor.simulation.venue import Venue
 _CENT = Decimal("0.01")
 _ROOM = Decimal("1.1")
 """Prices move between a judgement and its check."""
+_BLINK = 0.5
+"""Seconds that the executor may take to notice that its stream is down."""
 _OVER = (e.OrderCanceled, e.OrderExpired, e.OrderRejected, e.OrderReplaced, e.OrderAbsent)
 _ENDED = {
     OrderStatus.FILLED: {"filled"},
@@ -53,6 +55,9 @@ class Oracle:
         self._splits: set[tuple[str, Decimal]] = set()
         self._latch = Level.ACTIVE
         self._numbers = 0
+        self.shown: Callable[[str], bool] = lambda _name: False
+        """Whether the broker would show an order to whoever asked twice."""
+        self.stream_down_for: Callable[[], float] = lambda: 0.0
 
     def broken(self, invariant: str, message: str) -> None:
         """Remember a break; the first one names the run."""
@@ -78,6 +83,8 @@ class Oracle:
                     self.broken("I2 one intent, one id", f"{order.client_order_id} was intended twice")
                 self.intended[order.client_order_id] = order
             case e.OrderAbsent(client_order_id=name):
+                if name in self._maybe_there and self.shown(name):
+                    self.broken("I9 unknown stays unknown until evidence", f"{name} is called absent, the broker shows it")
                 self._maybe_there.discard(name)
             case e.HaltRequested(level=level):
                 self._latch = max(self._latch, Level(min(max(level, 1), 4)))
@@ -200,6 +207,8 @@ class Oracle:
         level = state.ladder.level
         if level is Level.HALTED or (order.leg is Leg.OPEN and (state.gates or not state.ladder.admits_entries)):
             self.broken("I5 no entry leaves while gated or reducing", f"{name}: {sorted(state.gates)}, {state.ladder.name}")
+        if order.leg is Leg.OPEN and self.stream_down_for() > _BLINK:
+            self.broken("no entry leaves while the order stream is down", name)
         self._check_neighbours(order, state.working)
 
     def _check_neighbours(self, order: Order, working: Sequence[Order]) -> None:

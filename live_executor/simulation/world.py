@@ -41,6 +41,7 @@ from live_executor.targets import Targets, TargetsFile
 
 ACCOUNT = "simulated"
 _BREATH = 0.4
+_SNAPSHOT_EVERY = 40
 _WITH_FOLDER = 8
 """One run in so many keeps heartbeat and reading place on a real disk: the others show that a start does without."""
 _SHORTEST_SLEEP = 0.25
@@ -96,6 +97,7 @@ class World:
         self.wire = Wire(self.venue, self.weather, _rng(plan, "wire"), self.spawn)
         self.disk = Disk()
         self.oracle = Oracle(self.loop.time, lambda: self.state)
+        self.oracle.shown, self.oracle.stream_down_for = self._shown, self._stream_down_for
         self.disk.on_durable = self._durable
         self.coverage = Coverage()
         self.commands, self.targets = folder / commands_folder(ACCOUNT), folder / "targets.json"
@@ -222,6 +224,7 @@ class World:
             rng=_rng(self.plan, f"process {self.starts}"),
             settings=self._house.live,
             sign_every=50,
+            snapshot_every=_SNAPSHOT_EVERY,
             opening=Opening(
                 account=ACCOUNT, book="simulated", mode="paper", broker="simulated", source="simulated", mandate=self._house.mandate
             ),
@@ -284,6 +287,14 @@ class World:
             task.cancel()
         if doomed:
             self.loop.run_until_complete(asyncio.gather(*doomed, return_exceptions=True))
+
+    def _shown(self, name: str) -> bool:
+        """An order that was neither taken late nor hidden from a look-up once."""
+        return name in self.venue.orders and name not in self.wire.late | self.wire.blinded
+
+    def _stream_down_for(self) -> float:
+        since = None if self.wire.listener is None else self.wire.listener.down_since
+        return 0.0 if since is None else self.loop.time() - since
 
     # ---- what is watched ---------------------------------------------------------------------------------------------
 
