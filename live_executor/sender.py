@@ -7,8 +7,9 @@ the one that has to be done first. What can never go any more is withdrawn throu
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from datetime import timedelta
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from hedgefund_core import errors
 from hedgefund_core.trading import events as e
@@ -20,7 +21,7 @@ from live_executor.live.gates import Gates
 from live_executor.live.intake import Intake
 from live_executor.live.searches import Searches
 from live_executor.logging import logger
-from live_executor.timeline import opening_is_over
+from live_executor.timeline import Timeline, opening_is_over
 
 _log = logger("sender")
 _TICK_SECONDS, _IDLE_SECONDS = 0.5, 60.0
@@ -107,58 +108,57 @@ class Sender:
 
     def _orders_to_go(self) -> Iterator[Order]:
         """Reductions first; an entry only when no reduction is left to send or still without an answer."""
+        room, state = self._floor.settings.orders_in_flight, self._floor.state
+        if not self._waiting or len(self._leaving) >= room:
+            return
+        moment = _Moment.of(self._floor.timeline)
+        under_way = (state.orders.get(name) for name in (*self._waiting, *self._leaving))
+        closing = {order.instrument_id for order in under_way if order is not None and order.leg is Leg.CLOSE}
+        working: dict[str, list[Order]] = {}
+        for order in state.working:
+            working.setdefault(order.instrument_id, []).append(order)
         for leg in (Leg.CLOSE, Leg.OPEN):
             for name, order in list(self._waiting.items()):
-                if len(self._leaving) >= self._floor.settings.orders_in_flight:
+                if len(self._leaving) >= room:
                     return
-                if order.leg is leg and self._may_leave(order):
+                if order.leg is leg and self._may_leave(order, moment, working.get(order.instrument_id, ()), closing):
                     self._waiting.pop(name, None)
                     self._leaving.add(name)
                     yield order
 
-    def _may_leave(self, order: Order) -> bool:
+    def _may_leave(self, order: Order, moment: _Moment, same: Sequence[Order], closing: set[str]) -> bool:
+        """``same``: what works in its instrument; ``closing``: instruments with reductions that wait or are on their way."""
         state = self._floor.state
         current = state.orders.get(order.client_order_id)
         if current is None or current.status is not OrderStatus.PENDING_NEW:
             return False
-        if _must_wait_for_another(order, state.working) or self._is_early(order):
+        if _must_wait_for_another(order, same) or moment.is_early(order):
             return False
         if order.leg is Leg.CLOSE:
             return self._floor.knows_the_books()
-        others = {name: state.orders[name] for name in (*self._waiting, *self._leaving) if name in state.orders}
-        reductions = any(other.leg is Leg.CLOSE and other.instrument_id != order.instrument_id for other in others.values())
-        return not reductions and not self._gates.closed and state.ladder.admits_entries
-
-    def _is_early(self, order: Order) -> bool:
-        """An order for an auction that was decided on before the broker takes such orders."""
-        line = self._floor.timeline
-        if order.time_in_force is TimeInForce.OPG:
-            return not line.takes_opening_orders
-        closing = order.time_in_force is TimeInForce.CLS
-        return closing and not line.takes_opening_orders and not (line.is_open and order.session == line.session)
+        return not closing - {order.instrument_id} and not self._gates.closed and state.ladder.admits_entries
 
     def _withdraw_late(self) -> None:
         """What can no longer be sent as it was judged: its auction or session is over, or it has waited too long for the gates."""
+        if not self._waiting:
+            return
+        moment = _Moment.of(self._floor.timeline)
         for name, order in list(self._waiting.items()):
             current = self._floor.state.orders.get(name)
             if current is None or not current.is_working:
                 self._waiting.pop(name, None)
             elif current.status is OrderStatus.PENDING_CANCEL:
                 self.cancel(name)
-            elif reason := self._too_late(order):
-                now = self._floor.now()
-                request = e.CancelRequested(ts=now, request_id=f"late-{name}", client_order_id=name, person=HOUSE, reason=reason)
+            elif reason := self._too_late(order, moment):
+                request = e.CancelRequested(ts=moment.now, request_id=f"late-{name}", client_order_id=name, person=HOUSE, reason=reason)
                 self._floor.take([request])
 
-    def _too_late(self, order: Order) -> str:
-        line = self._floor.timeline
+    def _too_late(self, order: Order, moment: _Moment) -> str:
         if order.leg is Leg.CLOSE and self._floor.state.ledger.quantity(order.instrument_id) * -order.side.sign < order.quantity:
             return "the position that it closes is no longer there"
-        over = order.session < line.session or (order.session == line.session and not line.is_open)
-        missed = order.time_in_force is TimeInForce.OPG and (order.session <= line.session or opening_is_over(line))
-        if over or missed:
+        if moment.is_over(order):
             return f"its session or auction ({order.session}, {order.time_in_force.value}) is over and it never left"
-        waited = self._floor.now() - order.submitted_at
+        waited = moment.now - order.submitted_at
         waits = order.leg is Leg.OPEN and order.time_in_force is TimeInForce.DAY  # an auction's own window is its patience
         if waits and self._gates.closed and waited > timedelta(seconds=self._floor.settings.entries_wait_seconds):
             return f"entries were held too long: {'; '.join(sorted(self._gates.closed))}"
@@ -242,9 +242,42 @@ class Sender:
             await self._floor.broker.cancel(order)
 
 
-def _must_wait_for_another(order: Order, working: tuple[Order, ...]) -> bool:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Moment:
+    """Where the market stands, asked once for all that waits."""
+
+    now: datetime
+    session: str
+    is_open: bool
+    takes_opening_orders: bool
+    opening_is_over: bool
+
+    @classmethod
+    def of(cls, line: Timeline) -> _Moment:
+        return cls(
+            now=line.now(),
+            session=line.session,
+            is_open=line.is_open,
+            takes_opening_orders=line.takes_opening_orders,
+            opening_is_over=opening_is_over(line),
+        )
+
+    def is_early(self, order: Order) -> bool:
+        """An order for an auction that was decided on before the broker takes such orders."""
+        if order.time_in_force is TimeInForce.OPG:
+            return not self.takes_opening_orders
+        closing = order.time_in_force is TimeInForce.CLS
+        return closing and not self.takes_opening_orders and not (self.is_open and order.session == self.session)
+
+    def is_over(self, order: Order) -> bool:
+        """Its session is over, or its opening auction takes no more orders."""
+        over = order.session < self.session or (order.session == self.session and not self.is_open)
+        return over or (order.time_in_force is TimeInForce.OPG and (order.session <= self.session or self.opening_is_over))
+
+
+def _must_wait_for_another(order: Order, same: Sequence[Order]) -> bool:
     """A leg beyond zero waits for the one that goes to zero; a side waits until the other side's cancel is confirmed."""
-    others = [other for other in working if other.instrument_id == order.instrument_id and other.client_order_id != order.client_order_id]
+    others = [other for other in same if other.client_order_id != order.client_order_id]
     closing = order.leg is Leg.OPEN and any(other.leg is Leg.CLOSE for other in others)
     crossing = any(other.side is not order.side and other.status is OrderStatus.PENDING_CANCEL for other in others)
     return closing or crossing
