@@ -57,6 +57,10 @@ class LiveRequest(msgspec.Struct, frozen=True, kw_only=True):
     bundle: Path | None = None
     """A promoted bundle's folder instead of the registry's alias."""
     rebalance_every: str = ""
+    recorded: str = ""
+    """Account whose recorded feed ``--feed replay`` plays; empty = its own."""
+    speed: float = 1.0
+    """Of a recorded feed; 0 = as fast as it is taken."""
     once: bool = False
     max_sessions: int = 0
     live: bool = False
@@ -101,8 +105,8 @@ class _Job:
 
     @property
     def feed(self) -> str:
-        """Name of the feed."""
-        return self.request.feed or "alpaca"
+        """Name of the feed: the broker's own where none is named."""
+        return self.request.feed or self.broker
 
 
 def heed_signals(live: Live) -> None:
@@ -132,6 +136,10 @@ def run_live(
         clock=SteadyClock(),
         rng=random.Random(),  # noqa: S311 - jitter of pauses, no secret
         locks=settings.data / LIVE / ".locks",
+        folder=settings.data / account_folder(request.account or request.mode),
+        recorded=None if not request.recorded else settings.data / account_folder(request.recorded),
+        speed=request.speed,
+        cash=settings.trading.initial_cash,
     )
     job = _Job(settings=settings, request=request, setup=setup, on_beat=on_beat)
     if not is_account(job.account):

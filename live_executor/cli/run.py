@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
 def run(
     mode: Annotated[str, typer.Option("--mode", help="replay | paper | live; default: replay, with --targets paper.")] = "",
     broker: Annotated[str, typer.Option("--broker", help="simulated | simulated_process | alpaca; default: by the mode.")] = "",
-    feed: Annotated[str, typer.Option("--feed", help="replay | alpaca; default: by the mode.")] = "",
+    feed: Annotated[str, typer.Option("--feed", help="replay | simulated | alpaca; default: by the mode and the broker.")] = "",
     account: AccountOption = "",
     targets: Annotated[Path | None, typer.Option("--targets", metavar="FILE", help="Target weights or quantities, watched.")] = None,
     rebalance_every: Annotated[
@@ -43,7 +43,11 @@ def run(
     live: Annotated[bool, typer.Option("--live", help="Real money; also needs live.sentence in config/trading.yaml.")] = False,
     first: Annotated[str, typer.Option("--from", metavar="DATE", help="Replay: first session of a new account.")] = "",
     last: Annotated[str, typer.Option("--to", metavar="DATE", help="Replay: last session; default: the last there is.")] = "",
-    speed: Annotated[float, typer.Option("--speed", min=0.0, help="Replay: sessions a second; 0 = as fast as possible.")] = 0.0,
+    speed: Annotated[
+        float,
+        typer.Option("--speed", show_default=False, help="Replay: sessions a second; recorded feed: so many times as fast; 0 = at once."),
+    ] = -1.0,
+    recorded: Annotated[str, typer.Option("--recorded", metavar="ACCOUNT", help="Paper with --feed replay: whose recorded feed.")] = "",
     max_sessions: Annotated[int, typer.Option("--max-sessions", min=0, help="Stop after so many; 0 = no such limit.")] = 0,
     source: Annotated[str, typer.Option("--source", help="Replay: data source of a new account; default: config/universe.yaml.")] = "",
     bundle: Annotated[Path | None, typer.Option("--bundle", help="A promoted bundle's folder instead of the registry's alias.")] = None,
@@ -55,8 +59,8 @@ def run(
     if chosen == "replay":
         _refuse_beside_replay(targets=targets is not None, once=once, live=live, rebalance_every=bool(rebalance_every))
         asked = _Replay(
-            account=account, source=source, broker=broker, feed=feed, first=first, last=last, max_sessions=max_sessions, speed=speed,
-            bundle=bundle, verbose=verbose,
+            account=account, source=source, broker=broker, feed=feed, first=first, last=last, max_sessions=max_sessions,
+            speed=max(speed, 0.0), bundle=bundle, verbose=verbose,
         )  # fmt: skip
         summary = _replay(asked)
     else:
@@ -64,7 +68,7 @@ def run(
 
         request = LiveRequest(
             mode=chosen, account=account, broker=broker, feed=feed, targets=targets, bundle=bundle, rebalance_every=rebalance_every,
-            once=once, max_sessions=max_sessions, live=live, verbose=verbose,
+            recorded=recorded, speed=1.0 if speed < 0.0 else speed, once=once, max_sessions=max_sessions, live=live, verbose=verbose,
         )  # fmt: skip
         summary = _on_the_wall_clock(request)
     _print(summary, as_json=as_json)

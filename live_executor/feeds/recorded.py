@@ -63,7 +63,12 @@ class RecordedFeed:
         await asyncio.Event().wait()
 
     async def latest(self, symbols: Sequence[str]) -> list[QuoteSighting]:
-        """The newest price of each symbol so far."""
+        """The newest price of each symbol so far; before a symbol has been heard, the first that the day has of it."""
+        for symbol in set(symbols) - self._newest.keys():
+            first = next((found for found in read_segment(self._paths[0]) if _quotes(found, symbol)), None)
+            update = None if first is None else self._now(first)
+            if isinstance(update, QuoteSighting):
+                self._newest[symbol] = update
         return [replace(self._newest[symbol], channel=Channel.QUERY) for symbol in symbols if symbol in self._newest]
 
     async def daily_bars(self, symbols: Sequence[str], first: str, last: str) -> list[BarSighting]:
@@ -84,6 +89,10 @@ class RecordedFeed:
         if isinstance(update, BarSighting | HaltSighting | LinkChanged):
             return replace(update, at=_later(update.at, moved))
         return update
+
+
+def _quotes(found: Recorded, symbol: str) -> bool:
+    return isinstance(found.update, QuoteSighting) and found.update.symbol == symbol
 
 
 def _later(moment: datetime, moved: timedelta) -> datetime:

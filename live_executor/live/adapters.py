@@ -5,11 +5,17 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from decimal import Decimal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from hedgefund_core.errors import ConfigError
 from live_executor.ports import Clock, LiveBroker, LiveFeed
+
+if TYPE_CHECKING:
+    from live_executor.brokers.simulated_live import PaperMarket
 
 
 class LiveSetup(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,6 +28,14 @@ class LiveSetup(msgspec.Struct, frozen=True, kw_only=True):
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     locks: Path | None = None
     """Where processes of this machine see that a connection is held."""
+    folder: Path | None = None
+    """The account's own."""
+    recorded: Path | None = None
+    """Account folder whose recorded feed is played; None = the account's own."""
+    speed: float = 1.0
+    cash: Decimal = Decimal(1_000_000)
+    """Of a new simulated account."""
+    shared: dict[str, PaperMarket] = {}
     data_due: Callable[[], bool] | None = None
     """Whether the market is open by the broker's word: then a silent data stream is a mute one. None = the adapter's own idea of hours."""
 
@@ -44,5 +58,42 @@ def _alpaca_feed(setup: LiveSetup) -> LiveFeed:
     return AlpacaFeed(read_endpoints(setup.env, live=setup.live), surroundings, locks=setup.locks, data_due=setup.data_due)
 
 
-LIVE_BROKERS: dict[str, Callable[[LiveSetup], LiveBroker]] = {"alpaca": _alpaca_broker}
-LIVE_FEEDS: dict[str, Callable[[LiveSetup], LiveFeed]] = {"alpaca": _alpaca_feed}
+def _paper_market(setup: LiveSetup) -> PaperMarket:
+    """The one market that simulated broker and feed share."""
+    from live_executor.brokers.simulated_live import PaperMarket
+
+    if "market" not in setup.shared:
+        setup.shared["market"] = PaperMarket(setup.rng, setup.clock)
+    return setup.shared["market"]
+
+
+def _simulated_broker(setup: LiveSetup) -> LiveBroker:
+    from live_executor.brokers.simulated_live import SimulatedBroker
+
+    return SimulatedBroker(_paper_market(setup), _folder(setup), setup.cash, setup.rng, setup.sleep)
+
+
+def _simulated_feed(setup: LiveSetup) -> LiveFeed:
+    from live_executor.brokers.simulated_live import PaperFeed
+
+    return PaperFeed(_paper_market(setup))
+
+
+def _replay_feed(setup: LiveSetup) -> LiveFeed:
+    """The recorded day; the simulated broker's market follows it."""
+    from live_executor.brokers.simulated_live import FollowedFeed
+    from live_executor.feeds.recorded import RecordedFeed
+    from live_executor.feeds.recorder import segments
+
+    market = _paper_market(setup)
+    return FollowedFeed(RecordedFeed(segments(setup.recorded or _folder(setup)), setup.clock, setup.sleep, speed=setup.speed), market)
+
+
+def _folder(setup: LiveSetup) -> Path:
+    if setup.folder is None:
+        raise ConfigError("this adapter keeps files and was given no folder", mend="name an account")
+    return setup.folder
+
+
+LIVE_BROKERS: dict[str, Callable[[LiveSetup], LiveBroker]] = {"alpaca": _alpaca_broker, "simulated": _simulated_broker}
+LIVE_FEEDS: dict[str, Callable[[LiveSetup], LiveFeed]] = {"alpaca": _alpaca_feed, "simulated": _simulated_feed, "replay": _replay_feed}

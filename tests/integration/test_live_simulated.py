@@ -1,0 +1,65 @@
+"""Paper trading without a vendor: the simulated broker with a durable book, its own prices or those of a recorded day."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from live_executor.app_live import LiveRequest, run_live
+from live_executor.cli import app
+from live_executor.feeds.recorder import read_segment, segments
+from live_executor.settings import read_settings
+from tests.live_house import QUICK
+
+
+@pytest.fixture
+def folder(own_house: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for key, value in QUICK.items():
+        monkeypatch.setenv(f"HEDGEFUND_TRADING__LIVE__{key}", value)
+    return own_house
+
+
+def reach(folder: Path, wanted: dict[str, int], account: str, **more: object) -> None:
+    targets = folder / f"{account}.json"
+    targets.write_text(json.dumps({"quantities": wanted}))
+    request = LiveRequest(mode="paper", account=account, broker="simulated", targets=targets, once=True, **more)  # type: ignore[arg-type]
+    run_live(read_settings(), request, on_live=lambda _live: None)
+
+
+def held(account: str) -> dict[str, Decimal]:
+    result = CliRunner().invoke(app, ["positions", "--account", account, "--json"])
+    assert result.exit_code == 0, result.output + result.stderr
+    return {row["symbol"]: Decimal(row["quantity"]) for row in json.loads(result.stdout)}
+
+
+def test_targets_are_reached_and_the_book_outlives_the_process(folder: Path) -> None:
+    reach(folder, {"AAPL": 20, "MSFT": -10}, "sim")
+    assert held("sim") == {"AAPL": 20, "MSFT": -10}
+    book = json.loads((folder / "data" / "live" / "sim" / "exchange.json").read_bytes())
+    assert {symbol: Decimal(quantity) for symbol, quantity in book["positions"].items() if Decimal(quantity)} == held("sim")
+    reach(folder, {"AAPL": 5, "MSFT": -10}, "sim")  # another process: the exchange remembers
+    assert held("sim") == {"AAPL": 5, "MSFT": -10}
+    verified = CliRunner().invoke(app, ["replay", "--verify", "--account", "sim"])
+    assert verified.exit_code == 0, verified.output
+    assert sum(1 for path in segments(folder / "data" / "live" / "sim") for _ in read_segment(path)) > 2
+
+
+def test_a_recorded_day_is_traded_again_at_its_own_prices(folder: Path) -> None:
+    reach(folder, {"AAPL": 20}, "first")
+    reach(folder, {"AAPL": 20}, "again", feed="replay", recorded="first", speed=1.0)
+    assert held("again") == {"AAPL": 20}
+    quoted = {
+        str(price)
+        for path in segments(folder / "data" / "live" / "first")
+        for found in read_segment(path)
+        for price in (getattr(found.update, "bid", None), getattr(found.update, "ask", None))
+    }
+    result = CliRunner().invoke(app, ["fills", "--account", "again", "--json"])
+    fills = json.loads(result.stdout)
+    assert fills
+    near = [abs(Decimal(row["price"]) - Decimal(price)) for row in fills for price in quoted if price != "None"]
+    assert min(near) <= Decimal("0.02")
