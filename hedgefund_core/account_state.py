@@ -35,6 +35,7 @@ class Quotes(msgspec.Struct, frozen=True, kw_only=True):
     ask: Row
     age_seconds: Row
     gap_seconds: Row | None = None
+    closes_at: datetime | None = None
 
 
 class Pending(msgspec.Struct, frozen=True, kw_only=True):

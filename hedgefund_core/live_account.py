@@ -55,7 +55,10 @@ def with_prices(state: State, event: PricesSeen) -> State:
     pairs = zip(event.bid, event.ask, strict=True)
     sound = [known and (bid is None or ask is None or bid <= ask) for known, (bid, ask) in zip(fresh, pairs, strict=True)]
     seconds = tuple(age if good else None for good, age in zip(sound, event.age_seconds, strict=True))  # a crossed quote is none
-    quotes = Quotes(session=event.session, at=event.ts, bid=event.bid, ask=event.ask, age_seconds=seconds, gap_seconds=event.gap_seconds)
+    quotes = Quotes(
+        session=event.session, at=event.ts, bid=event.bid, ask=event.ask, age_seconds=seconds, gap_seconds=event.gap_seconds,
+        closes_at=event.closes_at,
+    )  # fmt: skip
     return with_equity(repriced(state, replace(state, marks=marks, mark_ages=ages, quotes=quotes), event.price))
 
 
@@ -205,6 +208,7 @@ def live_inputs(state: State, event: DecisionDue) -> LiveInputs:
         ask=quotes.ask if quotes is not None and inside else nothing,
         quote_age=ages,
         quote_patience=patience_of(state) if inside else np.full(n, np.nan),
+        seconds_left=_seconds_left(quotes, event.ts) if inside else float("nan"),
         quantities=event.target_quantities or {},
         gates=tuple(sorted(state.gates)),
         no_short=frozenset(key for key in keys if not _lends(state.statuses.get(key))),
@@ -216,6 +220,10 @@ def live_inputs(state: State, event: DecisionDue) -> LiveInputs:
         sent_minute=state.sent_minute if state.sent_at is not None and event.ts - state.sent_at < _MINUTE else 0,
         sent_session=state.sent_session,
     )
+
+
+def _seconds_left(quotes: Quotes | None, now: datetime) -> float:
+    return float("nan") if quotes is None or quotes.closes_at is None else max((quotes.closes_at - now).total_seconds(), 0.0)
 
 
 def _lends(status: InstrumentStatusSeen | None) -> bool:

@@ -28,6 +28,7 @@ class LiveInputs:
     in_session : whether prices of the running session are known and its hours last.
     bid, ask : null = no quote. quote_age : float64 (n,), seconds, NaN = no price in the session.
     quote_patience : float64 (n,), seconds that a quote may be old by the instrument's own rhythm, NaN = not known.
+    seconds_left : until the session closes, NaN = not known.
     quantities : signed shares to arrive at, given from outside; an instrument that is in neither weights nor quantities is left alone.
     gates, no_short, buying_power, sent_minute, sent_session : as in ``RiskContext``; buying_power None = the broker has not said.
     closed : instruments that do not trade now. waiting : instruments in which something is to follow already. barred : instrument and
@@ -42,6 +43,7 @@ class LiveInputs:
     ask: Row
     quote_age: Floats
     quote_patience: Floats
+    seconds_left: float
     quantities: Mapping[str, Decimal]
     gates: tuple[str, ...]
     no_short: frozenset[str]
@@ -74,6 +76,6 @@ def facts_of(live: LiveInputs) -> bytes:
     facts = (
         live.opened, live.number, live.in_session, live.bid, live.ask, sorted(live.quantities.items()), live.gates, sorted(live.no_short),
         sorted(live.closed), sorted(live.waiting), sorted(live.barred), sorted(live.left_alone), live.buying_power, live.sent_minute,
-        live.sent_session,
+        live.sent_session, repr(live.seconds_left),
     )  # fmt: skip
     return live.quote_age.tobytes() + live.quote_patience.tobytes() + msgspec.json.encode(facts)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from math import isfinite
 
 import numpy as np
 from msgspec.structs import replace
@@ -37,7 +38,7 @@ from hedgefund_core.trading.rebalance import NoTradeBand, intents_toward, target
 from hedgefund_core.trading.router import WHOLE, Parent, Route, adopt, route
 
 WORK_SECONDS = 9_000.0
-"""Time in which a sliced order is worked; what the session's end leaves is dropped and said. Source: default, two hours of pieces."""
+"""Time in which a sliced order is worked where nobody has said when the session closes. Source: default, two hours of pieces."""
 _SETTLING = frozenset({OrderStatus.PENDING_NEW, OrderStatus.UNKNOWN, OrderStatus.PENDING_CANCEL})
 
 
@@ -286,10 +287,10 @@ def _route(inputs: DecisionInputs, wanted: Wanted, mandate: Mandate, place: int)
     """How an order in the session is worked; None where it goes out whole. An auction and a flattening are not cut."""
     if inputs.time_in_force is not TimeInForce.DAY or inputs.purpose is Purpose.FLATTEN:
         return None
-    adv = float(inputs.adv[place])
+    adv, left = float(inputs.adv[place]), _live_of(inputs).seconds_left
     way = route(
         wanted.quantity, wanted.instrument.lot, adv=adv if adv > 0.0 else None, max_share=mandate.limits.max_order_adv,
-        seconds_left=WORK_SECONDS,
+        seconds_left=left if isfinite(left) else WORK_SECONDS,
     )  # fmt: skip
     return None if way.strategy == WHOLE else way
 

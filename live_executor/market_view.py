@@ -66,12 +66,14 @@ class MarketView:
         ages = {symbol: self.age(symbol, now) for symbol in symbols}
         return [symbol for symbol, age in ages.items() if age is None or age > limit.total_seconds()]
 
-    def prices_seen(self, instruments: Sequence[Instrument], session: str, ts: datetime, now: datetime) -> PricesSeen:
+    def prices_seen(
+        self, instruments: Sequence[Instrument], session: str, ts: datetime, now: datetime, closes_at: datetime | None = None
+    ) -> PricesSeen:
         """The journaled input, in the order of the account's instruments. ``ts`` is ours, ``now`` the broker's."""
         rows = [self._row(instrument.symbol, now) for instrument in instruments]
         price, bid, ask, age = (tuple(column) for column in zip(*rows, strict=True)) if rows else ((), (), (), ())
         gaps = tuple(self.gap(instrument.symbol) for instrument in instruments)
-        return PricesSeen(ts=ts, session=session, price=price, bid=bid, ask=ask, age_seconds=age, gap_seconds=gaps)
+        return PricesSeen(ts=ts, session=session, price=price, bid=bid, ask=ask, age_seconds=age, gap_seconds=gaps, closes_at=closes_at)
 
     def _row(self, symbol: str, now: datetime) -> tuple[float | None, float | None, float | None, float | None]:
         at, price = self._best(symbol)

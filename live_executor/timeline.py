@@ -86,6 +86,11 @@ class Timeline:
         return next((day.opens_at for day in self._days if day.opens_at > now), None)
 
     @property
+    def closes_at(self) -> datetime | None:
+        """End of the session that runs; None where none does."""
+        return self._seen.next_close if self._seen is not None and self.is_open else None
+
+    @property
     def takes_opening_orders(self) -> bool:
         """Whether orders for the next opening auction are accepted now."""
         opens = self.opens_at

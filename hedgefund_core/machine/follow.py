@@ -80,27 +80,32 @@ def after_move(state: State, was: Order, event: e.Event) -> Step:
     now = state.orders.get(was.client_order_id)
     if now is None or state.is_replayed:
         return state, []
-    state = _settled(state, was, now)
-    commands: list[Command] = []
+    state, commands = _settled(state, was, now, event)
     if now.is_working:
-        return _cancel_again(state, was, now, event)
+        state, more = _cancel_again(state, was, now, event)
+        return state, [*commands, *more]
     if was.is_working:
-        state, commands = count_rejections(state, now, event)
+        state, more = count_rejections(state, now, event)
+        commands += more
     for step in (_release, _reissue):
         state, more = step(state, now, event)
         commands += more
     return state, commands
 
 
-def _settled(state: State, was: Order, now: Order) -> State:
+def _settled(state: State, was: Order, now: Order, event: e.Event) -> Step:
     for key, parent in state.parents.items():
         if was.client_order_id in parent.children:
             after = router.settled(parent, was, now)
-            kept = {**state.parents, key: after}
-            if after.is_over:
-                del kept[key]
-            return replace(state, parents=kept)
-    return state
+            return _with_parent(state, key, after), _left_over(key, after, event)
+    return state, []
+
+
+def _left_over(key: str, parent: router.Parent, event: e.Event) -> list[Command]:
+    """What a parent of which no piece is to come any more leaves, said."""
+    if not parent.is_over or parent.remaining == ZERO:
+        return []
+    return [alert(event, f"{parent.remaining} {parent.order.symbol} of order {key} could not be worked")]
 
 
 def _cancel_again(state: State, was: Order, now: Order, event: e.Event) -> Step:
@@ -209,9 +214,7 @@ def next_slice(state: State, event: e.SliceDue) -> Step:
 def _skip(state: State, event: e.SliceDue, parent: router.Parent, commands: list[Command]) -> Step:
     """A piece that does not go out; where none is to come any more, what is left is said."""
     after = router.skipped(parent)
-    if after.is_over and after.remaining > ZERO:
-        commands = [*commands, alert(event, f"{after.remaining} {parent.order.symbol} of order {event.parent_id} could not be worked")]
-    return _with_parent(state, event.parent_id, after), commands
+    return _with_parent(state, event.parent_id, after), [*commands, *_left_over(event.parent_id, after, event)]
 
 
 def _with_parent(state: State, key: str, parent: router.Parent) -> State:
@@ -263,9 +266,14 @@ def withdraw(state: State, instrument_id: str, ratio: Decimal, event: e.Event, *
             fresh.append(order)
     pending = {key: value for key, value in state.pending.items() if key != instrument_id}
     parents = {key: value for key, value in state.parents.items() if value.order.instrument_id != instrument_id}
+    said = [
+        alert(event, f"{value.remaining} {value.order.symbol} of order {key} were not worked before its split")
+        for key, value in state.parents.items()
+        if key not in parents and value.remaining > ZERO
+    ]
     state, commands = cancel_orders(replace(state, reissues=named, pending=pending, parents=parents), fresh, event)
     state, more = _reissue_over(state, event)
-    return state, [*commands, *more]
+    return state, [*said, *commands, *more]
 
 
 def _reissue_over(state: State, event: e.Event) -> Step:

@@ -191,6 +191,8 @@ class PricesSeen(Event, tag="prices_seen", frozen=True, kw_only=True):
     """Since the price was known to hold, by the broker's clock."""
     gap_seconds: Row | None = None
     """Median time between two prices of each as the feed has shown them; null = too few to say."""
+    closes_at: datetime | None = None
+    """End of the session's regular hours by the broker's word: large orders are worked until then."""
 
 
 class InstrumentStatusSeen(Event, tag="instrument_status_seen", frozen=True, kw_only=True):

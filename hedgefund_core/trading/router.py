@@ -92,13 +92,21 @@ def route(quantity: Decimal, lot: Decimal, *, adv: float | None, max_share: floa
     if count <= MOST_SLICES:
         between = max(1.0, round(_SPREAD_OVER * max(seconds_left, 0.0) / count, 3))
         why = f"{share:.2%} of average daily volume: {count} equal pieces over {_SPREAD_OVER:.0%} of the time left"
+        why += _beyond(count, between, seconds_left)
         return Route(strategy=SLICED, slices=_equal(quantity, lot, count), seconds_between=between, reason=why)
     minute = max(to_lots(Decimal(0.1 * adv * 60.0 / _SESSION_SECONDS), lot), lot)
     piece = min(minute, cap)
     pieces = int((quantity / piece).to_integral_value(rounding=ROUND_CEILING))
     sizes = (*(piece for _ in range(pieces - 1)), quantity - piece * (pieces - 1))
     why = f"{share:.2%} of average daily volume: a tenth of what is usually traded, minute by minute"
+    why += _beyond(pieces, 60.0, seconds_left)
     return Route(strategy=PARTICIPATION, slices=sizes, seconds_between=60.0, reason=why)
+
+
+def _beyond(pieces: int, between: float, seconds_left: float) -> str:
+    """What of a plan the close will leave over, in words; empty where all of it fits."""
+    fit = 1 + int(max(seconds_left, 0.0) // between)
+    return "" if fit >= pieces else f"; {fit} of {pieces} pieces fit before the close"
 
 
 def _equal(quantity: Decimal, lot: Decimal, count: int) -> tuple[Decimal, ...]:

@@ -46,8 +46,9 @@ class Prices:
         state = self._floor.state
         wanted = [instrument.symbol for instrument in state.instruments] if symbols is None else list(symbols)
         await self._refresh(wanted)
-        now = self._floor.now()
-        self._floor.take([self._floor.view.prices_seen(self._floor.state.instruments, self._floor.state.session, now, now)])
+        state, now = self._floor.state, self._floor.now()
+        seen = self._floor.view.prices_seen(state.instruments, state.session, now, now, self._floor.timeline.closes_at)
+        self._floor.take([seen])
 
     async def _refresh(self, symbols: Sequence[str]) -> None:
         limit = timedelta(seconds=self._floor.settings.stale_price_seconds)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
@@ -595,14 +595,18 @@ def test_a_quote_may_be_as_old_as_five_of_its_usual_gaps(bench: LiveBench, gap: 
 # ---- slices ---------------------------------------------------------------------------------------------------------------------------
 
 
-def sliced() -> tuple[LiveBench, e.Order]:
+def sliced(shares: int = 350, closes_in: float | None = None) -> tuple[LiveBench, e.Order]:
     bench = LiveBench()
     rows = 25
     days = tuple(str(date(2026, 10, 1 + day)) for day in range(rows))
     cells = tuple((100.0,) * 4 for _ in range(rows))
     volume = tuple((10_000.0,) * 4 for _ in range(rows))
     bench.feed(e.HistoryLoaded(ts=bench.tick(), data_version="v", sessions=days, close=cells, volume=volume))
-    (first,) = bench.decide(AAA=350)
+    if closes_in is not None:
+        row, closes_at = (100.0,) * 4, bench.tick() + timedelta(seconds=closes_in)
+        seen = e.PricesSeen(ts=bench.now, session=session(), price=row, bid=row, ask=row, age_seconds=(0.5,) * 4, closes_at=closes_at)
+        bench.feed(seen)
+    (first,) = bench.decide(AAA=shares)
     return bench, first
 
 
@@ -638,6 +642,31 @@ def test_pieces_that_a_session_leaves_are_dropped_and_said() -> None:
     bench, _ = sliced()
     bench.end()
     assert "were not worked" in bench.frames(e.AlertRaised)[0].message
+    assert bench.state.parents == {}
+
+
+@pytest.mark.parametrize(
+    ("closes_in", "between", "said"), [(7_201.0, 1440.0, ""), (601.0, 120.0, ""), (3.0, 1.0, "3 of 4 pieces fit before")]
+)
+def test_pieces_are_spread_over_what_is_left_of_the_session(closes_in: float, between: float, said: str) -> None:
+    bench, _ = sliced(closes_in=closes_in)
+    (routed,) = bench.frames(e.OrderRouted)
+    assert (len(routed.slices), routed.seconds_between) == (4, between)
+    assert said in routed.reason
+    assert bench.replayed() == bench.outputs
+
+
+def test_what_the_last_piece_leaves_is_said() -> None:
+    bench, first = sliced(150)
+    name = next(iter(bench.state.parents))
+    orders = [first]
+    while (parent := bench.state.parents[name]).released < parent.most_releases:
+        bench.canceled_by_broker(orders[-1])
+        bench.prices()
+        bench.feed(e.SliceDue(ts=bench.tick(), parent_id=name, session=session()))
+        orders += bench.sent()
+    bench.canceled_by_broker(orders[-1])
+    assert [alert.message for alert in bench.frames(e.AlertRaised)] == [f"150 AAA of order {name} could not be worked"]
     assert bench.state.parents == {}
 
 

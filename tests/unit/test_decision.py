@@ -218,8 +218,8 @@ ORDER = Order(
 )  # fmt: skip
 LIVE = LiveInputs(
     opened="2020-03-01", number=7, in_session=True, bid=(None,) * N, ask=(None,) * N, quote_age=np.zeros(N),
-    quote_patience=np.full(N, np.nan), quantities={}, gates=(), no_short=frozenset(), closed=frozenset(), waiting=frozenset(), barred=frozenset(), left_alone=frozenset(), buying_power=None, sent_minute=0,
-    sent_session=0,
+    quote_patience=np.full(N, np.nan), seconds_left=float("nan"), quantities={}, gates=(), no_short=frozenset(), closed=frozenset(),
+    waiting=frozenset(), barred=frozenset(), left_alone=frozenset(), buying_power=None, sent_minute=0, sent_session=0,
 )  # fmt: skip
 CHANGED: dict[str, Any] = {
     "account": "b", "book": "long_only", "session": "2020-03-01", "for_session": "2020-03-04",
@@ -232,9 +232,10 @@ CHANGED: dict[str, Any] = {
     "waived": frozenset({"order_quantity"}), "target_weights": np.zeros(N), "live": LIVE,
 }  # fmt: skip
 LIVE_CHANGED: dict[str, Any] = {
-    "opened": "2020-03-02", "number": 8, "in_session": False, "bid": (1.0,) * N, "ask": (1.0,) * N, "quote_age": np.ones(N), "quote_patience": np.ones(N), "quantities": {"A": Decimal(1)},
-    "gates": ("stream",), "no_short": frozenset("B"), "closed": frozenset("B"), "waiting": frozenset("B"), "barred": frozenset("B"),
-    "left_alone": frozenset("B"), "buying_power": Decimal(1), "sent_minute": 1, "sent_session": 1,
+    "opened": "2020-03-02", "number": 8, "in_session": False, "bid": (1.0,) * N, "ask": (1.0,) * N, "quote_age": np.ones(N),
+    "quote_patience": np.ones(N), "seconds_left": 1.0, "quantities": {"A": Decimal(1)}, "gates": ("stream",), "no_short": frozenset("B"),
+    "closed": frozenset("B"), "waiting": frozenset("B"), "barred": frozenset("B"), "left_alone": frozenset("B"),
+    "buying_power": Decimal(1), "sent_minute": 1, "sent_session": 1,
 }  # fmt: skip
 
 

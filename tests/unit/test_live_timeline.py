@@ -72,8 +72,10 @@ def test_a_clock_that_is_off_by_an_hour_changes_nothing() -> None:
 def test_time_goes_on_between_readings_to_the_close() -> None:
     found, clock = line("2026-11-27T17:59")
     assert found.seconds_to_change() == 60
+    assert found.closes_at == at("2026-11-27T18:00")
     clock.at += timedelta(seconds=61)
     assert not found.is_open
+    assert found.closes_at is None
 
 
 @pytest.mark.parametrize(
