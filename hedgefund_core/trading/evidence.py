@@ -294,6 +294,8 @@ def _of_takeback(order: Order, seen: OrderSighting, session: str) -> Evidence:
     common = {"ts": seen.fill.at, "broker_seq": 0, "client_order_id": order.client_order_id, "fill_id": fill_id, "session": session}
     whole = _value_of(seen, seen.filled_quantity)
     if seen.event in _BUSTS:
+        if len(pieces) > 1 and seen.filled_quantity != order.filled_quantity - ours:
+            return Evidence(news=(_not_understood(f"{seen.event} that was told after other fills", seen),))
         price = average if len(pieces) == 1 else _price_booked(order, seen, ours, whole)
         return Evidence(news=(msgspec.convert({**common, "quantity": ours, "price": price}, n.FillBusted),))
     return _corrected(order, seen, seen.fill, (fill_id, ours), session)

@@ -53,7 +53,7 @@ class Weather:
         self.calm = False
         """The world heals: nothing strikes any more."""
 
-    def take(self, kinds: Sequence[Kind], *, route: str = "") -> Fault | None:
+    def take(self, kinds: Sequence[Kind], *, route: str | None = None) -> Fault | None:
         """The first fault that is due and fits; it is used up by that."""
         if self.calm:
             return None
@@ -61,7 +61,7 @@ class Weather:
         for slot in self._left:
             fault, left = slot
             assert isinstance(fault, Fault) and isinstance(left, int)  # noqa: S101, PT018 - a pair by construction
-            if left > 0 and fault.at <= now and fault.kind in kinds and fault.route in {"", route}:
+            if left > 0 and fault.at <= now and fault.kind in kinds and (route is None or fault.route in {"", route}):
                 slot[1] = left - 1
                 self.struck[fault.kind] = self.struck.get(fault.kind, 0) + 1
                 return fault

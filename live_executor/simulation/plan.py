@@ -146,7 +146,9 @@ class _Maker:
             self.add(kind, route=rng.choice(routes), times=rng.randint(1, 4), seconds=round(rng.random() * 1.5, 3))
         for _ in self.some(1, 4):
             kind = rng.choice(_SENDS)
-            self.add(kind, route="submit", times=rng.randint(1, 3), seconds=round(0.1 + 0.8 * rng.random(), 3))
+            self.add(
+                kind, route="submit", times=rng.randint(1, 3), seconds=round(0.1 + (2.5 if rng.random() < 0.2 else 0.8) * rng.random(), 3)
+            )
         for _ in self.some(0, 2):
             self.add(Kind.CANCEL_NOOP, route="cancel", times=rng.randint(1, 3))
         for _ in self.some(0, 2):
