@@ -129,6 +129,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     unpriced: frozenset[str] = frozenset()
     """Adopted positions that have not met a market price yet."""
     buying_power: Decimal | None = None
+    cash_off: Decimal = ZERO
+    """What the last report of a lagging broker had more in cash than we."""
     suspected: tuple[Difference, ...] = ()
     """Differences that the last report of a lagging broker showed for the first time."""
     pending: dict[str, Pending] = {}

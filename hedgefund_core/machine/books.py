@@ -19,7 +19,7 @@ from hedgefund_core.trading import events as e
 from hedgefund_core.trading.instrument import ONE, ZERO, split_quantity
 from hedgefund_core.trading.ledger import CashKind, apply_split, post_cash
 from hedgefund_core.trading.order import OrderStatus
-from hedgefund_core.trading.reconcile import LIVE_CASH_TOLERANCE, differences
+from hedgefund_core.trading.reconcile import LIVE_CASH_TOLERANCE, differences, rounding_bound
 from hedgefund_core.trading.state import Level, Scope, escalate
 
 _SAME_SPLIT = timedelta(days=7)
@@ -153,6 +153,8 @@ def on_broker_reported(state: State, event: e.BrokerReported) -> Step:
     commands: list[Command] = []
     if event.lagging:
         state, commands = _splits_in_report(replace(state, buying_power=event.buying_power), event)
+        state, rounded = _rounded(state, event)
+        commands += rounded
     symbols = {instrument.instrument_id: instrument.symbol for instrument in state.instruments}
     found = _found(state, event, symbols)
     counts = tuple(difference for difference in found if not event.lagging or difference in state.suspected)
@@ -176,7 +178,20 @@ def on_broker_reported(state: State, event: e.BrokerReported) -> Step:
 def _found(state: State, event: e.BrokerReported, symbols: dict[str, str]) -> tuple[e.Difference, ...]:
     if not event.lagging:
         return differences(state.ledger, state.orders, event, symbols)
-    return differences(state.ledger, state.orders, event, symbols, cash_tolerance=LIVE_CASH_TOLERANCE)
+    tolerance = LIVE_CASH_TOLERANCE + rounding_bound(state.ledger)
+    return differences(state.ledger, state.orders, event, symbols, cash_tolerance=tolerance)
+
+
+def _rounded(state: State, event: e.BrokerReported) -> Step:
+    """Book what the rounding of fills explains, once two reports in a row show the same: it never adds up unseen."""
+    off, fills = event.cash - state.ledger.cash, state.ledger.odd_fills
+    if off == ZERO:  # equal to the last place: nothing so far was rounded
+        return replace(state, cash_off=off, ledger=replace(state.ledger, odd_fills=0)), []
+    if off != state.cash_off or abs(off) > rounding_bound(state.ledger):
+        return replace(state, cash_off=off), []
+    ledger = replace(post_cash(state.ledger, CashKind.ROUNDING, off), odd_fills=0)
+    record = Record(e.CashRounded(ts=event.ts, amount=off, fills=fills, session=event.session))
+    return with_equity(replace(state, ledger=ledger, cash_off=ZERO)), [record]
 
 
 def _unexplained(state: State, event: e.BrokerReported, counts: tuple[e.Difference, ...], outside: set[str]) -> Step:

@@ -62,6 +62,7 @@ from hedgefund_core.trading.order import Order, OrderType, Side, TimeInForce
 from hedgefund_core.trading.outputs import (
     AccountMarked,
     AlertRaised,
+    CashRounded,
     DecisionMade,
     Difference,
     InstrumentFrozen,
@@ -132,6 +133,7 @@ Output = (
     | InstrumentFrozen
     | InstrumentThawed
     | AccountMarked
+    | CashRounded
     | Reconciled
     | AlertRaised
 )
@@ -175,6 +177,7 @@ __all__ = [
     "CashAdopted",
     "CashKind",
     "CashPosted",
+    "CashRounded",
     "ConfigurationLoaded",
     "DecisionDue",
     "DecisionMade",

@@ -31,10 +31,15 @@ class CashKind(StrEnum):
     FEE = "fee"
     ADJUSTMENT = "adjustment"
     """An unexplained difference that a person booked with a reason."""
+    ROUNDING = "rounding"
+    """What a broker that keeps whole cents made of fills that are none: less than a cent each."""
 
 
 EXTERNAL_FLOWS = frozenset({CashKind.DEPOSIT, CashKind.WITHDRAWAL})
 """Flows from outside: performance is adjusted for them."""
+
+
+_CENT = Decimal("0.01")
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +58,8 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     totals: dict[str, Decimal] = {}
     in_kind: Decimal = ZERO
     """Value of positions that came into the account or left it without a trade: a flow, as money is."""
+    odd_fills: int = 0
+    """Fills since the last line of rounding whose cash was no whole number of cents."""
 
     def quantity(self, instrument_id: str) -> Decimal:
         """Signed quantity held; zero where nothing is."""
@@ -85,8 +92,9 @@ def apply_fill(ledger: Ledger, *, instrument_id: str, side: Side, quantity: Deci
     positions = {**ledger.positions, instrument_id: _book(held, signed, price)}
     if positions[instrument_id].quantity == ZERO and positions[instrument_id].realized_pnl == ZERO:
         del positions[instrument_id]
-    booked = replace(ledger, positions=positions)
-    booked = post_cash(booked, CashKind.TRADE, -to_money(signed * price))
+    moved = -to_money(signed * price)
+    booked = replace(ledger, positions=positions, odd_fills=ledger.odd_fills + (moved % _CENT != ZERO))
+    booked = post_cash(booked, CashKind.TRADE, moved)
     return post_cash(booked, CashKind.COMMISSION, -commission) if commission else booked
 
 

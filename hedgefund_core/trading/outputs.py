@@ -141,6 +141,14 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     broker: str
 
 
+class CashRounded(Event, tag="cash_rounded", frozen=True, kw_only=True):
+    """The broker keeps whole cents: what that made of so many fills is booked, less than a cent each, seen in two reports in a row."""
+
+    amount: Decimal
+    fills: int
+    session: str
+
+
 class Reconciled(Event, tag="reconciled", frozen=True, kw_only=True):
     """Result of comparing our books with the broker's."""
 

@@ -12,8 +12,15 @@ from hedgefund_core.trading.order import Order, OrderStatus
 
 CASH_TOLERANCE = Decimal("0.000001")
 LIVE_CASH_TOLERANCE = Decimal("0.05")
-"""A live broker rounds each fill's cash to cents in its own way; more than a few of them is a difference."""
+"""What a live broker's cash may be off in all, for ever, beside what the rounding of fills explains: a fee whose line comes later."""
+ROUNDING_A_FILL = Decimal("0.01")
+"""A broker that keeps whole cents rounds each fill by less than this, in its own way."""
 _NOT_EXPECTED = frozenset({OrderStatus.PENDING_NEW, OrderStatus.UNKNOWN})
+
+
+def rounding_bound(ledger: Ledger) -> Decimal:
+    """What the rounding of fills since its last line explains at most."""
+    return ROUNDING_A_FILL * ledger.odd_fills
 
 
 def differences(

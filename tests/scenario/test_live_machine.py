@@ -578,6 +578,34 @@ def test_orders_made_in_the_session_of_a_split_are_in_new_shares_already(bench: 
     assert bench.state.marks[0] == 100
 
 
+# ---- whole cents ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_broker_makes_of_odd_fills_is_booked_as_rounding_once_two_reports_show_it(bench: LiveBench) -> None:
+    for _ in range(6):
+        for order in bench.decide(AAA=int(bench.held()) + 10):
+            bench.fill(order, price="100.0005")
+    theirs = bench.state.ledger.cash - Decimal("0.03")  # half a cent up, six times
+    bench.report(cash=theirs)
+    assert bench.frames(e.CashRounded) == []
+    bench.report(cash=theirs)
+    assert [(line.amount, line.fills) for line in bench.frames(e.CashRounded)] == [(Decimal("-0.03"), 6)]
+    assert bench.state.ledger.cash == theirs
+    bench.report(cash=theirs)
+    assert bench.frames(e.Reconciled)[0].ok
+    assert bench.replayed() == bench.outputs
+
+
+def test_cents_that_no_fill_explains_are_not_rounded_away_and_add_up_to_a_difference(bench: LiveBench) -> None:
+    bench.hold(AAA=10)
+    exact = bench.state.ledger.cash
+    for off, ok in (("0.04", True), ("0.06", False)):
+        for _ in range(2):
+            bench.report(cash=exact - Decimal(off))
+        assert (bench.frames(e.CashRounded), bench.frames(e.Reconciled)[0].ok) == ([], ok)
+    assert bench.state.ladder.level.name == "REDUCING"
+
+
 # ---- the age of quotes ----------------------------------------------------------------------------------------------------------------
 
 
