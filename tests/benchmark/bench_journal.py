@@ -12,9 +12,11 @@ from pathlib import Path
 
 import msgspec
 
-from hedgefund_core.risk.limits import Mandate
+from hedgefund_core.bundle import Bundle
+from hedgefund_core.commands import SubmitOrder
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.instrument import Instrument
+from hedgefund_core.trading.order import Order
 from live_executor.clock import EPOCH
 from live_executor.desk import Desk
 from live_executor.journals.sqlite import SqliteJournal, open_journal
@@ -25,6 +27,7 @@ from tests.benchmark.row import Row
 T0 = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 GROUP, ROUNDS = 500, 40
 ENTRIES = 100_000
+TURNS_A_DAY = 300
 
 
 def measure(folder: Path) -> Iterator[Row]:
@@ -73,7 +76,7 @@ def _timed(work: object) -> float:
 def _restart(folder: Path) -> Iterator[Row]:
     journal = open_journal(folder, folder / "keys", "restart")
     desk = Desk(journal, Recovered(state=recover([], _none).state, place=None, ts=EPOCH, entries=0), sign_every=5000, now=lambda: T0)
-    _live_through(desk)
+    _live_through(desk, journal)
     entries = journal.head.seq
     journal.close()
 
@@ -95,27 +98,64 @@ def _restart(folder: Path) -> Iterator[Row]:
     )
 
 
-def _none(digest: str) -> object:
+def _none(digest: str) -> Bundle:
     raise LookupError(digest)
 
 
-def _mandate() -> Mandate:
-    return read_settings().mandate
-
-
-def _live_through(desk: Desk) -> None:
-    """Days of cash lines, prices and marks of 20 names, as the journal of a live account holds them."""
+def _live_through(desk: Desk, journal: SqliteJournal) -> None:
+    """Days of a live account as its journal holds them: prices, decisions, orders, acceptances, fills in parts, books, cash lines."""
     names = tuple(Instrument(instrument_id=f"N{n:02d}", symbol=f"N{n:02d}") for n in range(20))
     opened = e.AccountOpened(
         ts=T0, account="restart", book="b", mode="paper", broker="alpaca", instruments=names, initial_cash=Decimal(1_000_000),
         source="alpaca", price_kind="raw",
     )  # fmt: skip
-    mandate = msgspec.Raw(msgspec.json.encode(_mandate()))
-    desk.open([opened, e.ConfigurationLoaded(ts=T0, digest="d", mandate=mandate), e.SessionBegan(ts=T0, session="2026-03-02")])
-    prices = tuple(100.0 + n for n in range(20))
-    for number in range(ENTRIES // GROUP + 1):
-        ts = T0 + timedelta(seconds=number)
-        batch: list[e.Input] = [
-            e.PricesSeen(ts=ts, session="2026-03-02", price=prices, bid=prices, ask=prices, age_seconds=(1.0,) * 20) for _ in range(GROUP)
+    mandate = msgspec.Raw(msgspec.json.encode(read_settings().mandates["discretionary"]))
+    desk.open([opened, e.ConfigurationLoaded(ts=T0, digest="d", mandate=mandate)])
+    day, turn = 0, 0
+    while journal.head.seq < ENTRIES:
+        if turn % TURNS_A_DAY == 0:
+            session = str((T0 + timedelta(days=day)).date())
+            desk.fold([e.SessionBegan(ts=T0 + timedelta(days=day), session=session)])
+            day += 1
+        _turn(desk, T0 + timedelta(days=day - 1, minutes=turn % TURNS_A_DAY), turn)
+        turn += 1
+
+
+def _turn(desk: Desk, ts: datetime, turn: int) -> None:
+    """A rebalance of two names and what follows from it, as a minute of an account has it."""
+    state, prices = desk.state, tuple(100.0 + n for n in range(20))
+    session = state.session
+    wanted = {f"N{(turn + n) % 20:02d}": Decimal(10 + turn % 7) for n in range(2)}
+    due = e.DecisionDue(
+        ts=ts, session=session, for_session=session, time_in_force="day", rebalance=True, target_weights={}, target_quantities=wanted
+    )
+    seen = [
+        e.PricesSeen(ts=ts + timedelta(seconds=n), session=session, price=prices, bid=prices, ask=prices, age_seconds=(1.0,) * 20)
+        for n in range(8)
+    ]
+    commands = desk.fold([*seen, due])
+    desk.book([item for command in commands if isinstance(command, SubmitOrder) for item in _lived(command.order, ts, session)])
+    held = {key: position.quantity for key, position in desk.state.ledger.positions.items() if position.quantity}
+    desk.fold(
+        [
+            e.BrokerReported(
+                ts=ts, session=session, cash=desk.state.ledger.cash, positions=held, open_orders=(), last_broker_seq=desk.state.broker_seq,
+                lagging=True,
+            )
         ]
-        desk.fold(batch)
+    )  # fmt: skip
+
+
+def _lived(order: Order, ts: datetime, session: str) -> list[e.BrokerNews]:
+    """Accepted, and filled in two parts."""
+    name = order.client_order_id
+    news: list[e.BrokerNews] = [e.OrderAccepted(ts=ts, broker_seq=0, client_order_id=name, broker_order_id=f"b-{name}")]
+    first = order.quantity // 2
+    for number, quantity in enumerate((first, order.quantity - first)):
+        if quantity > 0:
+            fill = e.OrderFilled(
+                ts=ts, broker_seq=0, client_order_id=name, broker_order_id=f"b-{name}", fill_id=f"b-{name}:{number}", quantity=quantity,
+                price=order.reference_price, commission=Decimal(0), session=session,
+            )  # fmt: skip
+            news.append(fill)
+    return news
