@@ -116,9 +116,7 @@ def overview(data: Path) -> str:
         name = html.escape(suite)
         rows.append(f"<tr><td><a href='/latest/{name}'>{name}</a></td><td>{verdict}</td><td>{counts}</td><td>{path.parent.name}</td></tr>")
     head = "<tr><th>suite</th><th>outcome</th><th>expectations</th><th>run</th></tr>"
-    table = (
-        f"<table border='1' cellpadding='6'>{head}{''.join(rows)}</table>" if rows else "<p>No suite has run yet.</p>"
-    )
+    table = f"<table border='1' cellpadding='6'>{head}{''.join(rows)}</table>" if rows else "<p>No suite has run yet.</p>"
     style = "<style>body{font-family:sans-serif;margin:2em}table{border-collapse:collapse}</style>"
     return f"<!DOCTYPE html><html lang='en'><meta charset='utf-8'><title>Data Docs</title>{style}<h1>Data Docs</h1>{table}</html>"
 

@@ -118,9 +118,7 @@ def _explain_bar(desk: Desk, bar: str, *, as_json: bool) -> None:
 
 def plan(
     diff: Annotated[bool, typer.Option("--diff", help="Show each weight now, its target, and after.")] = False,
-    targets: Annotated[
-        Path | None, typer.Option("--targets", metavar="FILE", help="Plan for this file, not the followed one.")
-    ] = None,
+    targets: Annotated[Path | None, typer.Option("--targets", metavar="FILE", help="Plan for this file, not the followed one.")] = None,
     account: AccountOption = "",
     as_json: JsonOption = False,
 ) -> None:

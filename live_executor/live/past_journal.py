@@ -128,7 +128,6 @@ class Fence:
             self._floor.trouble(f"the executor stood still for {stood:.1f} s: entries wait until the broker's books are read again")
         return False
 
-
     def knows_the_books(self) -> bool:
         """Whether the broker's books were read since the start or the last standstill, or have not been for too long to wait."""
         if self._woke_at is None:

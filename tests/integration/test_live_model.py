@@ -1,4 +1,4 @@
-"""The promoted model on the wall clock: decided after the close on the lake's bars, sent in the auction's window, swapped between sessions."""
+"""The promoted model on the wall clock: decided after the close on the lake's bars, sent in its window, swapped between sessions."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from hedgefund_core.errors import ConfigError, ModelUnavailable
@@ -125,7 +124,9 @@ def test_the_model_decides_after_the_close_and_its_orders_leave_in_the_window_of
     assert row["fills"] == len(intended)
     by_cause = {cause: Decimal(value) for cause, value in row["by_cause"].items()}
     assert sum(by_cause.values()) == Decimal(row["live_pnl"]) - Decimal(row["backtest_pnl"])
-    assert {cause for cause, value in by_cause.items() if value} == {"execution", "cost"}, "this broker fills at its quotes and takes nothing"
+    assert {cause for cause, value in by_cause.items() if value} == {"execution", "cost"}, (
+        "this broker fills at its quotes and takes nothing"
+    )
 
 
 def test_without_a_promoted_model_or_with_notional_units_nothing_starts(house_at: Callable[..., ModelHouse], whole: Panel) -> None:
