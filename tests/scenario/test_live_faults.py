@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import libfaketime
@@ -18,6 +20,7 @@ from live_executor.journals.emergency import Act, EmergencyLog
 from tests.live_house import ROOT, House
 
 FAKETIME = Path(libfaketime.__file__).parent / "vendor/libfaketime/src/libfaketime.so.1"
+STRACE = shutil.which("strace") is not None
 CRASHES = ("before_journal:6", "after_journal:6", "before_send:2", "after_send", "after_acknowledgement", "before_fill:2", "after_fill:2")
 
 
@@ -117,24 +120,51 @@ def test_a_disk_without_room_stops_entries_at_once_and_cancels_by_the_emergency_
     house.agree()
 
 
-def run_with_injection(house: House, injection: str) -> int:
-    """An executor under strace until it ends."""
+@contextmanager
+def injected(house: House, injection: str) -> Iterator[subprocess.Popen[str]]:
+    """An executor under strace, without it where there is none; both end with the block."""
     calls = injection.partition(":")[0]
-    command = ["strace", "-f", "-o", "/dev/null", "-e", f"trace={calls}", "-e", f"inject={injection}"]
-    run = [str(ROOT / ".venv/bin/python"), "-m", "live_executor", "run", "--targets", str(house.targets), "--rebalance-every", "500ms"]
-    process = subprocess.Popen([*command, *run], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    command = ["strace", "-f", "-o", "/dev/null", "-e", f"trace={calls}", "-e", f"inject={injection}"] if STRACE else []
+    run = [sys.executable, "-m", "live_executor", "run", "--targets", str(house.targets), "--rebalance-every", "500ms"]
+    process = subprocess.Popen(
+        [*command, *run], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+    )
     try:
-        return process.wait(60)
+        yield process
     finally:
-        process.kill()
-        process.communicate()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(20)
+
+
+def run_with_injection(house: House, injection: str) -> int:
+    """Until it ends by itself; without strace by a signal or a limit at some moment."""
+    with injected(house, injection) as process:
+        if not STRACE:
+            house.until(lambda: len(house.entries()) > 8)
+            if "signal=KILL" in injection:
+                process.kill()
+            else:
+                resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (4096, 4096))
+        return process.wait(60)
+
+
+@pytest.mark.slow
+def test_a_slow_disk_slows_and_doubles_nothing(house: House) -> None:
+    house.want({"quantities": {"AAPL": 10, "MSFT": -5}})
+    with injected(house, "fdatasync:delay_exit=400000"):
+        house.until_held(AAPL=10, MSFT=-5)
+        assert house.json("flatten", "--reason", "enough", "--wait", "30")["state"] == "flattening"
+        house.until_held()
+    assert traded(house) == 30
+    with house.trading():
+        house.until(lambda: bool(house.entries("reconciled")) and house.json("status")["orders_open"] == 0)
+    house.agree()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("error", ["pwrite64:error=ENOSPC", "fdatasync:error=EIO"])
-@pytest.mark.parametrize("tracer", [name for name in ("strace",) if shutil.which(name)])
-def test_a_write_that_fails_is_never_tried_again(house: House, error: str, tracer: str) -> None:
-    assert tracer
+def test_a_write_that_fails_is_never_tried_again(house: House, error: str) -> None:
     house.want({"quantities": {"AAPL": 10, "MSFT": 10}})
     assert run_with_injection(house, f"{error}:when=20+") == 1
     intents = {frame.order.client_order_id for frame in house.frames("order_intended")}
