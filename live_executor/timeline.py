@@ -7,16 +7,16 @@ it is what orders meet. Between two readings time goes on at our own clock's pac
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime, time, timedelta
-from zoneinfo import ZoneInfo
+from datetime import date, datetime, timedelta
 
+from hedgefund_core.trading.capabilities import EASTERN as EXCHANGE_ZONE
+from hedgefund_core.trading.capabilities import in_force
 from hedgefund_core.trading.observed import MarketClock, MarketDay
+from hedgefund_core.trading.order import TimeInForce
 from live_executor.ports import Clock
 
-EXCHANGE_ZONE = ZoneInfo("America/New_York")
-_AUCTION_FROM = time(19, 0)
 _AUCTION_UNTIL = timedelta(minutes=2)
-"""Orders for the opening auction: from 19:00 of the day before to two minutes before the open (Alpaca, orders at Alpaca)."""
+"""Orders for the opening auction: from the evening before (the broker's table) to two minutes before the open, whenever that is."""
 _SOON = timedelta(seconds=1)
 
 
@@ -96,12 +96,9 @@ class Timeline:
         opens = self.opens_at
         if self.is_open or opens is None:
             return False
-        evening = datetime.combine(_local(opens) - timedelta(days=1), _AUCTION_FROM, EXCHANGE_ZONE)
+        begins = in_force(_local(opens)).windows[TimeInForce.OPG].opens
+        evening = datetime.combine(_local(opens) - timedelta(days=1), begins, EXCHANGE_ZONE)
         return evening <= self.now() < opens - _AUCTION_UNTIL
-
-    def closed_at(self, session: str) -> datetime | None:
-        """Close of a session as the calendar lists it."""
-        return next((day.closes_at for day in self._days if day.session == session), None)
 
     def seconds_to_change(self) -> float:
         """Until the market opens or closes by what we know; a second at least."""

@@ -64,6 +64,7 @@ class ModelTrader:
         for due in past:
             self._note(due)
         self._said = ""
+        self._missing, self._missing_since = "", floor.timeline.local_now()
         self._since_prices = float("inf")
 
     @property
@@ -153,17 +154,13 @@ class ModelTrader:
         if row is None:
             self._say_late(session)
             return
-        known = close_time(panel, row) + self._plan.delay if panel.known_at is None else utc(panel.known_at[row])
-        if self._floor.now() < max(known, self._closed_at(panel, row) + self._plan.delay):
+        due_at = close_time(panel, row) + self._plan.delay
+        if self._floor.now() < (due_at if panel.known_at is None else max(due_at, utc(panel.known_at[row]))):
             return
         self._bring(panel, row)
         due = self._due(panel, row, session)
         self._note(due)
         self._floor.take([due])
-
-    def _closed_at(self, panel: Panel, row: int) -> datetime:
-        """The broker's calendar says it; the panel's own time stands in for a day it does not list."""
-        return self._floor.timeline.closed_at(str(panel.sessions[row])) or close_time(panel, row)
 
     def _due(self, panel: Panel, row: int, session: str) -> e.DecisionDue:
         coming = self._floor.timeline.next_session
@@ -212,8 +209,9 @@ class ModelTrader:
     # ---- what people should know --------------------------------------------------------------------------------------------
 
     def _say_late(self, session: str) -> None:
-        closed = self._floor.timeline.closed_at(session)
-        if closed is not None and self._floor.now() > closed + self._plan.delay + self._plan.late_after:
+        if self._missing != session:
+            self._missing, self._missing_since = session, self._floor.now()
+        if self._floor.now() > self._missing_since + self._plan.delay + self._plan.late_after:
             self._say(f"the lake has no bars of session {session}: the model decides once they are there, until the opening auction")
 
     def _say(self, message: str) -> None:

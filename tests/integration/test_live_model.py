@@ -147,8 +147,11 @@ def test_bars_that_come_late_are_waited_for_and_a_missed_rebalance_is_made_up_on
     house = house_at(row=FRIDAY - 5)
     with house.following():
         house.until(lambda: len(house.decisions()) == 1)
-    house.set_clock(house.after_close(FRIDAY) + timedelta(hours=2))
+    house.set_clock(house.after_close(FRIDAY))
     with house.following():
+        begun = len(house.frames("reconciled"))
+        house.until(lambda: len(house.frames("reconciled")) > begun + 1)
+        house.set_clock(house.after_close(FRIDAY) + timedelta(hours=2))
         house.until(lambda: any("no bars of session" in frame.message for frame in house.frames("alert_raised")))
         assert len(house.frames("decision_due")) == 1
     house.set_clock(house.after_close(FRIDAY + 1))
