@@ -29,7 +29,7 @@ from hedgefund_core.risk.engine import Judged, RuleVerdicts, judge
 from hedgefund_core.risk.limits import Limits, Mandate, collar_width, drawdown_multiplier, promised, reduction_widening
 from hedgefund_core.risk.reducing import reducing_trades
 from hedgefund_core.risk.rule import OrderBatch, RiskContext
-from hedgefund_core.trading.capabilities import to_tick
+from hedgefund_core.trading.capabilities import Asked, Market, refusal, to_tick
 from hedgefund_core.trading.events import DecisionMade, Judgement, RuleVerdict, Scaler
 from hedgefund_core.trading.instrument import SIX_PLACES, ZERO, Instrument, to_lots, to_price
 from hedgefund_core.trading.order import Leg, Order, OrderStatus, OrderType, Purpose, Side, TimeInForce
@@ -142,6 +142,8 @@ def judged_decision(inputs: DecisionInputs, orders: Sequence[Order], limits: Man
     context = _context(inputs, orders, basis.scores, basis.bundle, limits)
     judged = judge(_batch(inputs, orders), context, limits, inputs.waived, rules)
     judgements = _judgements(orders, judged)
+    if inputs.live is not None:
+        judgements = tuple(_taken(order, judgement) for order, judgement in zip(orders, judgements, strict=True))
     verdicts = zip(orders, judgements, strict=True)
     final = tuple(order if verdict.allowed else _denied(order, verdict) for order, verdict in verdicts)
     record = _record(inputs, basis, judgements)
@@ -414,6 +416,19 @@ def _verdicts_of(result: RuleVerdicts) -> list[RuleVerdict]:
             )
         found.append(record)
     return found
+
+
+def _taken(order: Order, judgement: Judgement) -> Judgement:
+    """Deny what the broker does not take at all; an order that is early for its auction waits for the window at the sender."""
+    asked = Asked(
+        side=order.side, quantity=order.quantity, order_type=order.order_type, time_in_force=order.time_in_force,
+        limit_price=order.limit_price,
+    )  # fmt: skip
+    why = refusal(asked, order.submitted_at, Market(), waits=True)
+    if why is None:
+        return judgement
+    verdict = RuleVerdict(rule="capabilities", verdict="deny", measured=None, limit=None, reason=why)
+    return msgspec.structs.replace(judgement, allowed=False, verdicts=(*judgement.verdicts, verdict))
 
 
 def _denied(order: Order, judgement: Judgement) -> Order:

@@ -106,12 +106,13 @@ def in_force(on: date, table: tuple[Capabilities, ...] = ALPACA) -> Capabilities
     return next((row for row in reversed(table) if row.since <= on), table[0])
 
 
-def refusal(asked: Asked, moment: datetime, market: Market, table: tuple[Capabilities, ...] = ALPACA) -> str | None:
+def refusal(asked: Asked, moment: datetime, market: Market, table: tuple[Capabilities, ...] = ALPACA, *, waits: bool = False) -> str | None:
     """Why a broker would refuse an order at a moment; None where it would not.
 
     Parameters
     ----------
-    asked, market : the order and its instrument. moment : aware time of the sending. table : of the broker.
+    asked, market : the order and its instrument. moment : aware time of the sending. table : of the broker. waits : the
+        order is kept until its window opens, so that the window does not refuse it.
     """
     local = moment.astimezone(EASTERN)
     row = in_force(local.date(), table)
@@ -124,7 +125,7 @@ def refusal(asked: Asked, moment: datetime, market: Market, table: tuple[Capabil
         (kind not in row.types, f"{asked.order_type.value} orders are not taken {asked.time_in_force.value}"),
         (asked.order_type is OrderType.LIMIT and asked.limit_price is None, "a limit order needs a limit price"),
         (asked.extended_hours and kind not in row.extended_hours, "only limit orders for the day trade outside regular hours"),
-        (window is not None and not window.holds(local.time()), _window_reason(asked.time_in_force, window)),
+        (window is not None and not waits and not window.holds(local.time()), _window_reason(asked.time_in_force, window)),
         (asked.limit_price is not None and asked.limit_price % tick != 0, f"the limit price is no multiple of the tick {tick}"),
         (fraction and not market.fractionable, "the instrument is traded in whole shares only"),
         (fraction and kind not in row.fractional, "fractions of shares are taken for the day only"),

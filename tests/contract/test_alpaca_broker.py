@@ -13,9 +13,10 @@ import msgspec
 import pytest
 
 from hedgefund_core.errors import BrokerUnavailable, ConfigError, OrderOutcomeUnknown, OrderRejected
+from hedgefund_core.trading.capabilities import to_tick
 from hedgefund_core.trading.observed import UnknownUpdate
 from hedgefund_core.trading.order import Leg, OrderType, Side, TimeInForce
-from live_executor.brokers.alpaca.broker import on_tick, order_body
+from live_executor.brokers.alpaca.broker import order_body
 from live_executor.brokers.alpaca.budget import Budget, Lane
 from live_executor.brokers.alpaca.endpoints import read_endpoints
 from tests.alpaca_server.acts import act
@@ -393,7 +394,7 @@ def test_the_request_is_the_one_alpaca_documents() -> None:
     ],
 )
 def test_prices_are_on_the_tick_and_never_worse(price: str, side: Side, expected: str) -> None:
-    assert on_tick(Decimal(price), side) == Decimal(expected)
+    assert to_tick(Decimal(price), up=side is Side.SELL) == Decimal(expected)
     assert order_body(an_order(side=side, limit=price))["limit_price"] == format(Decimal(expected).normalize(), "f")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from hedgefund_core import bundle as b
-from hedgefund_core.decision import Decision, DecisionInputs, auction_collar, daily_sigmas, decide, inputs_digest
+from hedgefund_core.decision import Basis, Decision, DecisionInputs, auction_collar, daily_sigmas, decide, inputs_digest, judged_decision
 from hedgefund_core.live_inputs import LiveInputs
 from hedgefund_core.quant.features import resolve
 from hedgefund_core.quant.models import single_feature_rule
@@ -257,3 +257,15 @@ def test_the_digest_of_a_decision_covers_its_result() -> None:
     other = decide(inputs(target_weights=targets(A=0.05)), None, strict)
     assert made.record.inputs_digest == other.record.inputs_digest
     assert made.digest != other.digest
+
+
+def test_a_decision_on_the_wall_clock_is_denied_what_the_broker_does_not_take() -> None:
+    def verdicts(limit: str, moment: datetime) -> tuple[bool, list[str]]:
+        order = msgspec.structs.replace(ORDER, limit_price=Decimal(limit), submitted_at=moment, time_in_force=TimeInForce.OPG)
+        basis = Basis(bundle=None, scores=np.full(N, np.nan), targets={}, scalings=())
+        (judged,) = judged_decision(replace(inputs(), live=LIVE), [order], BOOK, basis).record.judgements
+        return judged.allowed, [verdict.reason for verdict in judged.verdicts if verdict.rule == "capabilities"]
+
+    noon = datetime(2026, 11, 16, 17, tzinfo=UTC)
+    assert verdicts("100.001", noon) == (False, ["the limit price is no multiple of the tick 0.01"])
+    assert verdicts("100.01", noon)[1] == [], "what is early for an auction waits for its window"

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
 
 from hedgefund_core.errors import BrokerUnavailable, ConfigError, HedgefundError, OrderOutcomeUnknown, OrderRejected
+from hedgefund_core.trading.capabilities import to_tick
 from hedgefund_core.trading.observed import BrokerUpdate, OrderSighting
 from hedgefund_core.trading.order import Leg, Order, Purpose, Side
 from live_executor.brokers.alpaca import wire
@@ -35,7 +36,6 @@ from live_executor.brokers.alpaca.transport import (
 )
 from live_executor.streams import StreamTiming, Surroundings, WatchedStream
 
-_CENT, _SUBPENNY, _DOLLAR = Decimal("0.01"), Decimal("0.0001"), Decimal(1)
 _DUPLICATE = "client_order_id must be unique"
 _MAYBE_DONE = frozenset({408, 409, 425})
 """Answers below 500 after which the server may still act."""
@@ -191,14 +191,8 @@ def order_body(order: Order) -> dict[str, str]:
         "client_order_id": order.client_order_id,
     }
     if order.limit_price is not None:
-        body["limit_price"] = _plain(on_tick(order.limit_price, order.side))
+        body["limit_price"] = _plain(to_tick(order.limit_price, up=order.side is Side.SELL))
     return body
-
-
-def on_tick(price: Decimal, side: Side) -> Decimal:
-    """A price the exchanges take: whole cents, below one dollar hundredths of one; a buy rounds down, a sell up."""
-    tick = _CENT if price >= _DOLLAR else _SUBPENNY
-    return price.quantize(tick, rounding=ROUND_FLOOR if side is Side.BUY else ROUND_CEILING)
 
 
 def lane_of(order: Order) -> Lane:
