@@ -11,9 +11,9 @@ from hedgefund_core.trading.order import TRANSITIONS, OrderMove, OrderStatus
 from live_executor.crash import CRASH_POINTS
 
 SYMBOLS = ("AAA", "BBB", "CCC")
-PRE_SECONDS, SESSION_SECONDS, AFTER_SECONDS, EVENING_SECONDS = 1.5, 16.0, 3.5, 2.5
+PRE_SECONDS, SESSION_SECONDS, AFTER_SECONDS, EVENING_SECONDS = 1.5, 12.5, 3.5, 2.0
 DAY_SECONDS = PRE_SECONDS + SESSION_SECONDS + AFTER_SECONDS + EVENING_SECONDS
-STORMY_SECONDS = 9.0
+STORMY_SECONDS = 7.0
 """Of the last session: after it nothing fails any more, and everything has to come right."""
 OUTCOMES = ("none", "absent", "working", "partly", "filled", "ended")
 """What the broker had of our newest order when the power went."""
@@ -221,7 +221,7 @@ class _Maker:
 
 def plan_of(seed: int, scenario: str = "mixed") -> Plan:
     """The plan of a seed."""
-    sessions = 1 if seed % 4 else 2
+    sessions = 1 if seed % 6 else 2
     maker = _Maker(seed, sessions)
     maker.targets()
     groups = {"calls": maker.calls, "stream": maker.stream, "venue": maker.venue, "people": maker.people, "disk": maker.disk}

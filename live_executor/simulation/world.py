@@ -42,9 +42,7 @@ from live_executor.targets import Targets, TargetsFile
 ACCOUNT = "simulated"
 _BREATH = 0.4
 _SNAPSHOT_EVERY = 40
-_WITH_FOLDER = 8
-"""One run in so many keeps heartbeat and reading place on a real disk: the others show that a start does without."""
-_SHORTEST_SLEEP = 0.25
+_SHORTEST_SLEEP = 0.3
 _PACE = {
     "rebalance_every": "2s", "orders_every_seconds": 1.5, "urgent_every_seconds": 0.5, "books_every_seconds": 2.5,
     "clock_every_seconds": 1.0, "mailbox_every_seconds": 0.15, "targets_every_seconds": 0.5, "absence_seconds": 0.8,
@@ -230,7 +228,7 @@ class World:
             ),
             targets=_Wanted(self.targets),
             rebalance_every=2.0,
-            folder=self._folder / account_folder(ACCOUNT) if self.plan.seed % _WITH_FOLDER == 0 else None,
+            folder=self._folder / account_folder(ACCOUNT),
         )
 
     def _answered(self, order: Order, taken: bool) -> None:  # noqa: FBT001 - a callback
