@@ -106,6 +106,8 @@ def test_the_model_decides_after_the_close_and_its_orders_leave_in_the_window_of
         assert bars.session == due.session
         assert bars.known_at <= due.ts
         assert house.exchange.truth()["orders"] == [], "the broker takes no orders for the auction yet"
+        assert house.json("plan", "--diff")["purpose"] == "model"
+        assert house.json("explain", intended[0].client_order_id)
     with house.following():  # a restart in between renames nothing and decides nothing again
         house.set_clock(monday - timedelta(minutes=30))  # Sunday, 19:30 in New York
         house.until(lambda: len(house.exchange.open_orders()) == len(intended))
