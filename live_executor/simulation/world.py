@@ -284,7 +284,9 @@ class World:
         for task in doomed:
             task.cancel()
         if doomed:
+            self.loop.immune = True
             self.loop.run_until_complete(asyncio.gather(*doomed, return_exceptions=True))
+            self.loop.immune = False
 
     def _shown(self, name: str) -> bool:
         """An order that was neither taken late nor hidden from a look-up once."""
