@@ -10,6 +10,7 @@ import csv
 import hashlib
 import io
 import json
+from collections import Counter
 from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -86,7 +87,10 @@ def read_targets(content: bytes, name: str) -> Targets:
         raise DataInvalid(f"{name} is not text: {error}", mend=_FORMS) from error
     if not text:
         raise DataInvalid(f"{name} is empty", mend=_FORMS + "; {} for no targets at all")
-    rows = _json_rows(text, name) if text[0] in "{[" else _csv_rows(text, name)
+    try:
+        rows = _json_rows(text, name) if text[0] in "{[" else _csv_rows(text, name)
+    except csv.Error as error:  # a zero byte, a field without end
+        raise DataInvalid(f"{name} is no table of symbols: {error}", mend=_FORMS) from error
     weights, quantities = dict[str, Decimal](), dict[str, Decimal]()
     for symbol, kind, value in rows:
         if not isinstance(symbol, str) or not is_symbol(symbol):
@@ -119,8 +123,8 @@ def _decoded(text: str, name: str) -> dict[str, object] | list[object]:
     """A JSON reader keeps the last of two equal keys: here the first would be lost without a word, so both are refused."""
 
     def pairs(found: list[tuple[str, object]]) -> dict[str, object]:
-        keys = [key for key, _ in found]
-        repeated = next((key for key in keys if keys.count(key) > 1), None)
+        counts = Counter(key for key, _ in found)
+        repeated = next((key for key, times in counts.items() if times > 1), None)
         if repeated is not None:
             _refuse(name, repeated, "stands there twice")
         return dict(found)
@@ -144,7 +148,7 @@ def _listed(row: object, place: int, name: str) -> Row:
 
 
 def _csv_rows(text: str, name: str) -> Iterable[Row]:
-    reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
+    reader = csv.DictReader(io.StringIO(text, newline=None), skipinitialspace=True)  # all three kinds of line ends
     columns = [column.strip().lower() for column in reader.fieldnames or []]
     reader.fieldnames = columns
     if "symbol" not in columns or not {_WEIGHT, _QUANTITY} & set(columns) or set(columns) - {"symbol", _WEIGHT, _QUANTITY}:

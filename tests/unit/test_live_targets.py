@@ -89,3 +89,14 @@ def test_a_file_that_goes_away_is_said_once_and_read_when_it_comes_back(tmp_path
     assert file.changed() is None
     path.write_text('{"quantities": {"AAPL": 1}}')
     assert file.changed().quantities == {"AAPL": D(1)}
+
+
+def test_the_line_ends_of_every_system_are_read() -> None:
+    for end in ("\n", "\r\n", "\r"):
+        assert read_targets(f"symbol,weight{end}AAPL,0.1{end}".encode(), "t.csv").weights == {"AAPL": D("0.1")}
+
+
+@pytest.mark.parametrize("content", [b"symbol,weight\nAA\0PL,0.1\n", b'symbol,weight\n"' + b"A" * 200_000, b"[" * 200_000])
+def test_whatever_the_bytes_are_the_run_goes_on(content: bytes) -> None:
+    with pytest.raises(DataInvalid, match=r"t\.csv"):
+        read_targets(content, "t.csv")
