@@ -175,11 +175,13 @@ def _print_replay(found: Replay) -> None:
 
 
 def audit_verify(account: AccountOption = "", as_json: JsonOption = False) -> None:
-    """Walk the hash chain and check the signed heads; name the first broken entry."""
+    """Walk the hash chain, check the signed heads and the recorded segments; name the first broken entry."""
     from live_executor.cli.desk import open_desk
+    from live_executor.queries.recordings import with_segments
 
     desk = open_desk(account)
-    found = desk.reader.verify(desk.settings.keys)
+    chain = desk.reader.verify(desk.settings.keys)
+    found = with_segments(chain, desk.reader.read(kinds=("segment_recorded",)), desk.folder)
     if as_json:
         show.as_json(found)
     elif found.ok:

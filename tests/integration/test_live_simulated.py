@@ -46,6 +46,12 @@ def test_targets_are_reached_and_the_book_outlives_the_process(folder: Path) -> 
     verified = CliRunner().invoke(app, ["replay", "--verify", "--account", "sim"])
     assert verified.exit_code == 0, verified.output
     assert sum(1 for path in segments(folder / "data" / "live" / "sim") for _ in read_segment(path)) > 2
+    assert CliRunner().invoke(app, ["audit", "verify", "--account", "sim"]).exit_code == 0
+    changed = segments(folder / "data" / "live" / "sim")[0]
+    changed.write_bytes(changed.read_bytes().replace(b'"AAPL"', b'"AAPX"', 1))
+    audit = CliRunner().invoke(app, ["audit", "verify", "--account", "sim", "--json"])
+    assert audit.exit_code == 1
+    assert changed.name in json.loads(audit.stdout)["reason"]
 
 
 def test_a_recorded_day_is_traded_again_at_its_own_prices(folder: Path) -> None:
