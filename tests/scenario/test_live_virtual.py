@@ -233,7 +233,8 @@ def test_the_same_stage_plays_the_same_twice(stage: Stage, tmp_path: Path) -> No
     def played(stage: Stage) -> list[bytes]:
         stage.broker.trouble = unanswered("answer", times=2)
         stage.play(script, every=5.0)
-        return [e.encode(frame) for frame in stage.frames]
+        where = str(stage.targets.resolve().parent).encode()
+        return [e.encode(frame).replace(where, b"") for frame in stage.frames]
 
     other = Stage(tmp_path)
     assert played(stage) == played(other)
