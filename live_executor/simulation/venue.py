@@ -157,6 +157,8 @@ class Venue:
         opened = self.market.hours
         if order.time_in_force.value == "day" and not opened.is_open and opened.session() != order.session:
             return "not for this session"
+        if order.time_in_force.value == "opg" and (opened.is_open or opened.session() != order.session):
+            return "the opening auction is over"
         return ""
 
     def _enter(self, name: str, symbol: str, side: Side, quantity: Decimal, limit: Decimal | None, force: str) -> VenueOrder:

@@ -100,6 +100,8 @@ class World:
         self.coverage = Coverage()
         self.commands, self.targets = folder / commands_folder(ACCOUNT), folder / "targets.json"
         (folder / account_folder(ACCOUNT)).mkdir(parents=True)
+        self.targets.write_bytes(b"{}")
+        self.loop.set_exception_handler(lambda _loop, _context: None)  # tasks of a dead process end with its power cut
         self.live: Live | None = None
         self.feed: SimulatedFeed | None = None
         self.taken_back = dict[str, bool]()

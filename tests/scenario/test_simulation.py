@@ -84,10 +84,10 @@ def test_the_command_says_what_broke_and_how_to_run_it_again(monkeypatch: pytest
     assert good.exit_code == 0
     assert json.loads(good.stdout)["runs"] == 2
     with monkeypatch.context() as patch:
-        PLANTED["fill de-duplication off"](patch)
-        bad = CliRunner().invoke(app, ["simulate", "--seed", "1", "--json"])
+        PLANTED["own orders crossed"](patch)
+        bad = CliRunner().invoke(app, ["simulate", "--seed", "1", "--seeds", "8", "--json"])
         assert bad.exit_code == 1
-        (failure,) = json.loads(bad.stdout)["failures"]
+        failure = json.loads(bad.stdout)["failures"][0]
         again = CliRunner().invoke(app, ["simulate", "--again", failure["file"], "--json"])
         assert again.exit_code == 1
         assert json.loads(again.stdout)["same_journal"] is True
