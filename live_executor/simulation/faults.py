@@ -90,7 +90,7 @@ class Wire:
         self.late: set[str] = set()
         self.on_takeback: Callable[[str], None] = lambda _name: None
         venue.emit = self._emit
-        self.listener: FaultyBroker | None = None
+        self.listener: OrderStream | None = None
 
     def delay(self) -> float:
         """One way."""
@@ -103,8 +103,8 @@ class Wire:
             self.listener.hear(seen)
 
 
-class FaultyBroker:
-    """The port ``LiveBroker`` of one process."""
+class OrderStream:
+    """The stream of updates to one process."""
 
     def __init__(
         self, wire: Wire, alive: Callable[[], None], on_submit: Callable[[Order], None], on_done: Callable[[Order, bool], None]
@@ -165,6 +165,10 @@ class FaultyBroker:
         yield LinkChanged(state=LinkState.UP, reason="", at=self._wire.venue.now())
         while True:
             yield await self._queue.get()
+
+
+class FaultyBroker(OrderStream):
+    """The port ``LiveBroker`` of one process."""
 
     # ---- orders ------------------------------------------------------------------------------------------------------
 

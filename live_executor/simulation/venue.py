@@ -110,8 +110,8 @@ class VenueOrder:
 Emit = Callable[[OrderSighting | ActivitySighting], None]
 
 
-class Venue:
-    """The account at the exchange."""
+class Books:
+    """The account as the exchange has it, and what it says and answers about it."""
 
     def __init__(self, market: Market, rng: random.Random) -> None:
         self.market, self._rng = market, rng
@@ -132,6 +132,82 @@ class Venue:
     def open_orders(self, symbol: str = "") -> list[VenueOrder]:
         """Orders in the market."""
         return [order for order in self.orders.values() if order.is_open and symbol in {"", order.symbol}]
+
+    # ---- what it says ------------------------------------------------------------------------------------------------
+
+    def _say(self, order: VenueOrder, event: str, fill: Execution | None = None) -> None:
+        order.updated_at = self.now()
+        self.emit(order.sighting(Channel.STREAM, order.updated_at, event=event, fill=fill))
+
+    def _line(
+        self,
+        kind: str,
+        *,
+        order: VenueOrder | None = None,
+        fill: Execution | None = None,
+        amount: Decimal | None = None,
+        symbol: str = "",
+        quantity: Decimal | None = None,
+        words: str = "",
+    ) -> None:
+        now = self.now()
+        number = f"{now:%Y%m%d%H%M%S%f}::{len(self.activities):06d}"
+        if order is not None and fill is not None:
+            line = ActivitySighting(
+                activity_id=number, activity_type=kind, at=now, symbol=order.symbol, broker_order_id=order.broker_order_id,
+                side=order.side.value, quantity=fill.quantity, price=fill.price, cumulative_quantity=fill.cumulative,
+            )  # fmt: skip
+        else:
+            day = now.replace(hour=0, minute=0, second=0, microsecond=0)
+            line = ActivitySighting(
+                activity_id=number, activity_type=kind, at=day, symbol=symbol, net_amount=amount, quantity=quantity, description=words
+            )
+        self.activities.append(line)
+
+    # ---- what it answers ---------------------------------------------------------------------------------------------
+
+    def account(self) -> AccountSighting:
+        """Cash and what it buys."""
+        worth = {symbol: quantity * self.market.mid[symbol] for symbol, quantity in self.positions.items()}
+        equity = self.cash + sum(worth.values(), ZERO)
+        used = sum((abs(value) for value in worth.values()), ZERO)
+        return AccountSighting(
+            account_number="SIM", status="ACTIVE", cash=self.cash, equity=equity, buying_power=max(equity * MULTIPLIER - used, ZERO),
+            multiplier=MULTIPLIER, shorting_enabled=True,
+        )  # fmt: skip
+
+    def held(self) -> list[PositionSighting]:
+        """Positions that are not zero."""
+        return [
+            PositionSighting(symbol=symbol, quantity=quantity, average_price=self.costs.get(symbol, ZERO), asset_id=f"id-{symbol}")
+            for symbol, quantity in sorted(self.positions.items())
+            if quantity != ZERO
+        ]
+
+    def asset(self, symbol: str) -> AssetSighting | None:
+        """What may be done with a name."""
+        if symbol not in self.market.mid:
+            return None
+        lent = self.shortable[symbol]
+        return AssetSighting(
+            asset_id=f"id-{symbol}", symbol=symbol, exchange="SIM", tradable=True, shortable=lent, easy_to_borrow=lent,
+            fractionable=False, status="active",
+        )  # fmt: skip
+
+    def shown(self, since: datetime | None) -> list[OrderSighting]:
+        """Open orders; with ``since`` those that ended after it, too."""
+        now = self.now()
+        wanted = [order for order in self.orders.values() if order.is_open or (since is not None and order.updated_at >= since)]
+        return [order.sighting(Channel.QUERY, now) for order in wanted]
+
+    def look_up(self, name: str) -> OrderSighting | None:
+        """One order."""
+        order = self.orders.get(name)
+        return None if order is None else order.sighting(Channel.QUERY, self.now())
+
+
+class Matching(Books):
+    """Orders come, trade and end."""
 
     # ---- orders ------------------------------------------------------------------------------------------------------
 
@@ -254,6 +330,10 @@ class Venue:
         whole = order.symbol not in self.thin and self._rng.random() < 0.6
         self.fill(order, order.remaining if whole or part < 1 else part)
 
+
+class Venue(Matching):
+    """The exchange through its days."""
+
     # ---- sessions ----------------------------------------------------------------------------------------------------
 
     def auction(self) -> None:
@@ -293,75 +373,3 @@ class Venue:
         if held != ZERO:
             words = f"{ratio:f} for 1 split"
             self._line("SPLIT", amount=in_lieu, symbol=symbol, quantity=after - held, words=words)
-
-    # ---- what it says ------------------------------------------------------------------------------------------------
-
-    def _say(self, order: VenueOrder, event: str, fill: Execution | None = None) -> None:
-        order.updated_at = self.now()
-        self.emit(order.sighting(Channel.STREAM, order.updated_at, event=event, fill=fill))
-
-    def _line(
-        self,
-        kind: str,
-        *,
-        order: VenueOrder | None = None,
-        fill: Execution | None = None,
-        amount: Decimal | None = None,
-        symbol: str = "",
-        quantity: Decimal | None = None,
-        words: str = "",
-    ) -> None:
-        now = self.now()
-        number = f"{now:%Y%m%d%H%M%S%f}::{len(self.activities):06d}"
-        if order is not None and fill is not None:
-            line = ActivitySighting(
-                activity_id=number, activity_type=kind, at=now, symbol=order.symbol, broker_order_id=order.broker_order_id,
-                side=order.side.value, quantity=fill.quantity, price=fill.price, cumulative_quantity=fill.cumulative,
-            )  # fmt: skip
-        else:
-            day = now.replace(hour=0, minute=0, second=0, microsecond=0)
-            line = ActivitySighting(
-                activity_id=number, activity_type=kind, at=day, symbol=symbol, net_amount=amount, quantity=quantity, description=words
-            )
-        self.activities.append(line)
-
-    # ---- what it answers ---------------------------------------------------------------------------------------------
-
-    def account(self) -> AccountSighting:
-        """Cash and what it buys."""
-        worth = {symbol: quantity * self.market.mid[symbol] for symbol, quantity in self.positions.items()}
-        equity = self.cash + sum(worth.values(), ZERO)
-        used = sum((abs(value) for value in worth.values()), ZERO)
-        return AccountSighting(
-            account_number="SIM", status="ACTIVE", cash=self.cash, equity=equity, buying_power=max(equity * MULTIPLIER - used, ZERO),
-            multiplier=MULTIPLIER, shorting_enabled=True,
-        )  # fmt: skip
-
-    def held(self) -> list[PositionSighting]:
-        """Positions that are not zero."""
-        return [
-            PositionSighting(symbol=symbol, quantity=quantity, average_price=self.costs.get(symbol, ZERO), asset_id=f"id-{symbol}")
-            for symbol, quantity in sorted(self.positions.items())
-            if quantity != ZERO
-        ]
-
-    def asset(self, symbol: str) -> AssetSighting | None:
-        """What may be done with a name."""
-        if symbol not in self.market.mid:
-            return None
-        lent = self.shortable[symbol]
-        return AssetSighting(
-            asset_id=f"id-{symbol}", symbol=symbol, exchange="SIM", tradable=True, shortable=lent, easy_to_borrow=lent,
-            fractionable=False, status="active",
-        )  # fmt: skip
-
-    def shown(self, since: datetime | None) -> list[OrderSighting]:
-        """Open orders; with ``since`` those that ended after it, too."""
-        now = self.now()
-        wanted = [order for order in self.orders.values() if order.is_open or (since is not None and order.updated_at >= since)]
-        return [order.sighting(Channel.QUERY, now) for order in wanted]
-
-    def look_up(self, name: str) -> OrderSighting | None:
-        """One order."""
-        order = self.orders.get(name)
-        return None if order is None else order.sighting(Channel.QUERY, self.now())
