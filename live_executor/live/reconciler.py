@@ -46,6 +46,7 @@ class Reconciler:
         self._link = LinkState.DOWN
         self._failures = 0
         self._agreed, self._reported = False, Stopwatch(floor.timeline.local_now, started=False)
+        self._ghosts, self._told = set[str](), set[str]()
         self.reconciled_at: datetime | None = None
         self.open_at_broker: tuple[OrderSighting, ...] = ()
 
@@ -140,6 +141,30 @@ class Reconciler:
             strangers_too = order is None and Level.CANCELLING <= state.ladder.level < Level.HALTED
             if wanted or strangers_too:
                 self._floor.hands.cancel(sighting.client_order_id)
+        self._lay_ghosts()
+
+    def _lay_ghosts(self) -> None:
+        """An order that is over here and open there, in two queries in a row, was taken after the proof of its absence: out with it."""
+        known = self._floor.state.known_orders
+        there = {sighting.client_order_id: sighting for sighting in self.open_at_broker}
+        ghosts = {name for name in there if name in known and not known[name].is_working}
+        for name in ghosts & self._ghosts:
+            order = replace(known[name], broker_order_id=there[name].broker_order_id)
+            if name not in self._told:
+                self._told.add(name)
+                self._floor.trouble(
+                    f"order {name} is {order.status.value} here and open at the broker: it is cancelled there", severity="critical"
+                )
+            self._floor.crew.start(f"cancel {name} at the broker", self._cancel_at_broker(order))
+        self._ghosts = ghosts
+
+    async def _cancel_at_broker(self, order: Order) -> None:
+        if self._floor.state.ladder.level is Level.HALTED:
+            return  # nothing leaves
+        try:
+            await self._floor.broker.cancel(order)
+        except (errors.BrokerUnavailable, errors.OrderOutcomeUnknown) as error:
+            _log.warning("cancel not taken, again with the next query", order=order.client_order_id, error=error.message)
 
     # ---- cash and positions -----------------------------------------------------------------------------------------------
 

@@ -151,6 +151,23 @@ def test_an_order_that_never_arrived_goes_out_again_under_the_same_id_once_that_
     assert (absent.ts - unknown.ts).total_seconds() >= 4.0, "two absences, each two seconds after what came before"
 
 
+def test_an_order_that_is_over_here_and_open_there_is_cancelled_there(stage: Stage) -> None:
+    stage.broker.match = lambda _name: None  # nothing is filled: the order rests until it is priced anew
+
+    async def script(stage: Stage) -> None:
+        await wait(5)
+        name = next(iter(stage.broker.book))
+        await stage.broker.cancel(stage.live.state.orders[name])
+        await wait(5)
+        assert stage.live.state.known_orders[name].status is OrderStatus.CANCELED
+        stage.broker.book[name] = msgspec.structs.replace(stage.broker.book[name], status="new")  # taken late, after all
+        await wait(60)
+        assert stage.broker.book[name].status == "canceled"
+
+    stage.play(script, every=3600.0)
+    assert [alert.severity for alert in stage.of(e.AlertRaised) if "open at the broker" in alert.message] == ["critical"]
+
+
 def test_no_order_stream_reductions_go_and_the_queries_keep_the_books(stage: Stage) -> None:
     stage.broker.link = LinkState.DOWN
     stage.broker.held, stage.broker.cash = {"AAPL": Decimal(30)}, Decimal(97_000)
