@@ -18,7 +18,8 @@ READING = [
     "reconcile", "replay", "parity", "doctor",
 ]  # fmt: skip
 COMMANDS = [
-    *READING, "run", "order", "cancel", "backup", "restore", "halt", "resume", "flatten", "simulate", "watchdog", "audit", "config", "model",
+    *READING, "run", "order", "cancel", "backup", "restore", "halt", "resume", "flatten", "simulate", "watchdog", "audit", "config",
+    "model",
 ]  # fmt: skip
 HEAVY = {"numpy", "msgspec", "yaml", "rich", "asyncio", "sqlite3", "structlog"}
 BUDGET_SECONDS = 0.3
