@@ -399,7 +399,7 @@ def test_no_frame_raises(frame: bytes) -> None:
     assert all(isinstance(update, UnknownUpdate) for update in said)
 
 
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=6)
+SCALARS = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text(max_size=6)
 ROWS = st.dictionaries(st.sampled_from(["S", "t", "o", "h", "l", "c", "v", "bp", "ap", "p", "sc", "code", "msg"]), SCALARS, max_size=8)
 KINDS = st.sampled_from(["b", "q", "t", "s", "x", "subscription", "success", "?"])
 

@@ -53,7 +53,6 @@ def test_a_missing_or_unreadable_file_is_a_configuration_error(own_house: Path, 
     [
         (("--mode", "turbo"), "replay | paper | live"),
         (("--mode", "replay", "--broker", "ibkr"), "simulated | simulated_process"),
-        (("--mode", "paper", "--broker", "simulated"), "alpaca"),
         (
             (
                 "--mode",
