@@ -268,6 +268,7 @@ def test_a_broker_that_is_away_is_waited_for(house: House, seconds: float) -> No
     house.agree()
 
 
+@pytest.mark.slow
 def test_a_key_that_is_withdrawn_ends_the_run_and_a_new_one_goes_on(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     house.want({"quantities": {"AAPL": 10}})
     process = house.start()

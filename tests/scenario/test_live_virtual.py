@@ -106,6 +106,7 @@ async def wait(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
+@pytest.mark.slow
 def test_two_days_pass_sessions_begin_and_end_and_drift_is_traded(stage: Stage) -> None:
     stage.targets.write_text('{"AAPL": 0.5}')
 

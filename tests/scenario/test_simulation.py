@@ -17,13 +17,15 @@ from tests.scenario.planted import PLANTED
 from tests.scenario.simulated import ROOT, SEEDS, house
 
 BLOCKS, SEEDS_IN_ONE = 10, 50
+QUICK_BLOCKS = 3
+"""A seed costs a fifth of a second of processor time: the default suite runs these, `make test-all` the others."""
 QUICK = (
     "no look-up before a resend", "fill de-duplication off", "id renamed on restart", "own orders crossed", "journal after the send",
     "unknown taken for refused",
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("block", range(BLOCKS))
+@pytest.mark.parametrize("block", [pytest.param(n, marks=[] if n < QUICK_BLOCKS else [pytest.mark.slow]) for n in range(BLOCKS)])
 def test_no_invariant_breaks_whatever_fails(block: int) -> None:
     first = 1 + block * SEEDS_IN_ONE
     report = campaign(range(first, first + SEEDS_IN_ONE), house())
