@@ -15,13 +15,13 @@ class Crew:
     """The tasks of a run."""
 
     def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}  # in order of their start: a simulation ends them in the same order each time
         self._failure: asyncio.Future[tuple[str, BaseException]] = asyncio.get_running_loop().create_future()
 
     def start(self, name: str, work: Coroutine[None, None, None], *, forever: bool = False) -> None:
         """Begin a task; one that is ``forever`` may not even return."""
         task = asyncio.get_running_loop().create_task(work, name=name)
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(lambda done: self._ended(done, forever=forever))
 
     async def failure(self) -> tuple[str, BaseException]:
@@ -36,7 +36,7 @@ class Crew:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _ended(self, task: asyncio.Task[None], *, forever: bool) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if task.cancelled():
             return
         error = task.exception()

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+import weakref
 from typing import TYPE_CHECKING
 
 import async_solipsism  # type: ignore[import-untyped]
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
 
 class PowerCut(SystemExit):
@@ -34,6 +35,19 @@ class SeededLoop(async_solipsism.EventLoop):  # type: ignore[misc]
         """Step at which the power goes; None = never."""
         self.immune = False
         """While a dead process is cleared away nothing else dies."""
+        self._count = 0
+        self._made = weakref.WeakKeyDictionary[asyncio.Task[object], int]()
+        self.set_task_factory(self._make)
+
+    def age(self, task: asyncio.Task[object]) -> int:
+        """The number of a task in the order of their making: sets of tasks have none that a seed could repeat."""
+        return self._made.get(task, -1)
+
+    def _make(self, loop: asyncio.AbstractEventLoop, coro: Coroutine[object, object, object], **named: object) -> asyncio.Task[object]:
+        task: asyncio.Task[object] = asyncio.Task(coro, loop=loop, **named)  # type: ignore[arg-type]
+        self._count += 1
+        self._made[task] = self._count
+        return task
 
     def _run_once(self) -> None:
         ready = self._ready

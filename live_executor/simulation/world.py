@@ -281,7 +281,7 @@ class World:
         self.live = None
 
     def _end_tasks(self) -> None:
-        doomed = [task for task in asyncio.all_tasks(self.loop) if task not in self._own]
+        doomed = sorted((task for task in asyncio.all_tasks(self.loop) if task not in self._own), key=self.loop.age)
         self._dead[0] = True
         for task in doomed:
             task.cancel()
