@@ -6,7 +6,8 @@ simulated (``runtime.py``) or the wall's (``live.py``) is nothing the desk knows
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 import msgspec
@@ -47,6 +48,15 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         return 130 if self.ended == "sigint" else 0
 
 
+class _Group:
+    """What was folded and is not durable yet."""
+
+    __slots__ = ("commands", "frames", "state")
+
+    def __init__(self, state: State) -> None:
+        self.state, self.frames, self.commands = state, list[e.Event](), list[Command]()
+
+
 class Desk:
     """State and journal of one account."""
 
@@ -65,17 +75,23 @@ class Desk:
         self._snapshot_every = snapshot_every
         self._counts = dict.fromkeys(_COUNTED, 0)
         self._watchers: list[Watcher] = []
+        self._listeners: list[Watcher] = []
+        self._group: _Group | None = None
         self.failed = False
         """Whether the journal refused a commit: nothing is written any more, and nothing may leave."""
 
     @property
     def state(self) -> State:
-        """The account as the machine has it."""
-        return self._state
+        """The account as the machine has it; inside a group with what was folded so far."""
+        return self._state if self._group is None else self._group.state
 
     def watch(self, watcher: Watcher) -> None:
         """Let ``watcher`` hear of every commit."""
         self._watchers.append(watcher)
+
+    def overhear(self, listener: Watcher) -> None:
+        """Let ``listener`` hear of frames as they are folded, before they are durable: it may remember them and do nothing else."""
+        self._listeners.append(listener)
 
     def open(self, events: Sequence[e.Input], bundles: Sequence[Bundle] = ()) -> None:
         """Journal what opens a run: account, configuration, model, history. They ask for nothing outside."""
@@ -85,7 +101,7 @@ class Desk:
 
     def fold(self, events: Sequence[e.Input]) -> list[Command]:
         """Step through events, make them and their outputs durable in one commit, and return what is to be done outside."""
-        state, frames, others = self._state, list[e.Event](), list[Command]()
+        state, frames, others = self.state, list[e.Event](), list[Command]()
         for event in events:
             if isinstance(event, e.BrokerEvent) and event.broker_seq <= state.broker_seq:
                 continue  # booked already
@@ -100,13 +116,35 @@ class Desk:
                     others.append(command)
             if state.ladder.level > before:
                 self._unsigned = self._sign_every  # a halt is signed at once
-        if frames:
+        if not frames:
+            return others
+        for listener in self._listeners:
+            listener(frames)
+        if self._group is None:
             self._commit(state, frames)
-        return others
+            return others
+        self._group.state = state
+        self._group.frames += frames
+        self._group.commands += others
+        return []
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[Sequence[Command]]:
+        """One durable commit for all that is folded inside; what is to be done outside is there once it is over.
+
+        Whatever an exception leaves uncommitted was told to nobody: it is as if the process had ended before it heard of it.
+        """
+        group = self._group = _Group(self._state)
+        try:
+            yield group.commands
+        finally:
+            self._group = None
+        if group.frames:
+            self._commit(group.state, group.frames)
 
     def book(self, news: Sequence[e.BrokerNews]) -> list[Command]:
         """Fold news of a broker that numbers nothing: it gets the numbers after the last one booked."""
-        first = self._state.broker_seq + 1
+        first = self.state.broker_seq + 1
         numbered = [msgspec.structs.replace(item, broker_seq=first + place) for place, item in enumerate(news)]
         return self.fold(numbered)
 

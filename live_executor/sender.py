@@ -41,6 +41,7 @@ class Sender:
         self._leaving: set[str] = set()
         self._canceling: set[str] = set()
         self._wake, self._filled = asyncio.Event(), asyncio.Event()
+        self._time_passed = True
 
     # ---- the machine's hands ----------------------------------------------------------------------------------------
 
@@ -83,7 +84,9 @@ class Sender:
             self._floor.fence()
             if self._floor.state.ladder.level is Level.HALTED or self._floor.desk.failed:
                 continue  # nothing leaves, cancels and exits included
-            self._withdraw_late()
+            if self._time_passed:
+                self._time_passed = False
+                self._withdraw_late()
             for name in self._cancels_to_go():
                 self._floor.crew.start(f"cancel {name}", self._cancel(name))
             for order in self._orders_to_go():
@@ -96,6 +99,7 @@ class Sender:
             self._filled.clear()
             while self._waiting or self._cancels:
                 await self._floor.sleep(_TICK_SECONDS)
+                self._time_passed = True
                 self._wake.set()
 
     def _cancels_to_go(self) -> Iterator[str]:
@@ -114,10 +118,11 @@ class Sender:
         moment = _Moment.of(self._floor.timeline)
         under_way = (state.orders.get(name) for name in (*self._waiting, *self._leaving))
         closing = {order.instrument_id for order in under_way if order is not None and order.leg is Leg.CLOSE}
+        entries = not self._gates.closed and state.ladder.admits_entries
         working: dict[str, list[Order]] = {}
         for order in state.working:
             working.setdefault(order.instrument_id, []).append(order)
-        for leg in (Leg.CLOSE, Leg.OPEN):
+        for leg in (Leg.CLOSE, Leg.OPEN) if entries else (Leg.CLOSE,):
             for name, order in list(self._waiting.items()):
                 if len(self._leaving) >= room:
                     return
@@ -128,15 +133,14 @@ class Sender:
 
     def _may_leave(self, order: Order, moment: _Moment, same: Sequence[Order], closing: set[str]) -> bool:
         """``same``: what works in its instrument; ``closing``: instruments with reductions that wait or are on their way."""
-        state = self._floor.state
-        current = state.orders.get(order.client_order_id)
+        current = self._floor.state.orders.get(order.client_order_id)
         if current is None or current.status is not OrderStatus.PENDING_NEW:
             return False
-        if _must_wait_for_another(order, same) or moment.is_early(order):
+        if _must_wait_for_another(order, same) or moment.is_early(order) or self._too_late(order, moment):
             return False
         if order.leg is Leg.CLOSE:
             return self._floor.knows_the_books()
-        return not closing - {order.instrument_id} and not self._gates.closed and state.ladder.admits_entries
+        return not closing or closing == {order.instrument_id}
 
     def _withdraw_late(self) -> None:
         """What can no longer be sent as it was judged: its auction or session is over, or it has waited too long for the gates."""
@@ -175,8 +179,7 @@ class Sender:
             crash_here("before_send")
             seen = await self._floor.broker.submit(order)
         except errors.OrderRejected as error:
-            rejected = e.OrderRejected(ts=self._floor.now(), broker_seq=0, client_order_id=name, reason=error.message)
-            self._floor.book([rejected])
+            await self._intake.refused(name, error.message)
         except errors.OrderOutcomeUnknown as error:
             self._leaving.discard(name)
             self._floor.take([e.OrderOutcomeUnknown(ts=self._floor.now(), client_order_id=name, reason=error.message)])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -70,6 +71,7 @@ class Floor:
     """Whether the process has not stood still since the last question: before anything leaves."""
     knows_the_books: Callable[[], bool] = field(default=_awake, init=False)
     """Whether the broker's books were read since a start or a standstill: before anything is closed."""
+    _afterwards: list[Callable[[], None]] | None = field(default=None, init=False)
 
     @property
     def state(self) -> State:
@@ -91,6 +93,26 @@ class Floor:
     def book(self, news: Sequence[e.BrokerNews]) -> None:
         """Journal news of the broker, then act."""
         self.carry_out(self.desk.book(news))
+
+    @contextlib.contextmanager
+    def group(self) -> Iterator[None]:
+        """One durable commit for all that is taken and booked inside; then all of it is acted on."""
+        afterwards = self._afterwards = list[Callable[[], None]]()
+        try:
+            with self.desk.together() as commands:
+                yield
+        finally:
+            self._afterwards = None
+        self.carry_out(commands)
+        for act in afterwards:
+            act()
+
+    def afterwards(self, act: Callable[[], None]) -> None:
+        """Do something once what was booked is durable and acted on."""
+        if self._afterwards is None:
+            act()
+        else:
+            self._afterwards.append(act)
 
     def trouble(self, message: str, *, severity: str = "warning") -> None:
         """Tell people."""

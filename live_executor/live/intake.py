@@ -1,14 +1,19 @@
-"""What the broker shows becomes news: compared with what is booked, holes asked for, strangers' instruments made known."""
+"""What the broker shows becomes news: compared with what is booked, holes asked for, strangers' instruments made known.
+
+What has come while the disk was busy is booked in one commit: hundreds of answers cost one wait for it, and one alone waits no longer.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from decimal import Decimal
+from typing import TypeVar
 
 from hedgefund_core import errors
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.cash_lines import SPLITS
-from hedgefund_core.trading.evidence import Booked, Evidence, News, nameless, news_of, split_news
+from hedgefund_core.trading.evidence import Booked, Evidence, News, news_of, split_news
 from hedgefund_core.trading.instrument import ZERO
 from hedgefund_core.trading.observed import ActivitySighting, OrderSighting, UnknownUpdate
 from live_executor.crash import crash_here
@@ -19,6 +24,7 @@ from live_executor.logging import logger
 
 _log = logger("intake")
 _FILL = "FILL"
+T = TypeVar("T")
 
 
 class Intake:
@@ -27,10 +33,11 @@ class Intake:
     def __init__(self, floor: Floor, instruments: Instruments, cursor: ActivityCursor) -> None:
         self._floor, self._instruments, self._cursor = floor, instruments, cursor
         self._mending: set[str] = set()
+        self._waiting: list[Callable[[], None]] = []
 
     async def order(self, seen: OrderSighting) -> None:
         """Book an order's sighting; raises BrokerUnavailable where a hole was found and could not be asked about."""
-        found = self._show(seen)
+        found = await self._soon(lambda: self._show(seen))
         if found.stranger and await self._instruments.ensure([found.stranger]) == []:
             found = self._show(seen)
         if found.gap and seen.broker_order_id not in self._mending:
@@ -40,15 +47,27 @@ class Intake:
             finally:
                 self._mending.discard(seen.broker_order_id)
 
+    async def orders(self, seen: Sequence[OrderSighting]) -> None:
+        """Book a list of orders in one commit, then ask about those that need it; errors as for `order`."""
+        with self._floor.group():
+            found = [self._show(sighting) for sighting in seen]
+        for sighting, evidence in zip(seen, found, strict=True):
+            if evidence.gap or evidence.stranger:
+                await self.order(sighting)
+
     def take(self, seen: OrderSighting) -> None:
-        """Book a sighting of the stream at once; what has to be asked about it is asked beside, so that the stream goes on."""
-        found = self._show(seen)
-        if found.gap or found.stranger:
-            self._floor.crew.start(f"ask about {seen.client_order_id or seen.broker_order_id}", self.order_if_possible(seen))
+        """Book a sighting of the stream; what has to be asked about it is asked beside, so that the stream goes on."""
+        self._soon(lambda: self._take(seen))
 
     def unknown(self, update: UnknownUpdate) -> None:
         """Journal what we have no word for."""
-        self._floor.book([e.NewsNotUnderstood(ts=update.at, broker_seq=0, what=update.what, payload=update.payload)])
+        self._soon(lambda: self._floor.book([e.NewsNotUnderstood(ts=update.at, broker_seq=0, what=update.what, payload=update.payload)]))
+
+    async def refused(self, client_order_id: str, reason: str) -> None:
+        """Book a definite no to a request of ours."""
+        await self._soon(
+            lambda: self._floor.book([e.OrderRejected(ts=self._floor.now(), broker_seq=0, client_order_id=client_order_id, reason=reason)])
+        )
 
     async def activities(self) -> None:
         """Book the lines of the activity list that are new."""
@@ -57,36 +76,23 @@ class Intake:
         if strangers:
             await self._instruments.ensure(sorted(strangers))
         fresh = [line for line in lines if not self._cursor.is_before_opening(line)]
-        splits, unclear = dict[tuple[str, str], list[ActivitySighting]](), list[ActivitySighting]()
-        for line in fresh:
-            if line.activity_type in SPLITS:
-                splits.setdefault((line.symbol, line.at.date().isoformat()), []).append(line)
-            elif self._show(line).gap and line.activity_type == _FILL and not await self._is_told_apart(line):
-                unclear.append(line)
-        for group in splits.values():
-            self._book(split_news(self._booked(cash=True), group, session=self._session()))
-        self._cursor.move(lines[: lines.index(unclear[0])] if unclear else lines)  # what is unclear is read again
-
-    async def _is_told_apart(self, line: ActivitySighting) -> bool:
-        """Whose fill a line is, when it may be of an order that was never answered: ours are asked for by their own names.
-
-        False: one of ours is still to be found, and may be the one.
-        """
-        for order in nameless(self._booked(cash=False), line, self._session()):
-            found = await self._floor.broker.look_up(order.client_order_id)
-            if found is not None:
-                await self.order(found)
-        if not self._show(line).gap:
-            return True
-        if any(order.is_working for order in nameless(self._booked(cash=False), line, self._session())):
-            return False
-        self._show(line, settle=True)
-        return True
+        splits = dict[tuple[str, str], list[ActivitySighting]]()
+        with self._floor.group():
+            for line in fresh:
+                if line.activity_type in SPLITS:
+                    splits.setdefault((line.symbol, line.at.date().isoformat()), []).append(line)
+                else:
+                    self._show(line)
+            for group in splits.values():
+                self._book(split_news(self._booked(cash=True), group, session=self._session()))
+        self._cursor.move(lines)
 
     async def _mend(self, seen: OrderSighting) -> None:
         """A hole before what is shown: the fills themselves first, then the order by query, booked whole by its value."""
-        for line in await self._fills_of(seen.broker_order_id):
-            self._show(line)
+        lines = await self._fills_of(seen.broker_order_id)
+        with self._floor.group():
+            for line in lines:
+                self._show(line)
         if not self._show(seen).gap:
             return
         newest = await self._floor.broker.look_up(seen.client_order_id) if seen.client_order_id else None
@@ -98,6 +104,34 @@ class Intake:
         lines = await self._floor.broker.activities(self._cursor.after)
         ours = [line for line in lines if line.activity_type == _FILL and line.broker_order_id == broker_order_id]
         return sorted(ours, key=_total)
+
+    # ---- what has come meanwhile -----------------------------------------------------------------------------------------
+
+    def _soon(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        """Do something with all that has come by the next turn of the loop, in one commit; done when that is durable."""
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+        def do() -> None:
+            result = work()
+            self._floor.afterwards(lambda: None if done.done() else done.set_result(result))
+
+        self._waiting.append(do)
+        if len(self._waiting) == 1:
+            self._floor.crew.start("books what has come", self._book_waiting())
+        return done
+
+    async def _book_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        with self._floor.group():
+            for do in waiting:
+                do()
+
+    def _take(self, seen: OrderSighting) -> None:
+        found = self._show(seen)
+        if found.gap or found.stranger:
+            self._floor.crew.start(f"ask about {seen.client_order_id or seen.broker_order_id}", self.order_if_possible(seen))
+
+    # ---- one sighting ------------------------------------------------------------------------------------------------------
 
     def _show(self, seen: OrderSighting | ActivitySighting, *, settle: bool = False) -> Evidence:
         self._floor.adopt()
@@ -113,7 +147,7 @@ class Intake:
             if filled:
                 crash_here("before_fill")
             self._floor.book(found.news)
-            _crash_after(found.news, filled=filled)
+            self._floor.afterwards(lambda: _crash_after(found.news, filled=filled))
         return found
 
     def _session(self) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 
 from hedgefund_core.account import State
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.evidence import Booked, External
+from hedgefund_core.trading.instrument import Instrument
+from hedgefund_core.trading.ledger import Position
 
 KINDS = ("account_opened", "external_filled", "cash_posted", "split_processed", "emergency_adopted")
 """Entries that make it up."""
@@ -21,6 +24,8 @@ class Known:
         self._external: dict[str, External] = {}
         self._activities: frozenset[str] = frozenset()
         self._opened_at = LONG_AGO
+        self._named: tuple[Instrument, ...] = ()
+        self._ids: dict[str, str] = {}
         self.emergency = 0
         self.note(tuple(frames))
 
@@ -40,11 +45,14 @@ class Known:
 
     def booked(self, state: State, *, cash: bool = False) -> Booked:
         """What is booked now. Cash lines know their day and no more: the cursor says which of them came before the opening."""
+        if state.instruments is not self._named:  # hundreds of sightings a second are compared, names come a few times a day
+            self._named = state.instruments
+            self._ids = {instrument.symbol: instrument.instrument_id for instrument in state.instruments}
         return Booked(
             orders=state.known_orders,
             external=self._external,
-            instruments={instrument.symbol: instrument.instrument_id for instrument in state.instruments},
-            held={key: position.quantity for key, position in state.ledger.positions.items()},
+            instruments=self._ids,
+            held=_Held(state.ledger.positions),
             activities=self._activities,
             opened_at=LONG_AGO if cash else self._opened_at,
         )
@@ -53,3 +61,19 @@ class Known:
     def newest_activity(self) -> str:
         """The greatest id of a booked cash line; ids sort by time."""
         return max(self._activities, default="")
+
+
+class _Held(Mapping[str, Decimal]):
+    """Quantities of positions, each looked at only when it is asked for."""
+
+    def __init__(self, positions: Mapping[str, Position]) -> None:
+        self._positions = positions
+
+    def __getitem__(self, key: str) -> Decimal:
+        return self._positions[key].quantity
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._positions)
+
+    def __len__(self) -> int:
+        return len(self._positions)

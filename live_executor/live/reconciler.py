@@ -120,8 +120,7 @@ class Reconciler:
     async def _read_since(self, asked: Sequence[Order], since: datetime | None) -> list[Order]:
         """Book what is shown; returns the orders of ``asked`` that should be there and are not."""
         seen = await self._floor.broker.orders(since=since)
-        for sighting in seen:
-            await self._intake.order(sighting)
+        await self._intake.orders(seen)
         self.open_at_broker = tuple(sighting for sighting in seen if sighting.status not in _OVER)
         shown, known = {sighting.client_order_id for sighting in seen}, self._floor.state.orders
         left = [known[order.client_order_id] for order in asked if order.client_order_id in known and order.client_order_id not in shown]
@@ -211,8 +210,7 @@ class Reconciler:
         account = await self._floor.broker.account()
         positions = await self._floor.broker.positions()
         orders = await self._floor.broker.orders()
-        for sighting in orders:
-            await self._intake.order(sighting)
+        await self._intake.orders(orders)
         held = await self._held(positions)
         names = tuple(sorted(sighting.client_order_id or sighting.broker_order_id for sighting in orders if sighting.status not in _OVER))
         return e.BrokerReported(

@@ -128,6 +128,7 @@ class Live:
         self._sessions = Sessions(self._floor, self._reconciler, self._instruments, lambda _session: self._rebalancer.ask_now())
         self._adoption = Adoption(self._floor, parts.folder)
         self._floor.adopt = self._adoption.sync
+        desk.overhear(known.note)
         desk.watch(self._heard)
 
     def _of_model(self, plan: ModelPlan | None) -> tuple[ModelTrader | None, Swaps | None]:
@@ -259,7 +260,6 @@ class Live:
 
     def _heard(self, frames: Sequence[e.Event]) -> None:
         """A commit: whoever waits for something looks again."""
-        self._floor.known.note(frames)
         self._reconciler.heard(frames)
         self._slices.heard(frames)
         self._splits.heard(frames)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import uuid
 from collections.abc import Callable
@@ -130,26 +131,35 @@ class Book:
 
     # ------------------------------------------------------------------------------------------------ what it is worth
     def asset_id(self, symbol: str) -> str:
-        return str(uuid.UUID(hashlib.md5(symbol.encode()).hexdigest()))
+        return _asset_id(symbol)
 
     def price(self, symbol: str) -> Decimal:
         bid, ask = self.quotes.get(symbol, (ZERO, ZERO))
         return (bid + ask) / 2
 
     def market_value(self, sign: int) -> Decimal:
-        return sum((held.qty * self.price(symbol) for symbol, held in self.positions.items() if held.qty * sign > 0), ZERO)
+        return self._market_values()[0 if sign > 0 else 1]
+
+    def _market_values(self) -> tuple[Decimal, Decimal]:
+        """Of what is held long and of what is held short, which is below zero."""
+        values = [held.qty * self.price(symbol) for symbol, held in self.positions.items()]
+        longs = sum([value for value in values if value > 0], ZERO)
+        return longs, sum(values, ZERO) - longs
 
     def equity(self) -> Decimal:
-        return self.cash + self.market_value(1) + self.market_value(-1)
+        return self.cash + sum(self._market_values())
+
+    def _power(self) -> Decimal:
+        """What may be bought, before what rests is taken off."""
+        longs, shorts = self._market_values()
+        return (self.cash + longs + shorts) * self.multiplier - (longs - shorts)
 
     def buying_power(self) -> Decimal:
-        used = self.market_value(1) - self.market_value(-1)
         resting = sum((o.remaining * (o.limit_price or self.price(o.symbol)) for o in self.working() if self._opens(o)), ZERO)
-        return max(self.equity() * self.multiplier - used - resting, ZERO)
+        return max(self._power() - resting, ZERO)
 
     def _affords(self, value: Decimal) -> bool:
-        used = self.market_value(1) - self.market_value(-1)
-        if value + self._ever_asked <= self.equity() * self.multiplier - used:  # whatever rests cannot matter
+        if value + self._ever_asked <= self._power():  # whatever rests cannot matter
             return True
         return value <= self.buying_power()
 
@@ -424,6 +434,11 @@ def _would_cross(one: ServerOrder, other: ServerOrder) -> bool:
         return True
     buy, sell = (one, other) if one.side == "buy" else (other, one)
     return (buy.limit_price or ZERO) >= (sell.limit_price or ZERO)
+
+
+@functools.cache
+def _asset_id(symbol: str) -> str:
+    return str(uuid.UUID(hashlib.md5(symbol.encode()).hexdigest()))
 
 
 def _silent(event: str, order: ServerOrder, fill: Fill | None) -> None:

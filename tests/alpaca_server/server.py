@@ -243,7 +243,7 @@ class AlpacaServer:
         return [[{"T": "error", "code": 400, "msg": "invalid syntax"}]]
 
     def _emit(self, event: str, order: ServerOrder, fill: Fill | None) -> None:
-        self.trading.remember()
+        self.trading.remember(moved=fill is not None)
         message = shapes.trade_update(event, order, self.clock.now(), fill=fill, position=self.book.held(order.symbol))
         self.trade_hub.publish(message, wants=lambda c: message if c.channels.get("trade_updates") else None, spoil=_spoil_trade)
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tests.alpaca_server.book import Book, Fill, ServerOrder
+    from tests.alpaca_server.book import Book, Fill, Held, ServerOrder
 
 Json = dict[str, object]
 
@@ -121,9 +121,9 @@ def account_json(book: Book) -> Json:
     }
 
 
-def position_json(book: Book, symbol: str) -> Json:
+def position_json(book: Book, symbol: str, position: Held) -> Json:
     """The Position object; a short one has a negative quantity."""
-    position, price = book.positions[symbol], book.price(symbol)
+    price = book.price(symbol)
     value, basis = position.qty * price, position.qty * position.average
     gain = value - basis
     ratio = gain / abs(basis) if basis else Decimal(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -11,7 +12,7 @@ import msgspec
 from aiohttp import web
 
 from tests.alpaca_server import shapes
-from tests.alpaca_server.book import Book, Refused, ServerOrder
+from tests.alpaca_server.book import Book, Held, Refused, ServerOrder
 from tests.alpaca_server.faults import ORDER, Faults
 from tests.alpaca_server.hours import EASTERN, ServerClock
 
@@ -48,7 +49,7 @@ class Trading:
     def __init__(self, book: Book, clock: ServerClock, faults: Faults) -> None:
         self.book, self.clock, self.faults, self.settings = book, clock, faults, Settings()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._positions_then: list[tuple[datetime, list[shapes.Json]]] = []
+        self._positions_then: deque[tuple[datetime, dict[str, Held]]] = deque(maxlen=500)
 
     def routes(self) -> list[web.RouteDef]:
         """All of them."""
@@ -83,17 +84,20 @@ class Trading:
         symbol = request.match_info["symbol"]
         if symbol not in self.book.positions:
             return answer({"code": 40410000, "message": "position does not exist"}, 404)
-        return answer(shapes.position_json(self.book, symbol))
+        return answer(shapes.position_json(self.book, symbol, self.book.positions[symbol]))
 
     def _lagged_positions(self) -> list[shapes.Json]:
-        now, rows = self.clock.now(), [shapes.position_json(self.book, symbol) for symbol in sorted(self.book.positions)]
-        seen = [entry for entry in self._positions_then if entry[0] <= now - timedelta(seconds=self.settings.positions_lag)]
-        return seen[-1][1] if self.settings.positions_lag and seen else rows
+        newest, shown = self.clock.now() - timedelta(seconds=self.settings.positions_lag), self.book.positions
+        if self.settings.positions_lag:
+            shown = next((held for at, held in reversed(self._positions_then) if at <= newest), shown)
+        return [shapes.position_json(self.book, symbol, shown[symbol]) for symbol in sorted(shown)]
 
-    def remember(self) -> None:
-        """Note the positions of this moment, for those who are shown older ones."""
-        rows = [shapes.position_json(self.book, symbol) for symbol in sorted(self.book.positions)]
-        self._positions_then = [*self._positions_then[-500:], (self.clock.now(), rows)]
+    def remember(self, *, moved: bool = True) -> None:
+        """Note the positions of this moment, for those who are shown older ones; those before the first move count, too."""
+        if not moved and self._positions_then:
+            return
+        held = {symbol: Held(qty=held.qty, average=held.average) for symbol, held in self.book.positions.items()}
+        self._positions_then.append((self.clock.now(), held))
 
     async def activities(self, request: web.Request) -> web.Response:
         query = request.query
