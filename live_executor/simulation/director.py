@@ -37,7 +37,8 @@ class Director:
         self._written = 0
         self._day = (-1, False)
         self._acts: dict[Kind, Callable[[Fault], None]] = {
-            Kind.DROP: self._drop, Kind.MUTE: self._mute, Kind.FEED_DROP: self._feed_drop, Kind.THIN: self._thin, Kind.HALT: self._halt,
+            Kind.DROP: self._drop, Kind.MUTE: self._mute,
+            Kind.REFUSE: self._refuse, Kind.FEED_DROP: self._feed_drop, Kind.THIN: self._thin, Kind.HALT: self._halt,
             Kind.JUMP: self._jump, Kind.SPLIT: self._splits.append, Kind.DIVIDEND: self._dividend, Kind.FEE: self._fee,
             Kind.MANUAL: self._by_hand, Kind.AIM: self._aims.append, Kind.TARGETS: self._targets, Kind.STOP_LEVEL: self._stop_level,
             Kind.RESUME: self._resume, Kind.PLACE: self._place, Kind.CANCEL: self._cancel, Kind.TERMINATE: self._terminate,
@@ -82,7 +83,7 @@ class Director:
         for symbol in tuple(world.market.halted):
             world.market.halt(symbol, on=False)
         world.venue.thin.clear()
-        world.wire.silent.clear()
+        world.wire.door.calm()
         for order in world.venue.orders.values():
             order.stuck = order.deaf = False
             if order.status == "done_for_day":
@@ -97,16 +98,19 @@ class Director:
         asyncio.get_running_loop().call_later(seconds, act)
 
     def _drop(self, fault: Fault) -> None:
-        broker = self._world.wire.listener
-        if broker is not None:
-            broker.link(up=False)
-            self._later(fault.seconds, lambda: broker.link(up=True))
+        self._world.wire.door.drop(fault.seconds)
+
+    def _refuse(self, fault: Fault) -> None:
+        self._world.wire.door.refuse(int(fault.number), fault.seconds)
 
     def _mute(self, fault: Fault) -> None:
-        broker = self._world.wire.listener
-        if broker is not None:
-            broker.mute(on=True)
-            self._later(fault.seconds, lambda: broker.mute(on=False))
+        door = self._world.wire.door
+        door.mute = True
+
+        def hear() -> None:
+            door.mute = False
+
+        self._later(fault.seconds, hear)
 
     def _feed_drop(self, fault: Fault) -> None:
         feed = self._world.feed
@@ -227,7 +231,7 @@ class Director:
             crossed = aim.status == OrderStatus.PENDING_CANCEL.value and aim.move == OrderMove.LOSE.value
             if lost or crossed:
                 self._aims.remove(aim)
-                self._world.wire.silent.add(order.client_order_id)
+                self._world.wire.door.silent.add(order.client_order_id)
                 if crossed or aim.move == OrderMove.CANCEL_REQUEST.value:
                     self.ask_to_cancel(order.client_order_id)
                 elif lost:

@@ -6,6 +6,7 @@ A request is carried by the world and not by the process that made it: what has 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from datetime import datetime
@@ -17,16 +18,15 @@ from hedgefund_core.trading.observed import (
     ActivitySighting,
     AssetSighting,
     BrokerUpdate,
-    LinkChanged,
-    LinkState,
     MarketClock,
     MarketDay,
     OrderSighting,
     PositionSighting,
-    UnknownUpdate,
 )
 from hedgefund_core.trading.order import Order
-from live_executor.simulation.plan import STREAM, Fault, Kind
+from live_executor.ports import Clock
+from live_executor.simulation.link import TAKEBACKS, Door, SimulatedStream, takeback_name
+from live_executor.simulation.plan import Fault, Kind
 from live_executor.simulation.venue import Venue, VenueOrder
 
 T = TypeVar("T")
@@ -34,13 +34,7 @@ PATIENCE = 0.6
 """Seconds until a request is given up."""
 _MEND = "wait: it is a simulation"
 _CALLS = (Kind.UNAVAILABLE, Kind.TIMEOUT_BEFORE, Kind.TIMEOUT_AFTER, Kind.LATE_ACCEPT, Kind.SLOW, Kind.STALE, Kind.BLIND, Kind.REJECT)
-_TAKEBACKS = frozenset({"trade_bust", "trade_correct"})
 _READS = (Kind.UNAVAILABLE, Kind.SLOW, Kind.STALE)
-
-
-def takeback_name(seen: OrderSighting) -> str:
-    """Which take-back of which order an update tells of."""
-    return f"{seen.client_order_id}@{'' if seen.fill is None else seen.fill.at.isoformat()}"
 
 
 class Weather:
@@ -84,91 +78,51 @@ class Wire:
         """Told of each order the venue takes; True = its answer gets lost."""
         self.on_send: Callable[[Order], Kind | None] = lambda _order: None
         """What is to go wrong with this order, beside the plan's own."""
-        self.silent: set[str] = set()
-        """Orders of which the stream says nothing."""
         self.blinded: set[str] = set()
         self.late: set[str] = set()
         self.on_takeback: Callable[[str], None] = lambda _name: None
+        self.happened: Callable[[str], None] = lambda _what: None
+        """Told of what a fault found to strike."""
         venue.emit = self._emit
-        self.listener: OrderStream | None = None
+        self.door = Door(weather, rng, self.delay, self._note)
+        """Where the order stream comes from."""
 
     def delay(self) -> float:
         """One way."""
         return 0.005 + self.rng.random() * 0.06
 
+    def _note(self, what: str) -> None:
+        self.happened(what)
+
     def _emit(self, seen: OrderSighting | ActivitySighting) -> None:
-        if isinstance(seen, OrderSighting) and seen.event in _TAKEBACKS:
+        if isinstance(seen, OrderSighting) and seen.event in TAKEBACKS:
             self.on_takeback(takeback_name(seen))
-        if self.listener is not None:
-            self.listener.hear(seen)
+        self.door.say(seen)
 
 
-class OrderStream:
-    """The stream of updates to one process."""
+class FaultyBroker:
+    """The port ``LiveBroker`` of one process."""
 
     def __init__(
-        self, wire: Wire, alive: Callable[[], None], on_submit: Callable[[Order], None], on_done: Callable[[Order, bool], None]
+        self,
+        wire: Wire,
+        *,
+        alive: Callable[[], None],
+        clock: Clock,
+        on_submit: Callable[[Order], None],
+        on_done: Callable[[Order, bool], None],
+        on_heard: Callable[[str], None],
     ) -> None:
         self._wire, self._alive, self._on_submit, self._on_done = wire, alive, on_submit, on_done
-        self._queue = asyncio.Queue[BrokerUpdate]()
-        self._up, self._muted, self._last = False, False, 0.0
-        self.down_since: float | None = None
+        self._stream = SimulatedStream(wire.door, clock, wire.rng, alive, on_heard)
         self._older: dict[str, object] = {}
-        self.on_heard: Callable[[str], None] = lambda _name: None
-        """Told a second after a take-back has arrived."""
-        wire.listener = self
-
-    # ---- the order stream --------------------------------------------------------------------------------------------
-
-    def hear(self, seen: OrderSighting | ActivitySighting) -> None:
-        """The venue says something: on its way, it may be lost, late, doubled or garbled."""
-        if not self._up or self._muted or (isinstance(seen, OrderSighting) and seen.client_order_id in self._wire.silent):
-            return
-        loop = asyncio.get_running_loop()
-        fault = self._wire.weather.take(tuple(STREAM))
-        kind = None if fault is None else fault.kind
-        if kind is Kind.LOSE:
-            return
-        self._last = max(self._last, loop.time() + self._wire.delay())
-        if kind is Kind.LATE and fault is not None:
-            loop.call_later(fault.seconds, self._arrive, seen)
-            return
-        if kind is Kind.GARBLE:
-            loop.call_at(self._last, self._arrive, UnknownUpdate(what="unreadable frame", payload="{", at=self._wire.venue.now()))
-            return
-        loop.call_at(self._last, self._arrive, seen)
-        if kind is Kind.DOUBLE and fault is not None:
-            loop.call_later(fault.seconds, self._arrive, seen)
-
-    def _arrive(self, update: BrokerUpdate) -> None:
-        if self._up:
-            self._queue.put_nowait(update)
-            if isinstance(update, OrderSighting) and update.event in _TAKEBACKS:
-                asyncio.get_running_loop().call_later(1.0, self.on_heard, takeback_name(update))
-
-    def link(self, *, up: bool) -> None:
-        """The connection goes or comes; what is said meanwhile is lost."""
-        self._up = up
-        self.down_since = None if up else asyncio.get_running_loop().time()
-        state = LinkState.UP if up else LinkState.DOWN
-        self._queue.put_nowait(LinkChanged(state=state, reason="" if up else "connection reset", at=self._wire.venue.now()))
-
-    def mute(self, *, on: bool) -> None:
-        """The connection stands and says nothing."""
-        self._muted = on
 
     async def updates(self) -> AsyncIterator[BrokerUpdate]:
-        """The stream."""
+        """The stream, by the product's own supervisor."""
         self._alive()
-        await asyncio.sleep(self._wire.delay())
-        self._up = True
-        yield LinkChanged(state=LinkState.UP, reason="", at=self._wire.venue.now())
-        while True:
-            yield await self._queue.get()
-
-
-class FaultyBroker(OrderStream):
-    """The port ``LiveBroker`` of one process."""
+        async with contextlib.aclosing(self._stream.updates()) as updates:
+            async for update in updates:
+                yield update
 
     # ---- orders ------------------------------------------------------------------------------------------------------
 
@@ -315,5 +269,3 @@ class FaultyBroker(OrderStream):
 
     async def close(self) -> None:
         """Let go."""
-        if self._wire.listener is self:
-            self._wire.listener = None

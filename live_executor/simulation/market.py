@@ -46,6 +46,12 @@ class Hours:
         """Whether the session runs."""
         return PRE_SECONDS <= self._time() % DAY_SECONDS < PRE_SECONDS + SESSION_SECONDS
 
+    @property
+    def last_close(self) -> datetime:
+        """When the market closed last."""
+        now = self.now()
+        return max(day.closes_at for day in self.days if day.closes_at <= now)
+
     def now(self) -> datetime:
         """The market's time; the port ``Clock``."""
         day, inside = divmod(self._time(), DAY_SECONDS)

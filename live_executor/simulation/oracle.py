@@ -243,7 +243,9 @@ class Oracle:
         if all(taken_back.values()) and any("differs" in cause for cause in state.frozen.values()):
             self.broken("reconciled", f"{state.frozen}")
         barred = {symbols.get(key.partition("|")[0], "") for key, count in state.rejections.items() if count >= MOST_REJECTIONS}
-        if state.ladder.level is Level.FLATTENING and set(ours) - barred:
+        # with a closing order in the market until the last close, it stays armed for the next session
+        tried = {o.symbol for o in venue.orders.values() if o.status == "expired" and o.updated_at >= venue.market.hours.last_close}
+        if state.ladder.level is Level.FLATTENING and set(ours) - barred - tried:
             self.broken("a flattening reaches flat", _plain(ours))
 
     def _compare_orders(self, state: State, venue: Venue, unheard: set[str]) -> None:

@@ -37,8 +37,10 @@ class Kind(StrEnum):
     DOUBLE = "double"
     LATE = "late"
     GARBLE = "garble"
+    TORN = "torn"
     DROP = "drop"
     MUTE = "mute"
+    REFUSE = "refuse"
     FEED_DROP = "feed_drop"
     # market and venue
     THIN = "thin"
@@ -63,7 +65,7 @@ class Kind(StrEnum):
     DISK_FULL = "disk_full"
 
 
-STREAM = frozenset({Kind.LOSE, Kind.DOUBLE, Kind.LATE, Kind.GARBLE})
+STREAM = frozenset({Kind.LOSE, Kind.DOUBLE, Kind.LATE, Kind.GARBLE, Kind.TORN})
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -161,6 +163,8 @@ class _Maker:
             self.add(rng.choice(tuple(sorted(STREAM))), times=rng.randint(1, 5), seconds=round(0.3 + rng.random() * 2, 3))
         for _ in self.some(0, 2):
             self.add(rng.choice((Kind.DROP, Kind.MUTE, Kind.FEED_DROP)), seconds=round(0.3 + rng.random() * 3, 3))
+        if rng.random() < 0.3:
+            self.add(Kind.REFUSE, number=float(rng.choice((401, 402, 406, 409))), seconds=round(0.2 + rng.random() * 3, 3))
 
     def venue(self) -> None:
         """What markets and exchanges do."""

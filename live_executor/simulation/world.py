@@ -106,6 +106,7 @@ class World:
         self.feed: SimulatedFeed | None = None
         self.taken_back = dict[str, bool]()
         """Fills that were taken back or changed, and whether a living process was told so."""
+        self.wire.happened = lambda what: self.coverage.happened.update((what,))
         self.wire.on_takeback = lambda name: self.taken_back.update({name: False})
         self.disk_failed = False
         self.starts = 0
@@ -198,8 +199,10 @@ class World:
             self.oracle.broken("I8 replay(journal) = state", error.message)
             return
         self.starts += 1
-        broker = FaultyBroker(self.wire, alive, self.oracle.leaves, self._answered)
-        broker.on_heard = lambda name: self._heard(name, dead)
+        broker = FaultyBroker(
+            self.wire, alive=alive, clock=self.hours, on_submit=self.oracle.leaves, on_done=self._answered,
+            on_heard=lambda name: self._heard(name, dead),
+        )  # fmt: skip
         self.feed = SimulatedFeed(self.market)
         self.live = None
         self._process = self.loop.create_task(self._live(journal, broker, self.feed, recovered))
@@ -295,7 +298,7 @@ class World:
         return name in self.venue.orders and name not in self.wire.late | self.wire.blinded
 
     def _stream_down_for(self) -> float:
-        since = None if self.wire.listener is None else self.wire.listener.down_since
+        since = self.wire.door.down_since
         return 0.0 if since is None else self.loop.time() - since
 
     # ---- what is watched ---------------------------------------------------------------------------------------------
