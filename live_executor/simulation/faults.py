@@ -100,8 +100,8 @@ class Wire:
         self.door.say(seen)
 
 
-class FaultyBroker:
-    """The port ``LiveBroker`` of one process."""
+class _Line:
+    """What a process is connected to the exchange with, and what it hears from there."""
 
     def __init__(
         self,
@@ -123,6 +123,10 @@ class FaultyBroker:
         async with contextlib.aclosing(self._stream.updates()) as updates:
             async for update in updates:
                 yield update
+
+
+class FaultyBroker(_Line):
+    """The port ``LiveBroker`` of one process."""
 
     # ---- orders ------------------------------------------------------------------------------------------------------
 
