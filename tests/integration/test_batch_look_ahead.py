@@ -39,8 +39,9 @@ def instance():
 
 
 def centred_window(panel):
-    mean = kernels.over_windows(kernels.ordered_mean, 5, panel.close)
-    return np.concatenate([mean[2:], np.full((2, panel.shape[1]), np.nan)])
+    mean = np.full(panel.shape, np.nan)
+    mean[2:-2] = kernels.over_windows(kernels.ordered_mean, 5, panel.close, rows=panel.shape[0])
+    return mean
 
 
 def full_sample_z_score(panel):

@@ -12,8 +12,9 @@ from tests.builders import close_only, noisy_panel, skfolio_panel
 
 
 def centred_mean(panel):
-    mean = kernels.over_windows(kernels.ordered_mean, 5, panel.close)
-    return np.concatenate([mean[2:], np.full((2, panel.shape[1]), np.nan)])
+    mean = np.full(panel.shape, np.nan)
+    mean[2:-2] = kernels.over_windows(kernels.ordered_mean, 5, panel.close, rows=panel.shape[0])
+    return mean
 
 
 def full_sample_z_score(panel):
@@ -147,9 +148,8 @@ def test_labels_that_start_on_the_decided_bar_are_found():
 
 def test_a_feature_that_needs_more_rows_than_it_states_is_found():
     panel = noisy_panel()
-    kernel = FEATURES["momentum_3_1"].kernel
-    params = FEATURES["momentum_3_1"].params
-    subject = AuditedKernel(name="short", warm_up=40, kernel=lambda bars: kernel(bars, params))
+    feature = FEATURES["momentum_3_1"]
+    subject = AuditedKernel(name="short", warm_up=40, kernel=lambda bars: feature.values(bars, feature.params))
     found = audit.audit_feature(panel, subject.kernel(panel), subject)
     assert {finding.check for finding in found} == {LookAheadCheck.WINDOW}
 

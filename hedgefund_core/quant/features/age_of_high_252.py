@@ -5,7 +5,7 @@ Reference: Bhootra and Hur (2013).
 
 from __future__ import annotations
 
-from hedgefund_core.quant.bars import Floats, Panel
+from hedgefund_core.quant.bars import Floats
 from hedgefund_core.quant.features import kernels
 from hedgefund_core.quant.features.feature import Feature, Params
 
@@ -14,9 +14,9 @@ def _warm_up(params: Params) -> int:
     return int(params["window"])
 
 
-def _values(panel: Panel, params: Params) -> Floats:
+def _values(bars: kernels.Bars, params: Params) -> Floats:
     window = int(params["window"])
-    return kernels.over_prices(kernels.age_of_largest, panel, window) / window
+    return kernels.over_prices(kernels.age_of_largest, bars, window) / window
 
 
 FEATURE = Feature(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hedgefund_core.quant.bars import Floats, Panel
+from hedgefund_core.quant.bars import Floats
 from hedgefund_core.quant.features import kernels
 from hedgefund_core.quant.features.feature import TRADED_PRICE_KINDS, Feature, Params
 
@@ -18,9 +18,11 @@ def _warm_up(params: Params) -> int:
     return int(params["window"]) + 1
 
 
-def _values(panel: Panel, params: Params) -> Floats:
-    dollars = kernels.positive(panel.close) * kernels.positive(panel.field("volume"))
-    return kernels.over_windows(kernels.ordered_mean, int(params["window"]), np.abs(kernels.returns_of(panel)) / (dollars / 1e6))
+def _values(bars: kernels.Bars, params: Params) -> Floats:
+    window = int(params["window"])
+    returns = bars.returns(window)
+    dollars = bars.prices(window)[-len(returns) :] * bars.prices(window, "volume")[-len(returns) :]
+    return kernels.over_windows(kernels.ordered_mean, window, np.abs(returns) / (dollars / 1e6), rows=bars.rows)
 
 
 FEATURE = Feature(

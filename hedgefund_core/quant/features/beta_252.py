@@ -5,7 +5,7 @@ Reference: Frazzini and Pedersen (2014).
 
 from __future__ import annotations
 
-from hedgefund_core.quant.bars import Floats, Panel
+from hedgefund_core.quant.bars import Floats
 from hedgefund_core.quant.features import kernels
 from hedgefund_core.quant.features.feature import Feature, Params
 
@@ -14,9 +14,9 @@ def _warm_up(params: Params) -> int:
     return int(params["window"]) + 1
 
 
-def _values(panel: Panel, params: Params) -> Floats:
-    returns = kernels.returns_of(panel)
-    return kernels.over_windows(kernels.beta, int(params["window"]), returns, kernels.market_returns(returns))
+def _values(bars: kernels.Bars, params: Params) -> Floats:
+    window = int(params["window"])
+    return kernels.over_windows(kernels.beta, window, bars.returns(window), bars.market(window), rows=bars.rows)
 
 
 FEATURE = Feature(

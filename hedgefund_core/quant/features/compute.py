@@ -17,6 +17,7 @@ import hedgefund_core.quant.features as registry
 from hedgefund_core.errors import ConfigError, DataInvalid, InvariantViolation, ModelMismatch
 from hedgefund_core.quant.bars import FIELDS, Floats, KnownAtBasis, Panel, PriceKind
 from hedgefund_core.quant.features.feature import Feature, FeaturePanel, FeatureSpec
+from hedgefund_core.quant.features.kernels import Bars
 
 FeatureName = str | FeatureSpec
 _SHARED_MODULES = ("hedgefund_core.quant.features.feature", "hedgefund_core.quant.features.kernels")
@@ -85,24 +86,23 @@ def compute_features(panel: Panel, names: Sequence[FeatureName]) -> FeaturePanel
     """
     specs = resolve(names)
     values = np.full((*panel.shape, len(specs)), np.nan)
+    bars = Bars(panel, panel.shape[0])
     for column, spec in enumerate(specs):
-        values[:, :, column] = feature_named(spec.name).values(panel, spec.params)
+        values[:, :, column] = feature_named(spec.name).last_values(bars, spec.params)
     return FeaturePanel(values=values, names=tuple(spec.name for spec in specs), sessions=panel.sessions, symbols=panel.symbols)
 
 
-def latest_features(panel: Panel, names: Sequence[FeatureName]) -> Floats:
+def latest_features(panel: Panel, names: Sequence[FeatureName], *, returns: Floats | None = None) -> Floats:
     """Values at the last session, float64 (n_symbols, n_features), each from its last ``warm_up`` rows only.
 
     The same bits as ``compute_features(panel, names).values[-1]``; all NaN for an empty panel. Raises as `compute_features`.
+    ``returns`` : those of the panel's closes from session to session (kernels.returns_of), where they are known already.
     """
     specs = resolve(names)
     values = np.full((panel.shape[1], len(specs)), np.nan)
-    n_sessions = panel.shape[0]
+    bars = Bars(panel, 1, returns=returns)
     for column, spec in enumerate(specs):
-        window = panel.rows(max(0, n_sessions - spec.warm_up), n_sessions)
-        row = feature_named(spec.name).values(window, spec.params)
-        if n_sessions:
-            values[:, column] = row[-1]
+        values[:, column] = feature_named(spec.name).last_values(bars, spec.params)[0]
     return values
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hedgefund_core.quant.bars import Floats, Panel
+from hedgefund_core.quant.bars import Floats
 from hedgefund_core.quant.features import kernels
 from hedgefund_core.quant.features.feature import Feature, Params
 
@@ -16,9 +16,10 @@ def _warm_up(params: Params) -> int:
     return int(params["window"]) + 1
 
 
-def _values(panel: Panel, params: Params) -> Floats:
-    losses = np.minimum(kernels.returns_of(panel), 0.0)
-    return np.sqrt(kernels.over_windows(kernels.ordered_mean, int(params["window"]), losses * losses))
+def _values(bars: kernels.Bars, params: Params) -> Floats:
+    window = int(params["window"])
+    losses = np.minimum(bars.returns(window), 0.0)
+    return np.sqrt(kernels.over_windows(kernels.ordered_mean, window, losses * losses, rows=bars.rows))
 
 
 FEATURE = Feature(

@@ -5,7 +5,7 @@ Reference: Magdon-Ismail and Atiya (2004).
 
 from __future__ import annotations
 
-from hedgefund_core.quant.bars import Floats, Panel
+from hedgefund_core.quant.bars import Floats
 from hedgefund_core.quant.features import kernels
 from hedgefund_core.quant.features.feature import Feature, Params
 
@@ -14,8 +14,8 @@ def _warm_up(params: Params) -> int:
     return int(params["window"])
 
 
-def _values(panel: Panel, params: Params) -> Floats:
-    return kernels.over_prices(kernels.deepest_fall, panel, int(params["window"]))
+def _values(bars: kernels.Bars, params: Params) -> Floats:
+    return kernels.over_prices(kernels.deepest_fall, bars, int(params["window"]))
 
 
 FEATURE = Feature(

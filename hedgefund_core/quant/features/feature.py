@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from hedgefund_core.errors import ConfigError, DataInvalid, InvariantViolation
 from hedgefund_core.quant.bars import Floats, Panel, PriceKind
+from hedgefund_core.quant.features.kernels import Bars
 
 Params = Mapping[str, float | int]
-Kernel = Callable[[Panel, Params], Floats]
+Kernel = Callable[[Bars, Params], Floats]
 
 ANY_PRICE_KIND = frozenset(PriceKind)
 """For features that are ratios of prices: splits and dividends cancel or are adjusted as of each session."""
@@ -47,7 +48,7 @@ class Feature:
     params : default parameters; a spec may change their values, never their names.
     warm_up : rows needed for one value, from the parameters.
     price_kinds : kinds of price it is meaningful on.
-    kernel : (panel, params) -> float64 (n_sessions, n_symbols); the first warm_up - 1 rows are NaN.
+    kernel : (bars, params) -> float64 (rows, n_symbols), the newest last: of the rows wanted, those that a whole window ends at.
     """
 
     name: str
@@ -87,23 +88,31 @@ class Feature:
         return ""
 
     def values(self, panel: Panel, params: Params) -> Floats:
-        """float64 (n_sessions, n_symbols) of ``panel``; infinite values become NaN (no value).
+        """float64 (n_sessions, n_symbols) of ``panel``; infinite values become NaN (no value). Raises as `last_values`."""
+        return self.last_values(Bars(panel, panel.shape[0]), params)
+
+    def last_values(self, bars: Bars, params: Params) -> Floats:
+        """float64 (bars.rows, n_symbols), of the last sessions; infinite values become NaN (no value).
 
         Raises
         ------
         DataInvalid
             If the panel lacks an input or has a kind of price the feature is not meaningful on.
         """
-        reason = self.lacks(panel)
+        reason = self.lacks(bars.panel)
         if reason:
             message = f"feature {self.name} cannot be computed: {reason}"
             raise DataInvalid(message, mend="remove the feature or choose a source that carries its inputs")
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            raw = self.kernel(panel, params)
-        if raw.shape != panel.shape:
-            message = f"feature {self.name} returned shape {raw.shape}, expected {panel.shape}"
+            raw = self.kernel(bars, params)
+        rows, width = bars.rows, bars.panel.shape[1]
+        whole = max(min(rows, bars.panel.shape[0] - self.warm_up(params) + 1), 0)
+        if raw.shape != (whole, width):
+            message = f"feature {self.name} returned shape {raw.shape}, expected {(whole, width)}"
             raise InvariantViolation(message)
-        return np.where(np.isfinite(raw), raw, np.nan)
+        out = np.full((rows, width), np.nan)
+        np.copyto(out[rows - whole :], raw, where=np.isfinite(raw))
+        return out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

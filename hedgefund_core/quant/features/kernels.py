@@ -15,39 +15,107 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
 
 from hedgefund_core.quant.bars import Floats, Panel, PriceKind
 
 _LOG_TERMS = 16
 _STACK_VALUES = 60_000
 """Values in a stack at once: half a megabyte, which a processor's cache holds: larger stacks measured three times slower."""
+_ROW_VALUES = 32_000
+"""Values of one row's window at once, in as many columns as that are: memory of a megabyte is asked of the system anew each time."""
 
 
-def over_windows(function: Callable[..., Floats], window: int, *series: Floats) -> Floats:
-    """Apply ``function`` to the windows of every row.
+class Bars:
+    """A panel as kernels read it: how many of its last sessions are asked for, and what several features need of it, made once.
+
+    Series made of a panel end at its last session, and have no rows before the first one that they can be known at.
+
+    Attributes
+    ----------
+    panel : the bars. rows : sessions, counted from the last one, of which values are wanted.
+    """
+
+    __slots__ = ("_market", "_prices", "_returns", "_split_columns", "panel", "rows")
+
+    def __init__(self, panel: Panel, rows: int, *, returns: Floats | None = None) -> None:
+        self.panel, self.rows, self._returns = panel, rows, returns
+        self._prices: dict[str, Floats] = {}
+        self._market: Floats | None = None
+        self._split_columns: NDArray[np.intp] | None = None
+
+    def prices(self, window: int, field: str = "close") -> Floats:
+        """Prices above zero that windows of ``window`` rows need, (rows + window - 1, n_symbols) or as many as there are; NaN = none."""
+        wanted, made = self._reach(window, 0), self._prices.get(field)
+        if made is None or len(made) < wanted:
+            made = self._prices[field] = price_ago(self, 0, field, rows=wanted)
+        return made[len(made) - wanted :]
+
+    def returns(self, window: int) -> Floats:
+        """As `prices`, simple returns of the close from one session to the next; see `return_between`."""
+        wanted = self._reach(window, 1)
+        if self._returns is None or len(self._returns) < wanted:
+            self._returns = return_between(self, 1, 0, rows=wanted)
+        return self._returns[len(self._returns) - wanted :]
+
+    def market(self, window: int) -> Floats:
+        """As `returns`, of the equal-weight market, (rows, 1); see `market_returns`."""
+        wanted = self._reach(window, 1)
+        if self._market is None or len(self._market) < wanted:
+            self._market = market_returns(self.returns(window))
+        return self._market[len(self._market) - wanted :]
+
+    def _reach(self, window: int, lag: int) -> int:
+        return max(min(self.rows + window - 1, self.panel.shape[0] - lag), 0)
+
+    @property
+    def split_columns(self) -> NDArray[np.intp]:
+        """Columns of raw prices in which a split (or no knowledge of one) is still to be applied: all others stay as they are."""
+        if self._split_columns is None:
+            splits = splits_of(self.panel)
+            whole = np.empty(0, dtype=np.intp)
+            self._split_columns = whole if splits is None else np.flatnonzero((splits != 1.0).any(axis=0))
+        return self._split_columns
+
+    def splits(self) -> Floats:
+        """Split ratios of those columns, (n, columns)."""
+        return self.panel.field("split_ratios")[:, self.split_columns]
+
+
+def over_windows(function: Callable[..., Floats], window: int, *series: Floats, rows: int) -> Floats:
+    """Apply ``function`` to the windows of the last ``rows`` rows.
 
     Parameters
     ----------
     function : stacks (window, rows, n_symbols or 1), one a series, newest row first -> (rows, n_symbols or 1).
     window : rows of a window.
-    series : float64 (n, n_symbols) or (n, 1) each.
+    series : float64 (n, n_symbols) or (n, 1) each; they end at the same session, and the shortest says how far back.
+    rows : rows wanted; fewer come back where there are fewer whole windows.
 
     Returns
     -------
-    float64 (n, n_symbols); the first window - 1 rows are NaN.
+    float64 (rows, n_symbols), the newest last.
     """
-    n_rows, width = len(series[0]), max(values.shape[1] for values in series)
-    out = np.full((n_rows, width), np.nan)
-    step = max(1, _STACK_VALUES // max(window * width, 1))
-    for start in range(window - 1, n_rows, step):
-        stop = min(start + step, n_rows)
-        rows = slice(start - window + 1, stop)
-        out[start:stop] = function(*(_stack(values[rows], window) for values in series))
+    length, width = min(len(values) for values in series), max(values.shape[1] for values in series)
+    count = max(min(rows, length - window + 1), 0)
+    out = np.empty((count, width))
+    columns = min(width, max(1, _ROW_VALUES // window))
+    step = max(1, _STACK_VALUES // max(window * columns, 1))
+    for start in range(0, count, step):
+        stop = min(start + step, count)
+        cut = slice(start - count - window + 1, (stop - count) or None)  # from the end, where the series meet
+        for left in range(0, width, max(columns, 1)):
+            block = slice(left, left + columns)
+            stacks = (_stack(values[cut] if values.shape[1] < width else values[cut, block], window) for values in series)
+            out[start:stop, block] = function(*stacks)
     return out
 
 
 def _stack(values: Floats, window: int) -> Floats:
-    return np.ascontiguousarray(sliding_window_view(values, window, axis=0).transpose(2, 0, 1)[::-1])
+    """A copy of its own: (window, rows, n_symbols), newest row first."""
+    if len(values) == window:
+        return values[::-1, None].copy()
+    return np.array(sliding_window_view(values, window, axis=0).transpose(2, 0, 1)[::-1], order="C")
 
 
 def ordered_sum(stack: Floats) -> Floats:
@@ -68,8 +136,9 @@ def ordered_mean(stack: Floats) -> Floats:
 
 
 def positive(x: Floats) -> Floats:
-    """``x`` with NaN where it is not above zero: a zero price is no price."""
-    return np.where(x > 0.0, x, np.nan)
+    """``x`` with NaN where it is not above zero: a zero price is no price. ``x`` itself where all of it is."""
+    above = x > 0.0
+    return x if above.all() else np.where(above, x, np.nan)
 
 
 # --- prices and returns -------------------------------------------------------------------------------------------------
@@ -87,49 +156,60 @@ def _shares_since(splits: Floats) -> Floats:
     return shares
 
 
-def over_prices(function: Callable[[Floats], Floats], panel: Panel, window: int, field: str = "close") -> Floats:
+def over_prices(function: Callable[[Floats], Floats], bars: Bars, window: int, field: str = "close") -> Floats:
     """`over_windows` of prices in the shares of the row's own session.
 
     Raw prices are divided by the splits effective between their session and the row's: known by then, so no later split
     can leak into an earlier value.
     """
-    prices, splits = positive(panel.field(field)), splits_of(panel)
-    if splits is None:
-        return over_windows(function, window, prices)
-    return over_windows(lambda price, split: function(price / _shares_since(split)), window, prices, splits)
+    return _over_shares(function, bars, window, bars.prices(window, field), np.divide)
 
 
-def over_volumes(function: Callable[[Floats], Floats], panel: Panel, window: int) -> Floats:
+def over_volumes(function: Callable[[Floats], Floats], bars: Bars, window: int) -> Floats:
     """`over_windows` of volumes in the shares of the row's own session (see `over_prices`)."""
-    volumes, splits = panel.field("volume"), splits_of(panel)
-    if splits is None:
-        return over_windows(function, window, volumes)
-    return over_windows(lambda volume, split: function(volume * _shares_since(split)), window, volumes, splits)
+    return _over_shares(function, bars, window, bars.panel.field("volume"), np.multiply)
 
 
-def price_ago(panel: Panel, lag: int, field: str = "close") -> Floats:
-    """Price ``lag`` sessions back in the shares of the row's own session, (n, n_symbols); the first ``lag`` rows are NaN."""
-    prices, splits = positive(panel.field(field)), splits_of(panel)
-    if lag == 0:
-        return prices
-    past = np.full_like(prices, np.nan)
-    past[lag:] = prices[:-lag]
-    if splits is None:
-        return past
-    return past / over_windows(lambda split: np.multiply.accumulate(split, axis=0)[-1], lag, splits)
+def _over_shares(function: Callable[[Floats], Floats], bars: Bars, window: int, values: Floats, restate: np.ufunc) -> Floats:
+    out = over_windows(function, window, values, rows=bars.rows)
+    columns = bars.split_columns
+    if columns.size:
+        restated = over_windows(
+            lambda stack, splits: function(restate(stack, _shares_since(splits))), window, values[:, columns], bars.splits(), rows=bars.rows
+        )
+        out[:, columns] = restated
+    return out
 
 
-def return_between(panel: Panel, far: int, near: int) -> Floats:
-    """Simple return of the close from ``far`` to ``near`` sessions back (far > near ≥ 0), (n, n_symbols); far + 1 rows.
+def price_ago(bars: Bars, lag: int, field: str = "close", *, rows: int | None = None) -> Floats:
+    """Price ``lag`` sessions back in the shares of the row's own session, (rows, n_symbols); at most n - lag rows.
+
+    ``rows`` wanted are those of ``bars`` unless given.
+    """
+    prices = bars.panel.field(field)
+    stop = max(len(prices) - lag, 0)
+    past = positive(prices[max(stop - (bars.rows if rows is None else rows), 0) : stop])
+    columns = bars.split_columns if lag else np.empty(0, dtype=np.intp)
+    if columns.size:
+        past = past.copy()
+        past[:, columns] /= over_windows(lambda split: np.multiply.accumulate(split, axis=0)[-1], lag, bars.splits(), rows=len(past))
+    return past
+
+
+def return_between(bars: Bars, far: int, near: int, *, rows: int | None = None) -> Floats:
+    """Simple return of the close from ``far`` to ``near`` sessions back (far > near ≥ 0), (rows, n_symbols); at most n - far rows.
 
     Split-adjusted as of each row; on raw panels dividends are left out (a price return).
     """
-    return price_ago(panel, near) / price_ago(panel, far) - 1.0
+    then = price_ago(bars, far, rows=rows)
+    return price_ago(bars, near, rows=len(then)) / then - 1.0
 
 
 def returns_of(panel: Panel, lag: int = 1) -> Floats:
-    """Simple return of the close over ``lag`` sessions, (n, n_symbols); see `return_between`."""
-    return return_between(panel, lag, 0)
+    """Simple return of the close over ``lag`` sessions, (n, n_symbols), the first ``lag`` rows NaN; see `return_between`."""
+    out = np.full(panel.shape, np.nan)
+    out[lag:] = return_between(Bars(panel, panel.shape[0]), lag, 0)
+    return out
 
 
 def market_returns(returns: Floats) -> Floats:
@@ -137,10 +217,14 @@ def market_returns(returns: Floats) -> Floats:
 
     NaN rule: a name without a return is left out of that session's mean. Names are added in column order.
     """
-    known = ~np.isnan(returns)
-    total = np.add.accumulate(np.where(known, returns, 0.0), axis=1)[:, -1:]
-    count = known.sum(axis=1, keepdims=True)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    out = np.empty((len(returns), 1))
+    step = max(1, _ROW_VALUES // max(returns.shape[1], 1))
+    for start in range(0, len(returns), step):
+        rows = returns[start : start + step]
+        known = ~np.isnan(rows)
+        total, count = ordered_sum(np.where(known, rows, 0.0).T), known.sum(axis=1)
+        out[start : start + step, 0] = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    return out
 
 
 def log_ratio(high: Floats, low: Floats) -> Floats:
@@ -167,13 +251,19 @@ def largest(stack: Floats) -> Floats:
 
 def age_of_largest(stack: Floats) -> Floats:
     """Rows back to the largest of a window (the most recent of equals), as float64."""
-    age = np.argmax(stack, axis=0).astype(np.float64)
-    return np.where(np.isnan(largest(stack)), np.nan, age)
+    age = np.argmax(stack, axis=0)  # of a NaN where there is one
+    top = np.take_along_axis(stack, age[None], axis=0)[0]
+    return np.where(np.isnan(top), np.nan, age.astype(np.float64))
 
 
 def deepest_fall(stack: Floats) -> Floats:
     """Largest fall from a value to a later one, a fraction in [0, 1)."""
-    return largest(1.0 - np.minimum.accumulate(stack, axis=0) / stack)
+    lowest, spare, reach = stack.copy(), np.empty_like(stack), 1
+    while reach < len(stack):  # each pass doubles the rows looked back on: less time than np.minimum.accumulate along the slow axis
+        spare[:reach] = lowest[:reach]
+        np.minimum(lowest[reach:], lowest[:-reach], out=spare[reach:])
+        lowest, spare, reach = spare, lowest, 2 * reach
+    return largest(1.0 - lowest / stack)
 
 
 def moment(stack: Floats, power: int) -> Floats:

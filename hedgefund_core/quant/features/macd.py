@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hedgefund_core.quant.bars import Floats, Panel
+from hedgefund_core.quant.bars import Floats
 from hedgefund_core.quant.features import kernels
 from hedgefund_core.quant.features.feature import Feature, Params
 
@@ -18,9 +18,9 @@ def _warm_up(params: Params) -> int:
     return int(params["line_window"]) + int(params["signal_window"]) - 1
 
 
-def _values(panel: Panel, params: Params) -> Floats:
+def _values(bars: kernels.Bars, params: Params) -> Floats:
     weights = _weights(params)
-    return kernels.over_prices(lambda stack: kernels.weighted_sum(stack, weights) / stack[0], panel, len(weights))
+    return kernels.over_prices(lambda stack: kernels.weighted_sum(stack, weights) / stack[0], bars, len(weights))
 
 
 def _weights(params: Params) -> Floats:

@@ -5,7 +5,7 @@ Reference: Jegadeesh and Titman (1993).
 
 from __future__ import annotations
 
-from hedgefund_core.quant.bars import Floats, Panel
+from hedgefund_core.quant.bars import Floats
 from hedgefund_core.quant.features import kernels
 from hedgefund_core.quant.features.feature import Feature, Params
 
@@ -14,8 +14,8 @@ def _warm_up(params: Params) -> int:
     return int(params["far"]) + 1
 
 
-def _values(panel: Panel, params: Params) -> Floats:
-    return kernels.return_between(panel, int(params["far"]), int(params["near"]))
+def _values(bars: kernels.Bars, params: Params) -> Floats:
+    return kernels.return_between(bars, int(params["far"]), int(params["near"]))
 
 
 FEATURE = Feature(

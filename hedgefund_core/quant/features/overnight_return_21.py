@@ -5,7 +5,7 @@ Reference: Lou, Polk and Skouras (2019).
 
 from __future__ import annotations
 
-from hedgefund_core.quant.bars import Floats, Panel
+from hedgefund_core.quant.bars import Floats
 from hedgefund_core.quant.features import kernels
 from hedgefund_core.quant.features.feature import Feature, Params
 
@@ -14,9 +14,11 @@ def _warm_up(params: Params) -> int:
     return int(params["window"]) + 1
 
 
-def _values(panel: Panel, params: Params) -> Floats:
-    overnight = kernels.price_ago(panel, 0, "open") / kernels.price_ago(panel, 1) - 1.0
-    return kernels.over_windows(kernels.ordered_mean, int(params["window"]), overnight)
+def _values(bars: kernels.Bars, params: Params) -> Floats:
+    window = int(params["window"])
+    before = kernels.price_ago(bars, 1, rows=bars.rows + window - 1)
+    overnight = bars.prices(window, "open")[-len(before) :] / before - 1.0
+    return kernels.over_windows(kernels.ordered_mean, window, overnight, rows=bars.rows)
 
 
 FEATURE = Feature(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hedgefund_core.quant.bars import Floats, Panel
+from hedgefund_core.quant.bars import Floats
 from hedgefund_core.quant.features import kernels
 from hedgefund_core.quant.features.feature import Feature, Params
 
@@ -18,9 +18,11 @@ def _warm_up(params: Params) -> int:
     return int(params["window"])
 
 
-def _values(panel: Panel, params: Params) -> Floats:
-    range_log = kernels.log_ratio(kernels.positive(panel.field("high")), kernels.positive(panel.field("low")))
-    return np.sqrt(kernels.over_windows(kernels.ordered_mean, int(params["window"]), range_log * range_log) / _FOUR_LN_2)
+def _values(bars: kernels.Bars, params: Params) -> Floats:
+    window = int(params["window"])
+    high, low = (bars.prices(window, field) for field in ("high", "low"))
+    range_log = kernels.log_ratio(high, low)
+    return np.sqrt(kernels.over_windows(kernels.ordered_mean, window, range_log * range_log, rows=bars.rows) / _FOUR_LN_2)
 
 
 FEATURE = Feature(

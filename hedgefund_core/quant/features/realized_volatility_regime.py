@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hedgefund_core.quant.bars import Floats, Panel
+from hedgefund_core.quant.bars import Floats
 from hedgefund_core.quant.features import kernels
 from hedgefund_core.quant.features.feature import Feature, Params
 
@@ -19,11 +19,12 @@ def _warm_up(params: Params) -> int:
     return int(params["window"]) + int(params["volatility_window"])
 
 
-def _values(panel: Panel, params: Params) -> Floats:
-    market = kernels.market_returns(kernels.returns_of(panel))
-    volatility = kernels.over_windows(kernels.standard_deviation, int(params["volatility_window"]), market)
-    rank = kernels.over_windows(kernels.rank_of_newest, int(params["window"]), volatility)
-    return np.broadcast_to(rank, panel.shape)
+def _values(bars: kernels.Bars, params: Params) -> Floats:
+    window, short = int(params["window"]), int(params["volatility_window"])
+    market = bars.market(window + short - 1)
+    volatility = kernels.over_windows(kernels.standard_deviation, short, market, rows=bars.rows + window - 1)
+    rank = kernels.over_windows(kernels.rank_of_newest, window, volatility, rows=bars.rows)
+    return np.broadcast_to(rank, (len(rank), bars.panel.shape[1]))
 
 
 FEATURE = Feature(

@@ -8,7 +8,7 @@ Reference: Blitz, Huij and Martens (2011).
 
 from __future__ import annotations
 
-from hedgefund_core.quant.bars import Floats, Panel
+from hedgefund_core.quant.bars import Floats
 from hedgefund_core.quant.features import kernels
 from hedgefund_core.quant.features.feature import Feature, Params
 
@@ -17,12 +17,11 @@ def _warm_up(params: Params) -> int:
     return int(params["window"]) + 1
 
 
-def _values(panel: Panel, params: Params) -> Floats:
-    returns = kernels.returns_of(panel)
+def _values(bars: kernels.Bars, params: Params) -> Floats:
     far, near = int(params["far"]), int(params["near"])
-    return kernels.over_windows(
-        lambda y, x: kernels.residual_score(y, x, far, near), int(params["window"]), returns, kernels.market_returns(returns)
-    )
+    window = int(params["window"])
+    score = lambda y, x: kernels.residual_score(y, x, far, near)  # noqa: E731
+    return kernels.over_windows(score, window, bars.returns(window), bars.market(window), rows=bars.rows)
 
 
 FEATURE = Feature(

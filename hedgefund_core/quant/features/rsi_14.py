@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hedgefund_core.quant.bars import Floats, Panel
+from hedgefund_core.quant.bars import Floats
 from hedgefund_core.quant.features import kernels
 from hedgefund_core.quant.features.feature import Feature, Params
 
@@ -19,11 +19,12 @@ def _warm_up(params: Params) -> int:
     return int(params["window"]) + 1
 
 
-def _values(panel: Panel, params: Params) -> Floats:
-    change, window = kernels.returns_of(panel), int(params["window"])
+def _values(bars: kernels.Bars, params: Params) -> Floats:
+    window = int(params["window"])
+    change = bars.returns(window)
     weights = kernels.ema_weights(2 * int(params["period"]) - 1, window)
     gain, loss = (
-        kernels.over_windows(lambda stack: kernels.weighted_sum(stack, weights), window, np.maximum(moves, 0.0))
+        kernels.over_windows(lambda stack: kernels.weighted_sum(stack, weights), window, np.maximum(moves, 0.0), rows=bars.rows)
         for moves in (change, -change)
     )
     return 100.0 * (gain / (gain + loss))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hedgefund_core.quant.bars import Floats, Panel
+from hedgefund_core.quant.bars import Floats
 from hedgefund_core.quant.features import kernels
 from hedgefund_core.quant.features.feature import Feature, Params
 
@@ -19,9 +19,11 @@ def _warm_up(params: Params) -> int:
     return int(params["years"]) * int(params["sessions_per_year"]) + 1
 
 
-def _values(panel: Panel, params: Params) -> Floats:
+def _values(bars: kernels.Bars, params: Params) -> Floats:
     year, horizon = int(params["sessions_per_year"]), int(params["horizon"])
-    past = [kernels.return_between(panel, ago * year, ago * year - horizon) for ago in range(1, int(params["years"]) + 1)]
+    years = int(params["years"])
+    rows = max(min(bars.rows, bars.panel.shape[0] - years * year), 0)
+    past = [kernels.return_between(bars, ago * year, ago * year - horizon, rows=rows) for ago in range(1, years + 1)]
     return kernels.ordered_mean(np.stack(past))
 
 

@@ -5,7 +5,7 @@ Reference: Ang, Hodrick, Xing and Zhang (2006).
 
 from __future__ import annotations
 
-from hedgefund_core.quant.bars import Floats, Panel
+from hedgefund_core.quant.bars import Floats
 from hedgefund_core.quant.features import kernels
 from hedgefund_core.quant.features.feature import Feature, Params
 
@@ -14,8 +14,9 @@ def _warm_up(params: Params) -> int:
     return int(params["window"]) + 1
 
 
-def _values(panel: Panel, params: Params) -> Floats:
-    return kernels.over_windows(kernels.standard_deviation, int(params["window"]), kernels.returns_of(panel))
+def _values(bars: kernels.Bars, params: Params) -> Floats:
+    window = int(params["window"])
+    return kernels.over_windows(kernels.standard_deviation, window, bars.returns(window), rows=bars.rows)
 
 
 FEATURE = Feature(

@@ -7,7 +7,7 @@ Reference: Gervais, Kaniel and Mingelgrin (2001).
 
 from __future__ import annotations
 
-from hedgefund_core.quant.bars import Floats, Panel
+from hedgefund_core.quant.bars import Floats
 from hedgefund_core.quant.features import kernels
 from hedgefund_core.quant.features.feature import Feature, Params
 
@@ -16,8 +16,8 @@ def _warm_up(params: Params) -> int:
     return int(params["window"])
 
 
-def _values(panel: Panel, params: Params) -> Floats:
-    return kernels.over_volumes(kernels.z_score, panel, int(params["window"]))
+def _values(bars: kernels.Bars, params: Params) -> Floats:
+    return kernels.over_volumes(kernels.z_score, bars, int(params["window"]))
 
 
 FEATURE = Feature(
