@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from math import isfinite
@@ -31,7 +31,7 @@ from hedgefund_core.risk.reducing import reducing_trades
 from hedgefund_core.risk.rule import OrderBatch, RiskContext
 from hedgefund_core.trading.capabilities import Asked, Market, refusal, to_tick
 from hedgefund_core.trading.events import DecisionMade, Judgement, RuleVerdict, Scaler
-from hedgefund_core.trading.instrument import SIX_PLACES, ZERO, Instrument, to_lots, to_price
+from hedgefund_core.trading.instrument import ZERO, Instrument, to_lots, to_price
 from hedgefund_core.trading.order import Leg, Order, OrderStatus, OrderType, Purpose, Side, TimeInForce
 from hedgefund_core.trading.rebalance import Intent, NoTradeBand, intents_toward, rebalance
 from hedgefund_core.trading.state import Ladder
@@ -83,6 +83,22 @@ class DecisionInputs:
     waived: frozenset[str] = frozenset()
     target_weights: Floats | None = None
     live: LiveInputs | None = None
+    _measured: dict[tuple[str, int], Floats] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What several steps of one decision measure of the same returns; an edited copy measures anew."""
+
+    def sigmas(self, mandate: Mandate) -> Floats:
+        """`daily_sigmas` of these returns."""
+        key = ("sigmas", mandate.volatility_window)
+        if key not in self._measured:
+            self._measured[key] = daily_sigmas(self.returns, mandate)
+        return self._measured[key]
+
+    def betas(self, mandate: Mandate) -> Floats:
+        """`betas` of these returns over the mandate's window."""
+        key = ("betas", mandate.beta_window)
+        if key not in self._measured:
+            self._measured[key] = betas(self.returns[-mandate.beta_window :], self.market[-mandate.beta_window :])
+        return self._measured[key]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,9 +194,8 @@ def _raw_weights(inputs: DecisionInputs, scores: Floats, mandate: Mandate) -> Fl
     if inputs.target_weights is not None:
         return inputs.target_weights
     optimizer = OPTIMIZERS["rank_long_only" if mandate.long_only else "rank_neutral"]
-    window = inputs.returns[-mandate.beta_window :]
-    volatilities = daily_sigmas(inputs.returns, mandate) * np.sqrt(inputs.sessions_per_year)
-    weights: Floats = optimizer(scores, betas(window, inputs.market[-mandate.beta_window :]), volatilities, mandate.limits.max_gross)
+    volatilities = inputs.sigmas(mandate) * np.sqrt(inputs.sessions_per_year)
+    weights: Floats = optimizer(scores, inputs.betas(mandate), volatilities, mandate.limits.max_gross)
     return weights
 
 
@@ -191,7 +206,7 @@ def scaled(inputs: DecisionInputs, raw: Floats, mandate: Mandate) -> tuple[Float
     return scale_weights(
         raw,
         inputs.returns[-mandate.volatility_window :],
-        betas(inputs.returns[-mandate.beta_window :], inputs.market[-mandate.beta_window :]),
+        inputs.betas(mandate),
         target_volatility=promised(mandate.target_volatility, "volatility", mandate),
         decay=mandate.volatility_decay,
         sessions_per_year=inputs.sessions_per_year,
@@ -207,11 +222,11 @@ def daily_sigmas(returns: Floats, mandate: Mandate) -> Floats:
     """Standard deviation of each instrument's daily returns over the mandate's volatility window: (n,), NaN under 20 values."""
     window = returns[-mandate.volatility_window :]
     known = ~np.isnan(window)
-    count = known.sum(axis=0)
-    filled = np.where(known, window, 0.0)
+    count, whole = known.sum(axis=0), bool(known.all())
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = filled.sum(axis=0) / count
-        variance = (np.where(known, window - mean, 0.0) ** 2).sum(axis=0) / (count - 1)
+        mean = (window if whole else np.where(known, window, 0.0)).sum(axis=0) / count
+        gap = window - mean
+        variance = ((gap if whole else np.where(known, gap, 0.0)) ** 2).sum(axis=0) / (count - 1)
     return np.where(count >= MIN_RETURNS, np.sqrt(np.maximum(variance, 0.0)), np.nan)
 
 
@@ -221,9 +236,9 @@ def daily_sigmas(returns: Floats, mandate: Mandate) -> Floats:
 def as_decimals(instruments: Sequence[Instrument], weights: Floats) -> dict[str, Decimal]:
     """Weights across the border to Decimal; an absent weight has no entry."""
     return {
-        instrument.instrument_id: Decimal(float(weight)).quantize(SIX_PLACES)
-        for instrument, weight in zip(instruments, weights, strict=True)
-        if np.isfinite(weight)
+        instrument.instrument_id: to_price(weight)
+        for instrument, weight in zip(instruments, weights.tolist(), strict=True)
+        if isfinite(weight)
     }
 
 
@@ -257,7 +272,7 @@ def _reducing(inputs: DecisionInputs, intents: Sequence[Intent], mandate: Mandat
     keys = [instrument.instrument_id for instrument in inputs.instruments]
     held = np.array([float(inputs.positions.get(key, ZERO)) for key in keys])
     price = np.array([np.nan if value is None else float(value) for value in inputs.prices])
-    instrument_betas = known_betas(betas(inputs.returns[-mandate.beta_window :], inputs.market[-mandate.beta_window :]))
+    instrument_betas = known_betas(inputs.betas(mandate))
     closing = np.array([float(wanted.get(key, ZERO)) for key in keys])
     shares = reducing_trades(held, price, instrument_betas, closing)
     closes: list[Intent] = []
@@ -277,7 +292,7 @@ def _orders(inputs: DecisionInputs, intents: Sequence[Intent], mandate: Mandate)
     """
     decision = decision_name(inputs)
     keys = [instrument.instrument_id for instrument in inputs.instruments]
-    sigmas = dict(zip(keys, daily_sigmas(inputs.returns, mandate).tolist(), strict=True))
+    sigmas = dict(zip(keys, inputs.sigmas(mandate).tolist(), strict=True))
     ages = dict(zip(keys, inputs.bar_ages.tolist(), strict=True))
     orders = []
     for intent in intents:
@@ -358,7 +373,7 @@ def _context(inputs: DecisionInputs, orders: Sequence[Order], scores: Floats, bu
         working_orders=_counts(inputs, keys),
         price=np.array([np.nan if price is None else float(price) for price in inputs.prices]),
         bar_age=inputs.bar_ages,
-        daily_sigma=daily_sigmas(inputs.returns, mandate),
+        daily_sigma=inputs.sigmas(mandate),
         adv=inputs.adv,
         frozen=np.array([key in inputs.frozen_instruments for key in keys], dtype=np.bool_),
         admits_entries=inputs.ladder.admits_entries,
@@ -465,8 +480,10 @@ def inputs_digest(inputs: DecisionInputs) -> str:
     digest = hashlib.sha256()
     for name in ("features", "mask", "returns", "market", "bar_ages", "adv", "target_weights"):
         values = getattr(inputs, name)
-        content = b"none" if values is None else repr(values.shape).encode() + np.ascontiguousarray(values).tobytes()
-        digest.update(name.encode() + b"=" + content + b"\n")
+        digest.update(f"{name}={'none' if values is None else values.shape}".encode())
+        if values is not None:
+            digest.update(np.ascontiguousarray(values).data)
+        digest.update(b"\n")
     facts = (
         inputs.account, inputs.book, inputs.session, inputs.for_session, inputs.decided_at, inputs.time_in_force, inputs.purpose,
         inputs.instruments, inputs.prices, inputs.equity, inputs.cash, sorted(inputs.positions.items()), inputs.working,

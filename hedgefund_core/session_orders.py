@@ -22,7 +22,6 @@ from hedgefund_core.decision import (
     DecisionInputs,
     as_decimals,
     auction_collar,
-    daily_sigmas,
     decision_name,
     judged_decision,
     prices_by_id,
@@ -110,7 +109,7 @@ def judge_plan(inputs: DecisionInputs, plan: Plan, mandate: Mandate, *, targets:
     decision_id = decision_name(inputs)
     orders, parents = list[Order](), dict[str, Parent]()
     places = {instrument.instrument_id: place for place, instrument in enumerate(inputs.instruments)}
-    sigmas = daily_sigmas(inputs.returns, mandate) if plan.wanted else np.zeros(0)
+    sigmas = inputs.sigmas(mandate) if plan.wanted else np.zeros(0)
     for wanted in plan.wanted:
         place = places[wanted.instrument.instrument_id]
         whole = _order(inputs, wanted, decision_id, mandate, place, float(sigmas[place]))

@@ -37,6 +37,7 @@ _NOTHING_HAPPENED = frozenset({"cancel_rejected", "order_cancel_rejected", "repl
 _BUST, _FIX = "bust:", "fix:"
 _encoder = msgspec.json.Encoder(decimal_format="string")
 _HALF_CENT = Decimal("0.005")
+_NEVER_THERE = frozenset({OrderStatus.DENIED, OrderStatus.REJECTED})
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -87,14 +88,14 @@ def news_of(booked: Booked, seen: OrderSighting | ActivitySighting, *, session: 
     ----------
     booked : what is known. seen : what the broker shows. session : the trade date of fills that are new.
     settle : the fills themselves could not be got, so a hole is booked in one piece at the price that makes the order's total value
-        its quantity times its average price.
+        its quantity times its average price; a line of the activity list is of none of our orders.
 
     Returns
     -------
     Evidence; shown again after its news is booked, the same sighting adds nothing.
     """
     if isinstance(seen, ActivitySighting):
-        return _of_activity(booked, seen, session)
+        return _of_activity(booked, seen, session, settle=settle)
     order = booked.orders.get(seen.client_order_id)
     if order is None:
         return _of_stranger(booked, seen, session, settle=settle)
@@ -399,9 +400,9 @@ def _external(
 # ---- the activity list ------------------------------------------------------------------------------------------------------
 
 
-def _of_activity(booked: Booked, seen: ActivitySighting, session: str) -> Evidence:
+def _of_activity(booked: Booked, seen: ActivitySighting, session: str, *, settle: bool) -> Evidence:
     if seen.activity_type == "FILL":
-        return _of_fill_line(booked, seen, session)
+        return _of_fill_line(booked, seen, session, settle=settle)
     if seen.activity_id in booked.activities or seen.at <= booked.opened_at:
         return Evidence()
     kind = cash_lines.kind_of(seen)
@@ -419,7 +420,7 @@ def _of_activity(booked: Booked, seen: ActivitySighting, session: str) -> Eviden
     return Evidence(news=(_not_understood(f"activity {seen.activity_type}", seen),))
 
 
-def _of_fill_line(booked: Booked, seen: ActivitySighting, session: str) -> Evidence:
+def _of_fill_line(booked: Booked, seen: ActivitySighting, session: str, *, settle: bool) -> Evidence:
     if seen.quantity is None or seen.price is None:
         return Evidence(news=(_not_understood("a fill without quantity or price", seen),))
     order = next((o for o in booked.orders.values() if o.broker_order_id and o.broker_order_id == seen.broker_order_id), None)
@@ -427,8 +428,8 @@ def _of_fill_line(booked: Booked, seen: ActivitySighting, session: str) -> Evide
     fill = FillSighting(execution_id=seen.activity_id, quantity=seen.quantity, price=seen.price, cumulative_quantity=total, at=seen.at)
     if order is not None:
         return _of_order(order, _as_order(order, seen, total, fill), session, settle=False)
-    if seen.symbol in booked.instruments and _may_be_ours(booked, seen):
-        return Evidence(gap=True)  # one of ours whose broker id is not known yet: it is looked up by its own id
+    if not settle and seen.broker_order_id not in booked.external and nameless(booked, seen, session):
+        return Evidence(gap=True)  # perhaps one of ours whose broker id is not known: those are looked up by their own ids
     known = booked.external.get(seen.broker_order_id, External())
     unseen = _unless_strange(booked, seen, seen.at, known, total)
     piece = _piece(known.quantity, known.value, total, fill, None)
@@ -445,9 +446,15 @@ def _as_order(order: Order, seen: ActivitySighting, total: Decimal, fill: FillSi
     )  # fmt: skip
 
 
-def _may_be_ours(booked: Booked, seen: ActivitySighting) -> bool:
-    key = booked.instruments[seen.symbol]
-    return any(order.instrument_id == key and order.is_working and not order.broker_order_id for order in booked.orders.values())
+def nameless(booked: Booked, seen: ActivitySighting, session: str) -> list[Order]:
+    """Orders of ours that a fill line may be of: the broker's name of them is not known, even where they are thought to be over."""
+    key, side = booked.instruments.get(seen.symbol), _side(seen.side)
+    return [
+        order
+        for order in booked.orders.values()
+        if not order.broker_order_id and order.instrument_id == key and order.side is side and order.session >= session
+        and order.status not in _NEVER_THERE
+    ]  # fmt: skip
 
 
 def split_news(booked: Booked, lines: Sequence[ActivitySighting], *, session: str) -> Evidence:

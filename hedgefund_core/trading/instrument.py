@@ -13,6 +13,7 @@ SIX_PLACES = Decimal("0.000001")
 NINE_PLACES = Decimal("0.000000001")
 ZERO = Decimal(0)
 ONE = Decimal(1)
+_FORMATTED = 1e15
 
 
 class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,7 +26,12 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 def to_price(value: float) -> Decimal:
-    """A price as Decimal with six places, half-even. The binary value is taken exactly, so the result is deterministic."""
+    """A price as Decimal with six places, half-even. The binary value is taken exactly, so the result is deterministic.
+
+    Formatting rounds a binary value exactly too, in half the time; where the digits would not fit a Decimal it must not be asked.
+    """
+    if -_FORMATTED < value < _FORMATTED:
+        return Decimal(f"{value:.6f}")
     return Decimal(value).quantize(SIX_PLACES, rounding=ROUND_HALF_EVEN)
 
 

@@ -13,7 +13,7 @@ from typing import TypeVar
 from hedgefund_core import errors
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.cash_lines import SPLITS
-from hedgefund_core.trading.evidence import Booked, Evidence, News, news_of, split_news
+from hedgefund_core.trading.evidence import Booked, Evidence, News, nameless, news_of, split_news
 from hedgefund_core.trading.instrument import ZERO
 from hedgefund_core.trading.observed import ActivitySighting, OrderSighting, UnknownUpdate
 from live_executor.crash import crash_here
@@ -76,16 +76,33 @@ class Intake:
         if strangers:
             await self._instruments.ensure(sorted(strangers))
         fresh = [line for line in lines if not self._cursor.is_before_opening(line)]
-        splits = dict[tuple[str, str], list[ActivitySighting]]()
+        splits, gaps = dict[tuple[str, str], list[ActivitySighting]](), list[ActivitySighting]()
         with self._floor.group():
             for line in fresh:
                 if line.activity_type in SPLITS:
                     splits.setdefault((line.symbol, line.at.date().isoformat()), []).append(line)
-                else:
-                    self._show(line)
+                elif self._show(line).gap and line.activity_type == _FILL:
+                    gaps.append(line)
             for group in splits.values():
                 self._book(split_news(self._booked(cash=True), group, session=self._session()))
-        self._cursor.move(lines)
+        unclear = [line for line in gaps if not await self._is_told_apart(line)]
+        self._cursor.move(lines[: lines.index(unclear[0])] if unclear else lines)  # what is unclear is read again
+
+    async def _is_told_apart(self, line: ActivitySighting) -> bool:
+        """Whose fill a line is, when it may be of an order that was never answered: ours are asked for by their own names.
+
+        False: one of ours is still to be found, and may be the one.
+        """
+        for order in nameless(self._booked(cash=False), line, self._session()):
+            found = await self._floor.broker.look_up(order.client_order_id)
+            if found is not None:
+                await self.order(found)
+        if not self._show(line).gap:
+            return True
+        if any(order.is_working for order in nameless(self._booked(cash=False), line, self._session())):
+            return False
+        self._show(line, settle=True)
+        return True
 
     async def _mend(self, seen: OrderSighting) -> None:
         """A hole before what is shown: the fills themselves first, then the order by query, booked whole by its value."""

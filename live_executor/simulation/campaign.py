@@ -56,6 +56,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Order state and what happened to it."""
     crashes: tuple[Met, ...]
     """Point at which the power went, and what the broker had of our newest order."""
+    happened: dict[str, int]
+    """Faults that really took place."""
+    awaits: dict[str, int]
+    """Awaits at which the power went, wherever that was."""
 
     @property
     def ok(self) -> bool:
@@ -91,6 +95,7 @@ def campaign(
     return Report(
         runs=runs, seconds=round(time.perf_counter() - began, 3), orders=orders, fills=fills, starts=starts, failures=tuple(failures),
         moves=_met(reachable_moves(), coverage.moves), crashes=_met(reachable_crashes(), coverage.crashes),
+        happened=dict(sorted(coverage.happened.items())), awaits=dict(sorted(coverage.awaits.items())),
     )  # fmt: skip
 
 

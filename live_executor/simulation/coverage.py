@@ -65,11 +65,17 @@ class Coverage:
     def __init__(self) -> None:
         self.moves: Counter[Pair] = Counter()
         self.crashes: Counter[Pair] = Counter()
+        self.happened: Counter[str] = Counter()
+        """Faults that really took place, in words: what was planned may have found nothing to strike."""
+        self.awaits: Counter[str] = Counter()
+        """Awaits at which the power went, beside the named points."""
 
     def add(self, other: Coverage) -> None:
         """Take another run's counts in."""
         self.moves += other.moves
         self.crashes += other.crashes
+        self.happened += other.happened
+        self.awaits += other.awaits
 
     def step(self, before: State, event: e.Input, after: State) -> None:
         """Count the moves of one step."""

@@ -90,7 +90,7 @@ class Director:
                 world.venue.end(order, "expired")
         self._aims.clear()
         self._crashes.clear()
-        world.loop.cut_at = None
+        world.loop.turns_left = None
 
     # ---- streams, market, venue --------------------------------------------------------------------------------------
 
@@ -190,7 +190,7 @@ class Director:
     # ---- power and disk ----------------------------------------------------------------------------------------------
 
     def _cut(self, fault: Fault) -> None:
-        self._world.loop.cut_at = self._world.loop.steps + self._rng.randint(1, 600)
+        self._world.loop.turns_left = self._rng.randint(0, 250)
 
     def _fsync(self, fault: Fault) -> None:
         self._world.disk.fail_next, self._world.disk_failed = fault.number, True

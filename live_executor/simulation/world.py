@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 import random
 import tempfile
@@ -32,7 +33,7 @@ from live_executor.simulation.coverage import Coverage
 from live_executor.simulation.director import Director
 from live_executor.simulation.disk import Disk, SimulatedJournal
 from live_executor.simulation.faults import FaultyBroker, Weather, Wire
-from live_executor.simulation.loop import PowerCut, SeededLoop, run_world
+from live_executor.simulation.loop import PROCESS, PowerCut, SeededLoop, run_world
 from live_executor.simulation.market import Hours, Market, SimulatedFeed
 from live_executor.simulation.oracle import Break, Oracle
 from live_executor.simulation.plan import SYMBOLS, Plan
@@ -122,7 +123,7 @@ class World:
 
     def spawn(self, work: Coroutine[None, None, None]) -> None:
         """Work that belongs to the world and outlives any process."""
-        task = self.loop.create_task(work)
+        task = self.loop.create_task(work, context=contextvars.Context())  # of no process, whoever asks for it
         self._own.add(task)
         task.add_done_callback(self._own.discard)
 
@@ -143,6 +144,8 @@ class World:
             self._end_tasks()
             asyncio.set_event_loop(None)
             self.loop.close()
+        self.coverage.awaits.update(self.loop.cut_in)
+        self.coverage.happened.update({kind.value: times for kind, times in self.weather.struck.items()})
         frames = [entry.kind for entry in self.disk.entries]
         return Run(
             plan=self.plan, breaks=tuple(self.oracle.breaks), entries=tuple(self.disk.entries), coverage=self.coverage, starts=self.starts,
@@ -205,7 +208,9 @@ class World:
         )  # fmt: skip
         self.feed = SimulatedFeed(self.market)
         self.live = None
-        self._process = self.loop.create_task(self._live(journal, broker, self.feed, recovered))
+        context = contextvars.Context()
+        context.run(PROCESS.set, dead)
+        self._process = self.loop.create_task(self._live(journal, broker, self.feed, recovered), context=context)
         self._process.add_done_callback(lambda task: self._ended(task, dead))
 
     async def _live(self, journal: SimulatedJournal, broker: FaultyBroker, feed: SimulatedFeed, recovered: Recovered) -> None:
@@ -280,6 +285,7 @@ class World:
     def _on_cut(self) -> None:
         """The process is dead: nothing of it acts any more, what it had sent goes on."""
         self._dead[0] = True
+        self.loop.thaw()
         self._end_tasks()
         self.live = None
 

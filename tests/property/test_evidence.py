@@ -353,10 +353,17 @@ def test_a_split_is_one_split_however_its_lines_are_told(lines: list[ActivitySig
     assert (news.ratio, news.quantity_after) == (Decimal(4), Decimal(400))
 
 
-def test_a_fill_line_of_an_order_whose_broker_id_is_not_known_yet_is_no_strangers() -> None:
-    booked = replace(EMPTY, orders=ordered()[0].state.orders)
-    found = news_of(booked, line("FILL", broker_order_id="B9", side="buy", quantity=Decimal(1), price=Decimal(100)), session="s")
-    assert found == Evidence(gap=True)
+@pytest.mark.parametrize("status", [OrderStatus.PENDING_NEW, OrderStatus.UNKNOWN, OrderStatus.CANCELED])
+def test_a_fill_line_that_may_be_of_an_order_without_a_brokers_name_is_no_strangers_before_that_is_asked_for(status: OrderStatus) -> None:
+    state = ordered()[0].state
+    orders = {name: replace(order, status=status) for name, order in state.orders.items()}
+    booked, session = replace(EMPTY, orders=orders), state.session
+    fill = line("FILL", broker_order_id="B9", side="buy", quantity=Decimal(1), price=Decimal(100))
+    assert news_of(booked, fill, session=session) == Evidence(gap=True)
+    (stranger,) = news_of(booked, fill, session=session, settle=True).news
+    assert isinstance(stranger, e.ExternalFilled)
+    refused = replace(booked, orders={name: replace(order, status=OrderStatus.REJECTED) for name, order in orders.items()})
+    assert news_of(refused, fill, session=session).news == (stranger,)
 
 
 def test_payloads_of_what_is_not_understood_can_be_read_again() -> None:

@@ -239,7 +239,7 @@ LIVE_CHANGED: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [field.name for field in fields(DecisionInputs)])
+@pytest.mark.parametrize("name", [field.name for field in fields(DecisionInputs) if field.init])
 def test_the_digest_changes_with_every_input(name: str) -> None:
     assert inputs_digest(inputs()) == inputs_digest(inputs())
     assert inputs_digest(replace(inputs(), **{name: CHANGED[name]})) != inputs_digest(inputs())
@@ -269,3 +269,11 @@ def test_a_decision_on_the_wall_clock_is_denied_what_the_broker_does_not_take() 
     noon = datetime(2026, 11, 16, 17, tzinfo=UTC)
     assert verdicts("100.001", noon) == (False, ["the limit price is no multiple of the tick 0.01"])
     assert verdicts("100.01", noon)[1] == [], "what is early for an auction waits for its window"
+
+
+def test_an_edited_copy_measures_its_own_returns() -> None:
+    known = inputs()
+    sigmas, instrument_betas = known.sigmas(BOOK), known.betas(BOOK)
+    doubled = replace(known, returns=2.0 * known.returns, market=known.market)
+    np.testing.assert_allclose(doubled.sigmas(BOOK), 2.0 * sigmas)
+    assert not np.array_equal(doubled.betas(BOOK), instrument_betas)

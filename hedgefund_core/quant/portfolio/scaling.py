@@ -128,6 +128,8 @@ def betas(returns: Floats, market: Floats) -> Floats:
     """
     column = np.asarray(market, dtype=np.float64)[:, None]
     present = np.isfinite(returns) & np.isfinite(column)
+    if returns.size and bool(present.all()):
+        return _betas_of_all(returns, column)
     count = present.sum(axis=0).astype(np.float64)
     divisor = np.maximum(count, 1.0)
     x = np.where(present, column, 0.0)
@@ -135,6 +137,20 @@ def betas(returns: Floats, market: Floats) -> Floats:
     x = np.where(present, x - x.sum(axis=0) / divisor, 0.0)
     y = np.where(present, y - y.sum(axis=0) / divisor, 0.0)
     covariance, variance = (x * y).sum(axis=0), (x * x).sum(axis=0)
+    return _shrunk(covariance, variance, count)
+
+
+def _betas_of_all(returns: Floats, column: Floats) -> Floats:
+    """The same sums in the same order where nothing is missing: the market's are of one column, and nothing has to be left out."""
+    sessions = returns.shape[0]
+    x = column - np.add.accumulate(column, axis=0)[-1] / sessions
+    y = returns - np.add.reduce(returns, axis=0) / sessions
+    variance = np.add.accumulate(x * x, axis=0)[-1]
+    covariance = np.add.reduce(np.multiply(x, y, out=y), axis=0)
+    return _shrunk(covariance, np.broadcast_to(variance, covariance.shape), np.full(covariance.shape, float(sessions)))
+
+
+def _shrunk(covariance: Floats, variance: Floats, count: Floats) -> Floats:
     stated = (count >= MINIMUM_BETA_SESSIONS) & (variance > 0.0)
     raw = covariance / np.where(stated, variance, 1.0)
     shrunk = (1.0 - BETA_SHRINKAGE) * raw + BETA_SHRINKAGE * PRIOR_BETA
@@ -262,8 +278,9 @@ def _largest(values: Floats) -> float:
 
 
 def _filled(values: Floats) -> Floats:
-    """A contiguous copy with zero for what is absent: the order of a sum must not depend on the memory layout of the caller."""
-    return np.ascontiguousarray(np.where(np.isfinite(values), values, 0.0))
+    """Contiguous, with zero for what is absent: the order of a sum must not depend on the memory layout of the caller."""
+    known = np.isfinite(values)
+    return np.ascontiguousarray(values if known.all() else np.where(known, values, 0.0))
 
 
 def _quantized(weights: Floats) -> Floats:
