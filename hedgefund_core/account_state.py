@@ -66,6 +66,13 @@ class Reissue(msgspec.Struct, frozen=True, kw_only=True):
     adjusted: bool
 
 
+class Answered(msgspec.Struct, frozen=True, kw_only=True):
+    """A person's request that was heard: what it asked for, and the orders it made."""
+
+    asked: str
+    orders: tuple[str, ...]
+
+
 class Refused(msgspec.Struct, frozen=True, kw_only=True):
     """What a decision in the session could not do: said once, not at every tick."""
 
@@ -135,8 +142,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """Differences that the last report of a lagging broker showed for the first time."""
     pending: dict[str, Pending] = {}
     reissues: dict[str, Reissue] = {}
-    answered: dict[str, tuple[str, ...]] = {}
-    """People's requests and the orders they made."""
+    answered: dict[str, Answered] = {}
+    """People's requests by their ids."""
     parents: dict[str, Parent] = {}
     announced: dict[str, SplitAnnounced] = {}
     splits: dict[str, SplitAnnounced] = {}

@@ -22,11 +22,12 @@ from live_executor.queries.story import BundleReader, Story, tell_on
 _POLL_SECONDS = 0.02
 _SETTLE_SECONDS = 1.0
 """After the broker has an order: a fill that follows at once is still waited for."""
-RISK, BROKER = 5, 6
+USAGE, RISK, BROKER = 2, 5, 6
+CONFLICT = "conflict"
 
 
 class Fate(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a request. ``status`` is that of the worst order, or ``denied``, ``nothing``."""
+    """What became of a request. ``status`` is that of the worst order, or ``denied``, ``nothing``, ``conflict``."""
 
     account: str
     request_id: str
@@ -36,7 +37,9 @@ class Fate(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def exit_code(self) -> int:
-        """5 denied by our rules, 6 rejected by or unclear at the broker, else 0."""
+        """2 an id that was used for something else, 5 denied by our rules, 6 rejected by or unclear at the broker, else 0."""
+        if self.status == CONFLICT:
+            return USAGE
         if self.status == OrderStatus.DENIED:
             return RISK
         return BROKER if self.status in {OrderStatus.REJECTED, OrderStatus.UNKNOWN, "not_confirmed"} else 0
@@ -62,8 +65,9 @@ class Asking:
     def place(self, command: Place, patience_seconds: float) -> Fate:
         """Ask for an order and follow it."""
         deadline = time.monotonic() + patience_seconds
-        self._send(command)
-        answer = self._answer(command.request_id, deadline)
+        answer = self._answer(self._send(command), command.request_id, deadline)
+        if answer.conflict:
+            return self._conflict(answer)
         names = answer.orders
         if names:
             self._until(lambda: self._is_known(names), deadline)
@@ -76,8 +80,9 @@ class Asking:
         deadline = time.monotonic() + patience_seconds
         self._read()
         wanted = {command.client_order_id} if command.client_order_id else {order.client_order_id for order in self._story.state.working}
-        path = self._send(command)
-        self._taken(path, deadline)
+        answer = self._answer(self._send(command), command.request_id, deadline)
+        if answer.conflict:
+            return self._conflict(answer)
         self._until(lambda: all(self._order(name).status in TERMINAL for name in wanted), deadline)
         fate = self._fate(command.request_id, tuple(sorted(wanted)), "")
         open_still = [row for row in fate.orders if OrderStatus(row.status) not in TERMINAL]
@@ -96,8 +101,12 @@ class Asking:
     def _taken(self, path: Path, deadline: float) -> None:
         self._wait(lambda: not path.exists(), deadline, path)
 
-    def _answer(self, request_id: str, deadline: float) -> e.RequestAnswered:
-        """The machine's answer, also one that was given to an earlier asking under the same id."""
+    def _conflict(self, answer: e.RequestAnswered) -> Fate:
+        return Fate(account=self._account, request_id=answer.request_id, status=CONFLICT, reason=answer.reason, orders=())
+
+    def _answer(self, path: Path, request_id: str, deadline: float) -> e.RequestAnswered:
+        """The machine's answer to what was left at ``path``: the last one under this id once it has been taken from there."""
+        self._taken(path, deadline)
         found: list[e.RequestAnswered] = []
         seen = 0
 

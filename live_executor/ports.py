@@ -162,8 +162,10 @@ class LiveBroker(BrokerViews, Protocol):
     async def orders(self, *, since: datetime | None = None) -> list[OrderSighting]:
         """Every open order, all pages; with ``since`` also those that ended after it."""
 
-    async def activities(self, after: str) -> list[ActivitySighting]:
-        """Lines of the activity list after the id ``after``, oldest first, all pages; empty text: since the account's day began."""
+    async def activities(self, after: str, *, since: datetime | None = None) -> list[ActivitySighting]:
+        """Lines of the activity list after the id ``after``, oldest first, all pages; empty text: of the day of ``since`` (None: today)
+        and later.
+        """
 
     def updates(self) -> AsyncIterator[BrokerUpdate]:
         """The order stream for ever: link changes, orders, what is not understood. It reconnects by itself."""

@@ -137,7 +137,7 @@ class MemoryBroker:
 
     # ---- the rest ---------------------------------------------------------------------------------------------------
 
-    async def activities(self, after: str) -> list[ActivitySighting]:
+    async def activities(self, after: str, *, since: datetime | None = None) -> list[ActivitySighting]:
         self.trouble("activities")
         return [line for line in self.lines if line.activity_id > after]
 
@@ -191,6 +191,7 @@ class MemoryBroker:
         ]
 
     async def updates(self) -> AsyncIterator[BrokerUpdate]:
+        self._news = asyncio.Queue()  # of this run: an earlier one had a loop of its own
         if self.link is LinkState.UP:
             yield LinkChanged(state=LinkState.UP, reason="", at=self._clock.now())
         while True:

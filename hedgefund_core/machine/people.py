@@ -7,7 +7,7 @@ from itertools import islice
 
 from msgspec.structs import replace
 
-from hedgefund_core.account_state import Pending, State, column_of
+from hedgefund_core.account_state import Answered, Pending, State, column_of
 from hedgefund_core.commands import Command, MirrorHalt, Record
 from hedgefund_core.errors import InvariantViolation
 from hedgefund_core.freezes import FROZEN_FOR_A_PERSON, thaw
@@ -73,7 +73,7 @@ def on_stand_in_resumed(state: State, event: e.StandInResumed) -> Step:
 def on_order_requested(state: State, event: e.OrderRequested) -> Step:
     """The same rules as for everything else; a refusal names its reason."""
     if event.request_id in state.answered:
-        return state, [_answer(event, state.answered[event.request_id], "asked before: nothing is sent again")]
+        return state, [_asked_before(state, event, "asked before: nothing is sent again")]
     reason = _refused(state, event)
     if reason or state.mandate is None:
         return _answered(state, event, (), reason or "the account has no mandate yet")
@@ -166,9 +166,27 @@ def _pending(state: State, event: e.OrderRequested, change: Decimal, after: list
 
 
 def _answered(state: State, event: e.OrderRequested | e.CancelRequested, names: tuple[str, ...], reason: str) -> Step:
-    known = {**state.answered, event.request_id: names}
+    known = {**state.answered, event.request_id: Answered(asked=_asked(event), orders=names)}
     kept = dict(islice(known.items(), max(0, len(known) - REMEMBERED), None))
     return replace(state, answered=kept), [_answer(event, names, reason)]
+
+
+def _asked(event: e.OrderRequested | e.CancelRequested) -> str:
+    """What makes two requests the same one: neither who asks, nor when, nor why."""
+    if isinstance(event, e.CancelRequested):
+        return f"cancel {event.client_order_id or 'all'}"
+    limit = "" if event.limit_price is None else f" at {event.limit_price.normalize():f}"
+    force = "" if event.usual_time else f" {event.time_in_force.value}"
+    return f"{event.side.value} {event.quantity.normalize():f} {event.instrument_id} {event.order_type.value}{limit}{force}"
+
+
+def _asked_before(state: State, event: e.OrderRequested | e.CancelRequested, words: str) -> Record:
+    """The first answer again; an id that was used for something else is an error of whoever asks, and is said."""
+    before, now = state.answered[event.request_id], _asked(event)
+    if before.asked == now:
+        return _answer(event, before.orders, words)
+    reason = f"request id {event.request_id} was used for `{before.asked}` and now asks for `{now}`: nothing is done, give a new id"
+    return Record(e.RequestAnswered(ts=event.ts, request_id=event.request_id, orders=(), reason=reason, conflict=True))
 
 
 def _answer(event: e.OrderRequested | e.CancelRequested, names: tuple[str, ...], reason: str) -> Record:
@@ -178,7 +196,7 @@ def _answer(event: e.OrderRequested | e.CancelRequested, names: tuple[str, ...],
 def on_cancel_requested(state: State, event: e.CancelRequested) -> Step:
     """One order (or parent), or everything that works and waits. A cancel is never refused on any rung but HALTED."""
     if event.request_id in state.answered:
-        return state, [_answer(event, state.answered[event.request_id], "asked before")]
+        return state, [_asked_before(state, event, "asked before")]
     if state.ladder.level is Level.HALTED:
         return _answered(state, event, (), "the account is halted: nothing leaves")
     name = event.client_order_id

@@ -24,6 +24,10 @@ class AccountOpened(Event, tag="account_opened", frozen=True, kw_only=True):
     source: str
     price_kind: str
     sessions_per_year: float = 252.0
+    activities: tuple[str, ...] = ()
+    """Lines of the broker's activity list that moved money before the opening: it is in the cash. They know their day and no more."""
+    activities_through: str = ""
+    """Id of the last line that was there."""
 
 
 class ConfigurationLoaded(Event, tag="configuration_loaded", frozen=True, kw_only=True):
@@ -235,6 +239,8 @@ class OrderRequested(Event, tag="order_requested", frozen=True, kw_only=True):
     session: str
     person: str
     reason: str
+    usual_time: bool = False
+    """Nobody said a time in force: it is the usual one of the moment."""
 
 
 class CancelRequested(Event, tag="cancel_requested", frozen=True, kw_only=True):

@@ -85,6 +85,8 @@ class RequestAnswered(Event, tag="request_answered", frozen=True, kw_only=True):
     request_id: str
     orders: tuple[str, ...]
     reason: str = ""
+    conflict: bool = False
+    """The id was used for something else before: nothing is done."""
 
 
 class LadderMoved(Event, tag="ladder_moved", frozen=True, kw_only=True):

@@ -200,7 +200,7 @@ class SimulatedBroker(SimulatedViews):
         """Open orders, and with ``since`` those that ended after it."""
         return self._venue.shown(since)
 
-    async def activities(self, after: str) -> list[ActivitySighting]:
+    async def activities(self, after: str, *, since: datetime | None = None) -> list[ActivitySighting]:
         """Lines after an id."""
         return [line for line in self._venue.activities if line.activity_id > after]
 

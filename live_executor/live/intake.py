@@ -23,7 +23,7 @@ from live_executor.live.instruments import Instruments
 from live_executor.logging import logger
 
 _log = logger("intake")
-_FILL = "FILL"
+FILL = "FILL"
 T = TypeVar("T")
 
 
@@ -71,17 +71,17 @@ class Intake:
 
     async def activities(self) -> None:
         """Book the lines of the activity list that are new."""
-        lines = await self._floor.broker.activities(self._cursor.after)
+        lines = await self._floor.broker.activities(self._cursor.after, since=self._floor.known.opened_at)
         strangers = {line.symbol for line in lines if line.symbol} - {i.symbol for i in self._floor.state.instruments}
         if strangers:
             await self._instruments.ensure(sorted(strangers))
-        fresh = [line for line in lines if not self._cursor.is_before_opening(line)]
+        fresh = [line for line in lines if not self._floor.known.is_before_opening(line)]
         splits, gaps = dict[tuple[str, str], list[ActivitySighting]](), list[ActivitySighting]()
         with self._floor.group():
             for line in fresh:
                 if line.activity_type in SPLITS:
                     splits.setdefault((line.symbol, line.at.date().isoformat()), []).append(line)
-                elif self._show(line).gap and line.activity_type == _FILL:
+                elif self._show(line).gap and line.activity_type == FILL:
                     gaps.append(line)
             for group in splits.values():
                 self._book(split_news(self._booked(cash=True), group, session=self._session()))
@@ -118,8 +118,8 @@ class Intake:
             _log.error("fills of an order cannot be told apart", order=seen.client_order_id, broker_order=seen.broker_order_id)
 
     async def _fills_of(self, broker_order_id: str) -> Sequence[ActivitySighting]:
-        lines = await self._floor.broker.activities(self._cursor.after)
-        ours = [line for line in lines if line.activity_type == _FILL and line.broker_order_id == broker_order_id]
+        lines = await self._floor.broker.activities(self._cursor.after, since=self._floor.known.opened_at)
+        ours = [line for line in lines if line.activity_type == FILL and line.broker_order_id == broker_order_id]
         return sorted(ours, key=_total)
 
     # ---- what has come meanwhile -----------------------------------------------------------------------------------------
@@ -152,7 +152,7 @@ class Intake:
 
     def _show(self, seen: OrderSighting | ActivitySighting, *, settle: bool = False) -> Evidence:
         self._floor.adopt()
-        cash = isinstance(seen, ActivitySighting) and seen.activity_type != _FILL
+        cash = isinstance(seen, ActivitySighting) and seen.activity_type != FILL
         return self._book(news_of(self._booked(cash=cash), seen, session=self._session(), settle=settle))
 
     def _booked(self, *, cash: bool) -> Booked:

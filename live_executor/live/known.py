@@ -1,4 +1,8 @@
-"""What sightings are compared with beside the machine's state: strangers' fills and cash lines of the journal, kept as it grows."""
+"""What sightings are compared with beside the machine's state: strangers' fills and cash lines of the journal, kept as it grows.
+
+Also where the activity list has to be read on from, and which of its lines were there before the account was opened: the journal alone
+is enough for both, so that no file beside it can be lost.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from hedgefund_core.trading import events as e
 from hedgefund_core.trading.evidence import Booked, External
 from hedgefund_core.trading.instrument import Instrument
 from hedgefund_core.trading.ledger import Position
+from hedgefund_core.trading.observed import ActivitySighting
 
 KINDS = ("account_opened", "external_filled", "cash_posted", "split_processed", "emergency_adopted")
 """Entries that make it up."""
@@ -23,9 +28,11 @@ class Known:
     def __init__(self, frames: Iterable[e.Event] = ()) -> None:
         self._external: dict[str, External] = {}
         self._activities: frozenset[str] = frozenset()
-        self._opened_at = LONG_AGO
         self._named: tuple[Instrument, ...] = ()
         self._ids: dict[str, str] = {}
+        self._before_opening: frozenset[str] = frozenset()
+        self._read_through = ""
+        self.opened_at = LONG_AGO
         self.emergency = 0
         self.note(tuple(frames))
 
@@ -33,7 +40,8 @@ class Known:
         """Take frames of the journal, in order."""
         for frame in frames:
             if isinstance(frame, e.AccountOpened):
-                self._opened_at = frame.ts
+                self.opened_at = frame.ts
+                self._before_opening, self._read_through = frozenset(frame.activities), frame.activities_through
             elif isinstance(frame, e.ExternalFilled):
                 before = self._external.get(frame.broker_order_id, External())
                 quantity, value = before.quantity + frame.quantity, before.value + frame.quantity * frame.price
@@ -44,7 +52,7 @@ class Known:
                 self.emergency = max(self.emergency, frame.number)
 
     def booked(self, state: State, *, cash: bool = False) -> Booked:
-        """What is booked now. Cash lines know their day and no more: the cursor says which of them came before the opening."""
+        """What is booked now. Cash lines know their day and no more: `is_before_opening` says which of them are in the opening cash."""
         if state.instruments is not self._named:  # hundreds of sightings a second are compared, names come a few times a day
             self._named = state.instruments
             self._ids = {instrument.symbol: instrument.instrument_id for instrument in state.instruments}
@@ -54,13 +62,17 @@ class Known:
             instruments=self._ids,
             held=_Held(state.ledger.positions),
             activities=self._activities,
-            opened_at=LONG_AGO if cash else self._opened_at,
+            opened_at=LONG_AGO if cash else self.opened_at,
         )
+
+    def is_before_opening(self, line: ActivitySighting) -> bool:
+        """Whether a line was there when the account was opened."""
+        return line.activity_id in self._before_opening
 
     @property
     def newest_activity(self) -> str:
-        """The greatest id of a booked cash line; ids sort by time."""
-        return max(self._activities, default="")
+        """The greatest id of a line that is booked, or was there at the opening; ids sort by time."""
+        return max(self._activities, default=self._read_through)
 
 
 class _Held(Mapping[str, Decimal]):

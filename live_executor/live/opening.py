@@ -16,6 +16,7 @@ from hedgefund_core.trading.instrument import Instrument
 from hedgefund_core.trading.observed import AccountSighting, PositionSighting
 from live_executor.live.cursor import ActivityCursor
 from live_executor.live.floor import Floor
+from live_executor.live.intake import FILL
 from live_executor.logging import logger
 
 T = TypeVar("T")
@@ -62,7 +63,7 @@ async def open_account(floor: Floor, opening: Opening, cursor: ActivityCursor) -
         return
     opened_at, account, positions = await _steady(floor)
     _refuse_blocked(account)
-    cursor.open(await floor.broker.activities(""))
+    lines = await floor.broker.activities("")
     instruments = [Instrument(instrument_id=held.asset_id or held.symbol, symbol=held.symbol) for held in positions]
     first = e.AccountOpened(
         ts=opened_at,
@@ -75,7 +76,10 @@ async def open_account(floor: Floor, opening: Opening, cursor: ActivityCursor) -
         source=opening.source,
         price_kind=opening.price_kind,
         sessions_per_year=opening.sessions_per_year,
+        activities=tuple(line.activity_id for line in lines if line.activity_type != FILL),
+        activities_through=lines[-1].activity_id if lines else "",
     )
+    cursor.move(lines)
     adopted = [
         e.PositionAdopted(
             ts=opened_at,

@@ -124,6 +124,7 @@ class Requests:
             order_type=command.order_type,
             limit_price=command.limit_price,
             time_in_force=command.time_in_force or usual,
+            usual_time=command.time_in_force is None,
             session=self._floor.state.session if in_session else line.next_session,
             person=command.person,
             reason=command.reason,

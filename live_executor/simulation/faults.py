@@ -246,7 +246,7 @@ class FaultyBroker(_Line):
         """Open orders, and those that ended."""
         return await self._read("orders", lambda: self._wire.venue.shown(since))
 
-    async def activities(self, after: str) -> list[ActivitySighting]:
+    async def activities(self, after: str, *, since: datetime | None = None) -> list[ActivitySighting]:
         """The list."""
         return await self._read("activities", lambda: [line for line in self._wire.venue.activities if line.activity_id > after])
 

@@ -237,6 +237,9 @@ def test_orders_of_people_meet_the_same_rules_and_tell_their_fate(house: House) 
         assert (filled["status"], filled["orders"][0]["filled_quantity"]) == ("filled", "5")
         same = house.json("order", "AAPL", "BUY", "5", "--request-id", filled["request_id"])
         assert same["orders"][0]["client_order_id"] == filled["orders"][0]["client_order_id"]
+        other = house.json("order", "AAPL", "BUY", "6", "--request-id", filled["request_id"], code=2)
+        assert (other["status"], other["orders"]) == ("conflict", [])
+        assert house.json("cancel", "all", "--request-id", filled["request_id"], code=2)["status"] == "conflict"
         assert house.json("order", "AAPL", "BUY", "50000", code=5)["status"] == "denied"
         assert house.json("order", "NOPE", "BUY", "5", code=5)["status"] == "denied"
         house.exchange.fault("status", route="POST /v2/orders", status=403, body='{"code":40310000,"message":"insufficient buying power"}')

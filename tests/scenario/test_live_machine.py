@@ -249,6 +249,19 @@ def test_asking_twice_is_asking_once(bench: LiveBench) -> None:
     assert len(bench.order("AAA", "buy", 100, request="q2")) == 1
 
 
+def test_a_request_id_that_comes_again_with_other_content_does_nothing_and_says_so(bench: LiveBench) -> None:
+    bench.order("AAA", "buy", 100, usual_time=True)
+    assert bench.order("AAA", "buy", 100, time_in_force=e.TimeInForce.CLS, usual_time=True) == [], "the usual time of another moment"
+    assert not bench.frames(e.RequestAnswered)[0].conflict
+    for changes in ({}, {"usual_time": True, "instrument_id": "BBB"}, {"order_type": e.OrderType.LIMIT, "limit_price": Decimal(99)}):
+        assert bench.order("AAA", "buy", 100, **changes) == []
+        (answer,) = bench.frames(e.RequestAnswered)
+        assert (answer.conflict, answer.orders) == (True, ())
+        assert "was used for `buy 100 AAA market`" in answer.reason
+    assert bench.cancel(request="q1") == []
+    assert bench.frames(e.RequestAnswered)[0].conflict
+
+
 @pytest.mark.parametrize(
     ("changes", "why"),
     [

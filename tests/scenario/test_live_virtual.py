@@ -15,7 +15,7 @@ import pytest
 
 from hedgefund_core.errors import BrokerUnavailable, ConfigError, InvariantViolation
 from hedgefund_core.trading import events as e
-from hedgefund_core.trading.observed import LinkState
+from hedgefund_core.trading.observed import ActivitySighting, LinkState
 from hedgefund_core.trading.order import OrderStatus
 from live_executor.commands import Mailbox
 from live_executor.journals.sqlite import open_journal
@@ -240,6 +240,27 @@ def test_an_order_that_rests_is_priced_anew(stage: Stage) -> None:
     statuses = [order.status for order in stage.live.state.orders.values()]
     assert OrderStatus.CANCELED in statuses
     assert statuses[-1] is OrderStatus.FILLED
+
+
+def test_money_that_came_before_the_opening_is_booked_once_by_the_journal_alone(stage: Stage) -> None:
+    """No file beside the journal is kept here: what tells a restart which cash lines are news is the journal."""
+
+    def line(name: str, amount: int) -> ActivitySighting:
+        return ActivitySighting(activity_id=name, activity_type="CSD", at=NOON, net_amount=Decimal(amount))
+
+    async def script(stage: Stage) -> None:
+        await wait(90)
+        if len(stage.broker.lines) < 3:
+            stage.broker.lines.append(line("9-after", 250))
+            stage.broker.cash += 250
+            await wait(60)
+
+    stage.broker.lines.append(line("0-before", 1000))
+    for _ in range(2):
+        stage.play(script)
+        assert stage.live.state.ledger.cash == stage.broker.cash
+        assert stage.live.state.gates == frozenset()
+    assert [frame.amount for frame in stage.of(e.CashPosted)] == [Decimal(250)]
 
 
 def test_the_same_stage_plays_the_same_twice(stage: Stage, tmp_path: Path) -> None:

@@ -106,13 +106,15 @@ class AlpacaQueries:
                 return list(found.values())
             after = further
 
-    async def activities(self, after: str) -> list[ActivitySighting]:
-        """Lines after the id ``after``, oldest first; empty: those of the account's day by the broker's clock."""
+    async def activities(self, after: str, *, since: datetime | None = None) -> list[ActivitySighting]:
+        """Lines after the id ``after``, oldest first; empty: of the day of ``since`` (None: the broker's today) and later."""
         found: dict[str, wire.WireActivity] = {}
         params = {"direction": "asc", "page_size": str(ACTIVITIES_PAGE)}
         token = after
         if not after:
-            day = (await self.market_clock()).at.astimezone(wire.EXCHANGE_ZONE).replace(hour=0, minute=0, second=0, microsecond=0)
+            day = (
+                (since or (await self.market_clock()).at).astimezone(wire.EXCHANGE_ZONE).replace(hour=0, minute=0, second=0, microsecond=0)
+            )
             params["after"] = _text(day)
         while True:
             asked = params | ({"page_token": token} if token else {})
