@@ -29,7 +29,7 @@ from hedgefund_core.trading.events import (
     DecisionMade,
     HistoryLoaded,
     ModelLoaded,
-    OrderIntended,
+    OrdersIntended,
     Output,
     Row,
     SessionEnded,
@@ -347,8 +347,8 @@ def recalled(state: State, event: ModelLoaded | DecisionDue, recorded: Iterable[
     if isinstance(event, ModelLoaded):
         return replace(state, model_digest=event.digest)
     for frame in recorded:
-        if isinstance(frame, OrderIntended):
-            state = replace(state, orders={**state.orders, frame.order.client_order_id: frame.order})
+        if isinstance(frame, OrdersIntended):
+            state = replace(state, orders={**state.orders, **{order.client_order_id: order for order in frame.orders}})
         elif isinstance(frame, DecisionMade):
             state = replace(state, decisions=state.decisions + 1)
     return state

@@ -25,16 +25,17 @@ from hedgefund_core.quant.portfolio import OPTIMIZERS
 from hedgefund_core.quant.portfolio.scaling import Scaling, betas, known_betas, scale_weights
 from hedgefund_core.quant.signals import quantize_scores, signal_statistics
 from hedgefund_core.risk import LIVE_RULES, RULES
-from hedgefund_core.risk.engine import Judged, RuleVerdicts, judge
+from hedgefund_core.risk.engine import judge
 from hedgefund_core.risk.limits import Limits, Mandate, collar_width, drawdown_multiplier, promised, reduction_widening
 from hedgefund_core.risk.reducing import reducing_trades
 from hedgefund_core.risk.rule import OrderBatch, RiskContext
-from hedgefund_core.trading.capabilities import Asked, Market, refusal, to_tick
-from hedgefund_core.trading.events import DecisionMade, Judgement, RuleVerdict, Scaler
+from hedgefund_core.trading.capabilities import to_tick
+from hedgefund_core.trading.events import DecisionMade, Judgements, Scaler
 from hedgefund_core.trading.instrument import ZERO, Instrument, to_lots, to_price
-from hedgefund_core.trading.order import Leg, Order, OrderStatus, OrderType, Purpose, Side, TimeInForce
+from hedgefund_core.trading.order import Leg, Order, OrderType, Purpose, Side, TimeInForce
 from hedgefund_core.trading.rebalance import Intent, NoTradeBand, intents_toward, rebalance
 from hedgefund_core.trading.state import Ladder
+from hedgefund_core.verdicts import judgements_of, parted, taken_by_broker
 
 Floats = NDArray[np.float64]
 MIN_RETURNS = 20
@@ -157,19 +158,18 @@ def judged_decision(inputs: DecisionInputs, orders: Sequence[Order], limits: Man
     rules = RULES if inputs.live is None else (*RULES, *LIVE_RULES)
     context = _context(inputs, orders, basis.scores, basis.bundle, limits)
     judged = judge(_batch(inputs, orders), context, limits, inputs.waived, rules)
-    judgements = _judgements(orders, judged)
+    judgements = judgements_of(orders, judged)
     if inputs.live is not None:
-        judgements = tuple(_taken(order, judgement) for order, judgement in zip(orders, judgements, strict=True))
-    verdicts = zip(orders, judgements, strict=True)
-    final = tuple(order if verdict.allowed else _denied(order, verdict) for order, verdict in verdicts)
+        judgements = taken_by_broker(orders, judgements)
+    allowed, denied = parted(orders, judgements)
     record = _record(inputs, basis, judgements)
     return Decision(
         decision_id=record.decision_id,
         scores=basis.scores,
         target_weights=basis.targets,
         scalings=basis.scalings,
-        allowed=tuple(order for order in final if order.is_working),
-        denied=tuple(order for order in final if not order.is_working),
+        allowed=allowed,
+        denied=denied,
         record=record,
     )
 
@@ -339,7 +339,7 @@ def decision_name(inputs: DecisionInputs) -> str:
     return decision_id(account=account, book=inputs.book, session=inputs.session, kind=kind)
 
 
-# ---- the border again: Decimals become numpy columns for the rules, verdicts become records ------------------------------
+# ---- the border again: Decimals become numpy columns for the rules ------------------------------------------------------
 
 
 def _batch(inputs: DecisionInputs, orders: Sequence[Order]) -> OrderBatch:
@@ -405,57 +405,11 @@ def _working(inputs: DecisionInputs, keys: Sequence[str], sign: int) -> Floats:
     return np.array([float(total[key]) for key in keys])
 
 
-def _judgements(orders: Sequence[Order], judged: Judged) -> tuple[Judgement, ...]:
-    """The engine's arrays as one record an order; absent measures are null."""
-    if not orders:
-        return ()
-    columns = [_verdicts_of(result) for result in judged.results]
-    pairs = zip(orders, judged.allowed.tolist(), zip(*columns, strict=True), strict=True)
-    return tuple(Judgement(client_order_id=order.client_order_id, allowed=allowed, verdicts=row) for order, allowed, row in pairs)
-
-
-def _verdicts_of(result: RuleVerdicts) -> list[RuleVerdict]:
-    """One rule's column; orders that it says the same of share one record, which is most of them for most rules."""
-    made: dict[tuple[str, float, float], RuleVerdict] = {}
-    found = []
-    for key in zip(result.verdict.tolist(), result.measured.tolist(), result.limit.tolist(), strict=True):
-        record = made.get(key)
-        if record is None:
-            verdict, measured, limit = key
-            record = made[key] = RuleVerdict(
-                rule=result.rule,
-                verdict=verdict,
-                measured=measured if isfinite(measured) else None,
-                limit=limit if isfinite(limit) else None,
-                reason=result.reason if verdict == "deny" else "",
-            )
-        found.append(record)
-    return found
-
-
-def _taken(order: Order, judgement: Judgement) -> Judgement:
-    """Deny what the broker does not take at all; an order that is early for its auction waits for the window at the sender."""
-    asked = Asked(
-        side=order.side, quantity=order.quantity, order_type=order.order_type, time_in_force=order.time_in_force,
-        limit_price=order.limit_price,
-    )  # fmt: skip
-    why = refusal(asked, order.submitted_at, Market(), waits=True)
-    if why is None:
-        return judgement
-    verdict = RuleVerdict(rule="capabilities", verdict="deny", measured=None, limit=None, reason=why)
-    return msgspec.structs.replace(judgement, allowed=False, verdicts=(*judgement.verdicts, verdict))
-
-
-def _denied(order: Order, judgement: Judgement) -> Order:
-    first = next(verdict for verdict in judgement.verdicts if verdict.verdict == "deny")
-    return msgspec.structs.replace(order, status=OrderStatus.DENIED, denied_by=first.rule, reason=first.reason)
-
-
 def _finite(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _record(inputs: DecisionInputs, basis: Basis, judgements: tuple[Judgement, ...]) -> DecisionMade:
+def _record(inputs: DecisionInputs, basis: Basis, judgements: Judgements) -> DecisionMade:
     bundle, targets = basis.bundle, basis.targets
     record = DecisionMade(
         ts=inputs.decided_at,

@@ -26,7 +26,7 @@ from live_executor.recovery import Recovered, place_of
 _log = logger("desk")
 SNAPSHOT_EVERY = 5000
 """Frames between two snapshots: a restart folds at most so many, some two seconds."""
-_COUNTED = ("session_began", "order_intended", "order_denied", "order_filled")
+_COUNTED = ("session_began", "orders_intended", "orders_denied", "order_filled")
 
 Watcher = Callable[[Sequence[e.Event]], None]
 """Hears of frames once they are durable."""
@@ -159,8 +159,8 @@ class Desk:
         return Summary(
             state=self._state,
             sessions=counts["session_began"],
-            orders=counts["order_intended"],
-            denied=counts["order_denied"],
+            orders=counts["orders_intended"],
+            denied=counts["orders_denied"],
             fills=counts["order_filled"],
             ended=ended,
         )
@@ -193,7 +193,7 @@ class Desk:
         for frame in frames:
             kind = e.kind_of(frame)
             if kind in self._counts:
-                self._counts[kind] += 1
+                self._counts[kind] += len(frame.orders) if isinstance(frame, e.OrdersIntended | e.OrdersDenied) else 1
             if isinstance(frame, e.AlertRaised):
                 _log.warning("alert", severity=frame.severity, message=frame.message)
             elif isinstance(frame, e.LadderMoved):

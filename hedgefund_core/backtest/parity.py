@@ -296,7 +296,7 @@ def _decided_orders(day: _Day, backtest: list[Order], *, differs: bool) -> list[
 
 
 def _orders(frames: Iterable[e.Event]) -> list[Order]:
-    return [frame.order for frame in frames if isinstance(frame, e.OrderIntended)]
+    return [order for frame in frames if isinstance(frame, e.OrdersIntended) for order in frame.orders]
 
 
 def _of(order: Order, fills: Iterable[e.OrderFilled]) -> list[e.OrderFilled]:

@@ -112,7 +112,7 @@ def decided(state: State, due: e.DecisionDue) -> list[Order]:
     """Orders that the kernel makes of a state now."""
     _, commands = step(state, due)
     frames = (command.frame for command in commands if isinstance(command, Record))
-    return [frame.order for frame in frames if isinstance(frame, e.OrderIntended)]
+    return [order for frame in frames if isinstance(frame, e.OrdersIntended) for order in frame.orders]
 
 
 def simulate(before: State, orders: Sequence[Order], bars: Panel, session: str) -> World:

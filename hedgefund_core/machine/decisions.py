@@ -6,11 +6,12 @@ from msgspec.structs import replace
 
 from hedgefund_core.account import check_weights, decision_inputs, session_closed
 from hedgefund_core.account_state import Pending, State
-from hedgefund_core.commands import Command, Record, SubmitOrder
+from hedgefund_core.commands import Command, SubmitOrder
 from hedgefund_core.decision import Decision, decide
 from hedgefund_core.live_account import check_quantities, counted, live_decision_inputs
 from hedgefund_core.machine import follow
 from hedgefund_core.machine.ladders import Step, alert
+from hedgefund_core.machine.send import recorded
 from hedgefund_core.session_orders import decide_live
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.instrument import ZERO
@@ -79,10 +80,7 @@ def _model_ended(state: State, event: e.DecisionDue) -> bool:
 def _sent_for_auction(state: State, decision: Decision, event: e.DecisionDue) -> Step:
     """Orders for an auction all at once; a real broker refuses the leg beyond zero while the one before it is open."""
     allowed, waiting = _split_over_zero(state, decision, event)
-    commands: list[Command] = [Record(decision.record)]
-    commands += [Record(e.OrderDenied(ts=event.ts, order=order)) for order in decision.denied]
-    commands += [Record(e.OrderIntended(ts=event.ts, order=order)) for order in allowed]
-    commands += [SubmitOrder(order) for order in allowed]
+    commands: list[Command] = [*recorded(decision, event, allowed), *(SubmitOrder(order) for order in allowed)]
     orders = {**state.orders, **{order.client_order_id: order for order in allowed}}
     state = replace(state, orders=orders, decisions=state.decisions + 1, pending={**state.pending, **waiting} if waiting else state.pending)
     return counted(state, allowed, event), commands

@@ -32,4 +32,4 @@ def _adopted(state: State, order: Order, event: e.EmergencyAdopted) -> Step:
     unknown = replace(order, status=OrderStatus.UNKNOWN)
     state = replace(state, orders={**state.orders, order.client_order_id: unknown})
     state, frozen = freeze(state, order.instrument_id, FROZEN_BY_UNKNOWN, event)
-    return state, [Record(e.OrderIntended(ts=event.ts, order=order)), *frozen, LookUpOrder(order.client_order_id)]
+    return state, [Record(e.OrdersIntended(ts=event.ts, orders=(order,))), *frozen, LookUpOrder(order.client_order_id)]

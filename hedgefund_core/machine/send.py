@@ -5,11 +5,15 @@ from __future__ import annotations
 from hedgefund_core.commands import Record
 from hedgefund_core.decision import Decision
 from hedgefund_core.trading import events as e
+from hedgefund_core.trading.order import Order
 
 
-def recorded(decision: Decision, event: e.Event) -> list[Record]:
-    """Everything durable about a decision, before any byte of it leaves."""
+def recorded(decision: Decision, event: e.Event, allowed: tuple[Order, ...] | None = None) -> list[Record]:
+    """Everything durable about a decision, before any byte of it leaves; ``allowed`` are those that go out now, where not all do."""
+    going = decision.allowed if allowed is None else allowed
     commands = [Record(decision.record)]
-    commands += [Record(e.OrderDenied(ts=event.ts, order=order)) for order in decision.denied]
-    commands += [Record(e.OrderIntended(ts=event.ts, order=order)) for order in decision.allowed]
+    if decision.denied:
+        commands.append(Record(e.OrdersDenied(ts=event.ts, orders=decision.denied)))
+    if going:
+        commands.append(Record(e.OrdersIntended(ts=event.ts, orders=going)))
     return commands

@@ -28,7 +28,7 @@ class RuleVerdicts:
     Attributes
     ----------
     rule, unit : of the rule. measured, limit : float64 (n,), NaN = nothing to measure.
-    verdict : str (n,), allow, deny, or not_evaluable (only where the rule is waived: elsewhere missing data is a denial).
+    codes : int64 (n,), the verdicts as numbers; None = all allow, as nearly always.
     reason : of the denials, the same for the whole batch.
     """
 
@@ -36,8 +36,18 @@ class RuleVerdicts:
     unit: str
     measured: Floats
     limit: Floats
-    verdict: NDArray[np.str_]
+    codes: NDArray[np.int64] | None
     reason: str
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether the rule allows every order."""
+        return self.codes is None
+
+    @property
+    def verdict(self) -> NDArray[np.str_]:
+        """Str (n,), allow, deny, or not_evaluable (only where the rule is waived: elsewhere missing data is a denial)."""
+        return _WORDS[np.zeros(len(self.measured), dtype=np.int64) if self.codes is None else self.codes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +60,7 @@ class Judged:
     @property
     def not_evaluable(self) -> dict[str, int]:
         """Orders that a waived rule could not judge, by rule: shown in every report."""
-        counts = {result.rule: int((result.verdict == NOT_EVALUABLE).sum()) for result in self.results}
+        counts = {result.rule: int((result.codes == _BLIND).sum()) for result in self.results if result.codes is not None}
         return {rule: count for rule, count in counts.items() if count}
 
 
@@ -79,8 +89,8 @@ def judge(batch: OrderBatch, context: RiskContext, mandate: Mandate, waived: fro
             # A verdict depends on earlier reservations only. So where reservations and verdicts agree they are those of judging one
             # by one, and each round the agreement reaches at least one order further: usually two rounds, at most n.
             reserves = found
-    results, clean = fixed | chained, np.full(len(batch), ALLOW, dtype=_WORDS.dtype)
-    return Judged(allowed=reserves, results=tuple(_verdicts(rule, results[rule.name], clean) for rule in rules))
+    results = fixed | chained
+    return Judged(allowed=reserves, results=tuple(_verdicts(rule, results[rule.name]) for rule in rules))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,14 +121,12 @@ def _allowed(results: dict[str, _Found], n: int) -> Bools:
     return allowed
 
 
-def _verdicts(rule: Rule, found: _Found, clean: NDArray[np.str_]) -> RuleVerdicts:
-    """In words; ``clean`` says that every order is allowed."""
-    result, reason, verdict = found.result, found.result.reason, clean
+def _verdicts(rule: Rule, found: _Found) -> RuleVerdicts:
+    result, reason = found.result, found.result.reason
     if found.codes is not None:
-        verdict = _WORDS[found.codes]
         only_blind = not bool(result.evaluable.all()) and not bool((result.evaluable & ~result.allowed).any())
         reason = f"its data are missing ({reason})" if only_blind else reason
-    return RuleVerdicts(rule=rule.name, unit=rule.unit, measured=result.measured, limit=result.limit, verdict=verdict, reason=reason)
+    return RuleVerdicts(rule=rule.name, unit=rule.unit, measured=result.measured, limit=result.limit, codes=found.codes, reason=reason)
 
 
 def _checked(rule: Rule, batch: OrderBatch, context: RiskContext, mandate: Mandate) -> RuleResult:

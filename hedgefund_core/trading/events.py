@@ -68,12 +68,14 @@ from hedgefund_core.trading.outputs import (
     InstrumentFrozen,
     InstrumentThawed,
     Judgement,
+    Judgements,
     LadderMoved,
-    OrderDenied,
-    OrderIntended,
     OrderRouted,
+    OrdersDenied,
+    OrdersIntended,
     Reconciled,
     RequestAnswered,
+    RuleColumn,
     RuleVerdict,
     Scaler,
 )
@@ -125,8 +127,8 @@ Input = (
 )
 Output = (
     DecisionMade
-    | OrderIntended
-    | OrderDenied
+    | OrdersIntended
+    | OrdersDenied
     | OrderRouted
     | RequestAnswered
     | LadderMoved
@@ -198,6 +200,7 @@ __all__ = [
     "InstrumentThawed",
     "InstrumentsAdded",
     "Judgement",
+    "Judgements",
     "LadderMoved",
     "ModelLoaded",
     "NewsNotUnderstood",
@@ -205,17 +208,17 @@ __all__ = [
     "OrderAbsent",
     "OrderAccepted",
     "OrderCanceled",
-    "OrderDenied",
     "OrderDoneForDay",
     "OrderExpired",
     "OrderFilled",
-    "OrderIntended",
     "OrderOutcomeUnknown",
     "OrderRejected",
     "OrderReplaced",
     "OrderRequested",
     "OrderRouted",
     "OrderType",
+    "OrdersDenied",
+    "OrdersIntended",
     "Output",
     "PositionAdopted",
     "PricesSeen",
@@ -223,6 +226,7 @@ __all__ = [
     "RequestAnswered",
     "ResumeRequested",
     "Row",
+    "RuleColumn",
     "RuleVerdict",
     "Scaler",
     "SegmentRecorded",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal
 
 import msgspec
 
 from hedgefund_core.trading.frame import Event, Row
 from hedgefund_core.trading.order import Order
+
+DENY = "deny"
 
 
 class Scaler(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,7 +23,7 @@ class Scaler(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RuleVerdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What one rule said of one order."""
+    """What one rule said of one order, read from `Judgements`."""
 
     rule: str
     verdict: str
@@ -37,6 +40,58 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     allowed: bool
     verdicts: tuple[RuleVerdict, ...]
 
+    @property
+    def denial(self) -> RuleVerdict | None:
+        """The first denial, which names the order's; None where it is allowed."""
+        return next((verdict for verdict in self.verdicts if verdict.verdict == DENY), None)
+
+
+Column = float | None | tuple[float | None, ...]
+
+
+class RuleColumn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one rule said of all orders of a decision: a value an order, or a single one that holds for all of them."""
+
+    rule: str
+    verdict: str | tuple[str, ...]
+    measured: Column
+    limit: Column
+    reason: str | tuple[str, ...] = ""
+    """Of the denials."""
+
+    def of(self, place: int) -> RuleVerdict:
+        """The verdict on the order at ``place``."""
+        verdict = self.verdict if isinstance(self.verdict, str) else self.verdict[place]
+        reason = self.reason if isinstance(self.reason, str) else self.reason[place]
+        measured = self.measured[place] if isinstance(self.measured, tuple) else self.measured
+        limit = self.limit[place] if isinstance(self.limit, tuple) else self.limit
+        return RuleVerdict(rule=self.rule, verdict=verdict, measured=measured, limit=limit, reason=reason if verdict == DENY else "")
+
+
+class Judgements(msgspec.Struct, frozen=True, kw_only=True):
+    """Every rule's verdict on every order of a decision, a column a rule: 500 orders under 22 rules are 22 records and not 11,000."""
+
+    orders: tuple[str, ...] = ()
+    allowed: tuple[bool, ...] = ()
+    rules: tuple[RuleColumn, ...] = ()
+
+    def __len__(self) -> int:
+        """Number of orders."""
+        return len(self.orders)
+
+    def of(self, client_order_id: str) -> Judgement | None:
+        """The judgement of one order; None where it was not judged here."""
+        return self.at(self.orders.index(client_order_id)) if client_order_id in self.orders else None
+
+    def at(self, place: int) -> Judgement:
+        """The judgement of the order at ``place``."""
+        verdicts = tuple(column.of(place) for column in self.rules)
+        return Judgement(client_order_id=self.orders[place], allowed=self.allowed[place], verdicts=verdicts)
+
+    def __iter__(self) -> Iterator[Judgement]:
+        """Order by order."""
+        return (self.at(place) for place in range(len(self.orders)))
+
 
 class DecisionMade(Event, tag="decision_made", frozen=True, kw_only=True):
     """The whole decision: scores, weights, scalers, orders and verdicts; ``digest`` covers inputs and result."""
@@ -49,22 +104,22 @@ class DecisionMade(Event, tag="decision_made", frozen=True, kw_only=True):
     scores: Row
     target_weights: tuple[Decimal | None, ...]
     scalers: tuple[Scaler, ...]
-    judgements: tuple[Judgement, ...]
+    judgements: Judgements
     inputs_digest: str
     digest: str
     note: str = ""
 
 
-class OrderIntended(Event, tag="order_intended", frozen=True, kw_only=True):
-    """An allowed order, durable before any byte of it leaves."""
+class OrdersIntended(Event, tag="orders_intended", frozen=True, kw_only=True):
+    """The allowed orders of a decision, durable before any byte of them leaves."""
 
-    order: Order
+    orders: tuple[Order, ...]
 
 
-class OrderDenied(Event, tag="order_denied", frozen=True, kw_only=True):
-    """An order that we refused ourselves."""
+class OrdersDenied(Event, tag="orders_denied", frozen=True, kw_only=True):
+    """The orders of a decision that we refused ourselves."""
 
-    order: Order
+    orders: tuple[Order, ...]
 
 
 class OrderRouted(Event, tag="order_routed", frozen=True, kw_only=True):

@@ -42,6 +42,11 @@ CREATE TABLE IF NOT EXISTS reserve (space BLOB);
 _SNAPSHOT = b"hedgefund-journal-snapshot"
 _WAL_PAGES = 2000
 _PAGE = 4096
+_FORMAT = 2
+"""Of the frames, kept in the file's ``user_version``. 2: the orders of a decision are one frame, verdicts a column a rule (ADR 17)."""
+_CHANGED = frozenset({"decision_made", "orders_intended", "orders_denied"})
+"""Kinds that an earlier format has otherwise."""
+_MEND_FORMAT = "go on with the program that wrote it, or begin another account with --account; `executor audit verify` still checks it"
 _MEND_DISK = "free disk space or repair the disk, then start again: what was journaled is safe"
 _MEND_BROKEN = "run `executor audit verify`; restore the journal from a backup if it is broken"
 
@@ -61,6 +66,8 @@ class JournalReader:
 
     def read(self, after_seq: int = 0, kinds: Sequence[str] = ()) -> Iterator[JournalEntry]:
         """Entries after ``after_seq`` in order; only those of ``kinds`` if any are named."""
+        if not kinds or _CHANGED.intersection(kinds):
+            _refuse_earlier(self._database, self._path)
         return _entries(self._database, self._path, after_seq, kinds)
 
     @property
@@ -87,7 +94,7 @@ class JournalReader:
 
         def counted() -> Iterator[JournalEntry]:
             nonlocal walked
-            for entry in self.read():
+            for entry in _entries(self._database, self._path, 0, ()):
                 yield entry
                 walked = entry.seq
 
@@ -227,6 +234,9 @@ def _open_durable(path: Path) -> sqlite3.Connection:
     if mode != "wal" or level != 2:
         raise JournalError(f"{path}: SQLite gives journal_mode={mode}, synchronous={level}, not wal and FULL", mend="use a local disk")
     database.executescript(_SCHEMA)
+    if database.execute("SELECT seq FROM frames LIMIT 1").fetchone() is None:
+        database.execute(f"PRAGMA user_version={_FORMAT}")
+    _refuse_earlier(database, path)
     # A commit into a WAL file that grows costs 4 ms, into one that is reused 0.2 ms: let it grow once, now.
     database.execute("INSERT INTO reserve VALUES (zeroblob(?))", (_WAL_PAGES * _PAGE,))
     database.execute("DELETE FROM reserve")
@@ -242,6 +252,17 @@ def _entries(database: sqlite3.Connection, path: Path, after_seq: int, kinds: Se
             yield JournalEntry(seq=seq, ts=ts, kind=kind, payload=payload, hash=digest)
     except sqlite3.Error as error:
         raise JournalError(f"cannot read {path}: {error}", mend=_MEND_BROKEN) from error
+
+
+def _refuse_earlier(database: sqlite3.Connection, path: Path) -> None:
+    """An earlier program's frames say the same in other words, which this one neither reads nor makes again."""
+    try:
+        version = database.execute("PRAGMA user_version").fetchone()[0]
+        if version == _FORMAT or database.execute("SELECT seq FROM frames LIMIT 1").fetchone() is None:
+            return
+    except sqlite3.Error as error:
+        raise JournalError(f"cannot read {path}: {error}", mend=_MEND_BROKEN) from error
+    raise JournalError(f"{path} is a journal of format {version or 1}, this program reads format {_FORMAT}", mend=_MEND_FORMAT)
 
 
 def _head(database: sqlite3.Connection, path: Path) -> Head:

@@ -265,7 +265,7 @@ class Live:
         self._splits.heard(frames)
         if self._swaps is not None:
             self._swaps.heard(frames)
-        denied = sum(isinstance(frame, e.OrderDenied) for frame in frames)
+        denied = sum(len(frame.orders) for frame in frames if isinstance(frame, e.OrdersDenied))
         if denied:
             self._rebalancer.heard_denied(denied)
         if any(isinstance(frame, e.InstrumentThawed) for frame in frames):

@@ -252,17 +252,18 @@ def _compare(opened: Reopened, decision: Decision, edits: tuple[str, ...]) -> Co
 
 def _order_changes(opened: Reopened, decision: Decision, names: Mapping[str, str]) -> tuple[OrderChange, ...]:
     now = {order.client_order_id: order for order in (*decision.allowed, *decision.denied)}
-    was = {judgement.client_order_id: judgement for judgement in opened.recorded.made.judgements}
+    judged = opened.recorded.made.judgements
+    was = dict(zip(judged.orders, judged.allowed, strict=True))
     rows = []
     for key in sorted(set(was) | set(now), key=lambda key: (now[key].symbol if key in now else "", key)):
-        order, judgement, stored = now.get(key), was.get(key), opened.orders.get(key)
+        order, allowed, stored = now.get(key), was.get(key), opened.orders.get(key)
         shown = order or stored
         rows.append(
             OrderChange(
                 symbol=key if shown is None else names.get(shown.instrument_id, shown.symbol),
                 leg="" if shown is None else shown.leg.value,
-                recorded=None if stored is None or judgement is None else stored.quantity * stored.side.sign,
-                recorded_verdict="" if judgement is None else ("allowed" if judgement.allowed else "denied"),
+                recorded=None if stored is None or allowed is None else stored.quantity * stored.side.sign,
+                recorded_verdict="" if allowed is None else ("allowed" if allowed else "denied"),
                 now=None if order is None else order.quantity * order.side.sign,
                 now_verdict="" if order is None else (f"denied by {order.denied_by}" if order.denied_by else "allowed"),
             )

@@ -205,11 +205,10 @@ def explain(
 
 def _verdicts(recorded: Recorded | None, order_id: str) -> tuple[VerdictLine, ...]:
     units = {rule.name: rule.unit for rule in RULES}
-    found = [judgement for judgement in recorded.made.judgements if judgement.client_order_id == order_id] if recorded else []
+    found = None if recorded is None else recorded.made.judgements.of(order_id)
     return tuple(
         VerdictLine(rule=v.rule, verdict=v.verdict, measured=v.measured, limit=v.limit, unit=units.get(v.rule, ""), reason=v.reason)
-        for judgement in found
-        for v in judgement.verdicts
+        for v in (() if found is None else found.verdicts)
     )
 
 

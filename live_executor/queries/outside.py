@@ -92,10 +92,10 @@ def _with_rehearsal(
 
 def _plan(state: State, frames: Sequence[e.Event], cancels: Sequence[str]) -> Plan:
     made = next((frame for frame in frames if isinstance(frame, e.DecisionMade)), None)
-    orders = [frame.order for frame in frames if isinstance(frame, e.OrderIntended | e.OrderDenied)]
+    orders = [order for frame in frames if isinstance(frame, e.OrdersIntended | e.OrdersDenied) for order in frame.orders]
     mandate = state.mandate
     rows = () if mandate is None else tuple(planned(order, mandate) for order in orders)
-    after = _after(state, [frame.order for frame in frames if isinstance(frame, e.OrderIntended)])
+    after = _after(state, [order for frame in frames if isinstance(frame, e.OrdersIntended) for order in frame.orders])
     traded = sum((row.value for row in rows if row.verdict == "allowed"), ZERO)
     note = f"{len(cancels)} working orders would be cancelled first" if cancels else ""
     return Plan(

@@ -177,10 +177,10 @@ def _take_decision(story: Story, made: e.DecisionMade) -> None:
 
 
 def _take_output(story: Story, frame: e.Frame) -> None:
-    if isinstance(frame, e.OrderIntended | e.DecisionMade) and story.due is not None and not _is_decided_again(story.state):
+    if isinstance(frame, e.OrdersIntended | e.DecisionMade) and story.due is not None and not _is_decided_again(story.state):
         story.state = recalled(story.state, story.due[1], (frame,))
-    if isinstance(frame, e.OrderIntended | e.OrderDenied):
-        story.orders[frame.order.client_order_id] = frame.order
+    if isinstance(frame, e.OrdersIntended | e.OrdersDenied):
+        story.orders.update({order.client_order_id: order for order in frame.orders})
     elif isinstance(frame, e.DecisionMade):
         _take_decision(story, frame)
     elif isinstance(frame, e.AccountMarked):

@@ -21,6 +21,7 @@ from live_executor.ports import JournalEntry
 
 Keep = Callable[[e.Frame], None]
 """Takes each frame of the regenerated journal."""
+_ORDERS = (e.OrdersIntended, e.OrdersDenied)
 SuspectReader = Callable[[str], tuple[Bundle, str]]
 """Digest -> the bundle as it lies in the account's folder and what is wrong with it ("" = nothing)."""
 
@@ -141,7 +142,7 @@ def _compare_step(run: _Replay, asked: JournalEntry, recorded: list[JournalEntry
         return
     run.frames += len(outputs)
     run.decisions += sum(isinstance(frame, e.DecisionMade) for frame in outputs)
-    run.orders += sum(isinstance(frame, e.OrderIntended) for frame in outputs)
+    run.orders += sum(len(frame.orders) for frame in outputs if isinstance(frame, e.OrdersIntended))
     _match(run, asked, outputs, recorded)
     _blame_bundle(run, asked, outputs)
 
@@ -218,13 +219,21 @@ def _name(frame: e.Frame) -> str:
     """What makes two frames of a kind the same one."""
     if isinstance(frame, e.DecisionMade):
         return frame.decision_id
-    if isinstance(frame, e.OrderIntended | e.OrderDenied):
-        return frame.order.client_order_id
+    if isinstance(frame, _ORDERS):
+        return frame.orders[0].decision_id if frame.orders else ""
     return str(frame.ts)
 
 
 def _what(recorded: e.Frame, now: e.Frame) -> str:
     """Names of the fields that differ, with values where they are short."""
+    if isinstance(recorded, _ORDERS) and isinstance(now, _ORDERS):
+        pairs = zip(recorded.orders, now.orders, strict=False)
+        changed = next(((was, then) for was, then in pairs if was != then), None)
+        return f"{len(recorded.orders)} orders recorded, {len(now.orders)} regenerated" if changed is None else _words(*changed)
+    return _words(recorded, now)
+
+
+def _words(recorded: msgspec.Struct, now: msgspec.Struct) -> str:
     found = []
     for name in now.__struct_fields__:
         was, then = getattr(recorded, name), getattr(now, name)

@@ -78,10 +78,11 @@ class Oracle:
 
     def _take(self, frame: e.Event) -> None:
         match frame:
-            case e.OrderIntended(order=order):
-                if order.client_order_id in self.intended:
-                    self.broken("I2 one intent, one id", f"{order.client_order_id} was intended twice")
-                self.intended[order.client_order_id] = order
+            case e.OrdersIntended(orders=orders):
+                for order in orders:
+                    if order.client_order_id in self.intended:
+                        self.broken("I2 one intent, one id", f"{order.client_order_id} was intended twice")
+                    self.intended[order.client_order_id] = order
             case e.OrderAbsent(client_order_id=name):
                 if name in self._maybe_there and self.shown(name):
                     self.broken("I9 unknown stays unknown until evidence", f"{name} is called absent, the broker shows it")
@@ -158,8 +159,9 @@ class Oracle:
                     frozen.pop(key, None)
                 case e.InstrumentFrozen(instrument_id=key, cause=cause):
                     frozen[key] = (*frozen.get(key, ()), cause)
-                case e.OrderIntended(order=order):
-                    self._check_intent(order, sorted(gates), level, frozen.get(order.instrument_id, ()))
+                case e.OrdersIntended(orders=orders):
+                    for order in orders:
+                        self._check_intent(order, sorted(gates), level, frozen.get(order.instrument_id, ()))
                 case _:
                     pass
 
@@ -172,7 +174,7 @@ class Oracle:
 
     def _check_worst_case(self, state: State, frames: Sequence[e.Event]) -> None:
         """Every interleaving of fills after this commit: all working buys filled and no sell, or the other way round."""
-        orders = [frame.order for frame in frames if isinstance(frame, e.OrderIntended)]
+        orders = [order for frame in frames if isinstance(frame, e.OrdersIntended) for order in frame.orders]
         entries = {order.instrument_id for order in orders if order.leg is Leg.OPEN}
         if not entries or state.mandate is None or state.equity <= ZERO:
             return

@@ -149,7 +149,7 @@ class World:
         frames = [entry.kind for entry in self.disk.entries]
         return Run(
             plan=self.plan, breaks=tuple(self.oracle.breaks), entries=tuple(self.disk.entries), coverage=self.coverage, starts=self.starts,
-            orders=frames.count("order_intended"), fills=frames.count("order_filled"),
+            orders=len(self.oracle.intended), fills=frames.count("order_filled"),
         )  # fmt: skip
 
     async def _main(self) -> None:

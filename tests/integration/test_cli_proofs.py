@@ -69,7 +69,7 @@ def test_deleted_decisions_are_made_again_byte_for_byte(traded: Path, tmp_path: 
     before, after = tmp_path / "before.jsonl", tmp_path / "after.jsonl"
     parsed("replay", "--verify", "--output", str(before))
     with journal(traded) as database:
-        gone = database.execute("DELETE FROM frames WHERE kind IN ('decision_made', 'order_intended', 'order_denied')").rowcount
+        gone = database.execute("DELETE FROM frames WHERE kind IN ('decision_made', 'orders_intended', 'orders_denied')").rowcount
     replayed = parsed("replay", "--verify", "--output", str(after))
     assert replayed["ok"]
     assert replayed["regenerated"] == gone > 20
@@ -137,9 +137,9 @@ def test_a_lost_bundle_names_the_first_decision_that_used_it(traded: Path) -> No
 def test_an_order_that_nobody_decided_is_an_extra(traded: Path) -> None:
     with journal(traded) as database:
         last = database.execute("SELECT max(seq) FROM frames").fetchone()[0]
-        payload = database.execute("SELECT payload FROM frames WHERE kind = 'order_intended' LIMIT 1").fetchone()[0]
+        payload = database.execute("SELECT payload FROM frames WHERE kind = 'orders_intended' LIMIT 1").fetchone()[0]
         ts = database.execute("SELECT ts FROM frames WHERE seq = ?", (last,)).fetchone()[0]
-        database.execute("INSERT INTO frames VALUES (?, ?, 'order_intended', ?, ?)", (last + 1, ts, payload, bytes(32)))
+        database.execute("INSERT INTO frames VALUES (?, ?, 'orders_intended', ?, ?)", (last + 1, ts, payload, bytes(32)))
         rehash(database)
     first = parsed("replay", "--verify", code=1)["first_difference"]
     assert first["seq"] == last + 1
@@ -162,7 +162,7 @@ def test_one_session_can_be_replayed_alone(traded: Path) -> None:
     replayed = parsed("replay", "--verify", "--session", made.session)
     assert replayed["ok"]
     assert replayed["decisions"] == 1
-    assert replayed["orders"] == sum(judgement.allowed for judgement in made.judgements)
+    assert replayed["orders"] == sum(made.judgements.allowed)
 
 
 def test_a_difference_with_the_broker_is_shown_and_exits_5(traded: Path) -> None:

@@ -96,8 +96,8 @@ def test_the_model_decides_after_the_close_and_its_orders_leave_in_the_window_of
     house = house_at()
     monday = datetime.fromisoformat(f"{whole.sessions[FRIDAY + 1]}T00:00:00+00:00")
     with house.following():
-        house.until(lambda: bool(house.frames("order_intended")))
-        intended = [frame.order for frame in house.frames("order_intended")]
+        house.until(lambda: bool(house.frames("orders_intended")))
+        intended = [order for frame in house.frames("orders_intended") for order in frame.orders]
         assert {order.time_in_force.value for order in intended} == {"opg"}
         assert {order.session for order in intended} == {str(whole.sessions[FRIDAY + 1])}
         (due,) = house.decisions()
@@ -175,7 +175,7 @@ def test_another_model_is_verified_in_a_child_and_swapped_between_sessions_and_a
     shelf = house.folder / "shelf"
     shutil.copytree(house.bundle, shelf)
     with house.following(bundle=shelf):
-        house.until(lambda: bool(house.frames("model_loaded")) and bool(house.frames("order_intended")))
+        house.until(lambda: bool(house.frames("model_loaded")) and bool(house.frames("orders_intended")))
         first = house.frames("model_loaded")[0].digest
         _put(write_bundle(house.folder, house.until_row(FRIDAY), feature="reversal_21", name="second"), shelf)
         send(house.folder / "data", house.account, LookAtAlias())

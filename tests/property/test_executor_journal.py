@@ -259,3 +259,21 @@ def test_writer_type_is_the_port(data: Path, keys: Path) -> None:
     journal.sign_head(T0)  # an empty journal has no head to sign
     journal.close()
     assert JournalReader(data / journal_file("a")).signed_heads() == []
+
+
+def test_a_journal_of_an_earlier_format_is_refused_but_still_verified(data: Path, keys: Path) -> None:
+    journal = open_journal(data, keys, "a")
+    journal.append([e.SessionBegan(ts=T0, session="2020-01-02")])
+    journal.sign_head(T0)
+    journal.close()
+    path = data / journal_file("a")
+    with sqlite3.connect(path) as database:
+        database.execute("PRAGMA user_version=0")
+    with pytest.raises(JournalError, match="format 1, this program reads format 2"):
+        open_journal(data, keys, "a")
+    reader = JournalReader(path)
+    with pytest.raises(JournalError, match="format 1"):
+        next(reader.read())
+    assert next(reader.read(kinds=("session_began",))).seq == 1, "an account can be halted whatever wrote its journal"
+    assert reader.verify(keys).ok
+    reader.close()

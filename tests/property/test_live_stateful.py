@@ -123,8 +123,7 @@ class Live(RuleBasedStateMachine):
     def act(self, commands: list[Command]) -> None:
         """Journal first (the bench), then the outside."""
         for command in commands:
-            if isinstance(command, Record) and isinstance(command.frame, e.OrderIntended):
-                order = command.frame.order
+            for order in command.frame.orders if isinstance(command, Record) and isinstance(command.frame, e.OrdersIntended) else ():
                 assert order.client_order_id not in self.intended, "one intent, two orders"
                 self.intended[order.client_order_id] = order
                 self.check_limits(order)

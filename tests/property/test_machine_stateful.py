@@ -96,8 +96,8 @@ class Trading(RuleBasedStateMachine):
             if isinstance(command, Record):
                 self.outputs.append(e.encode(command.frame))
                 assert_no_nan(command.frame)
-                if isinstance(command.frame, e.OrderIntended):
-                    self.intended[command.frame.order.client_order_id] = command.frame.order
+                if isinstance(command.frame, e.OrdersIntended):
+                    self.intended.update({order.client_order_id: order for order in command.frame.orders})
         if not isinstance(event, e.ConfigurationLoaded):
             assert_no_nan(event)
         for command in commands:

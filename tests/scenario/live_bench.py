@@ -149,7 +149,7 @@ class LiveBench:
         return [command.frame for command in self.commands if isinstance(command, Record) and isinstance(command.frame, kind)]
 
     def denied(self) -> dict[str, str]:
-        return {frame.order.symbol: frame.order.denied_by for frame in self.frames(e.OrderDenied)}
+        return {order.symbol: order.denied_by for frame in self.frames(e.OrdersDenied) for order in frame.orders}
 
     def held(self, name: str = "AAA") -> Decimal:
         return self.state.ledger.quantity(name)

@@ -207,7 +207,7 @@ def _journal_after_the_send(patch: Patch) -> None:
 
     def later(self: Desk, state: State, frames: Sequence[Any]) -> None:
         behind = [*getattr(self, "_behind", []), *frames]
-        if any(isinstance(frame, e.OrderIntended) for frame in frames):
+        if any(isinstance(frame, e.OrdersIntended) for frame in frames):
             self._behind = behind  # type: ignore[attr-defined]
             self._state = state
         else:

@@ -153,7 +153,8 @@ def oracle(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 def same_inputs(frames: list[e.Frame]) -> list[e.Frame]:
     """What happened, without what only a restart adds (a look-up's proof of absence) and in the broker's own numbering."""
-    kinds = (e.BrokerEvent, e.BarsClosed, e.DecisionDue, e.SessionBegan, e.BrokerReported, e.DecisionMade, e.OrderIntended, e.OrderDenied)
+    inputs = (e.BrokerEvent, e.BarsClosed, e.DecisionDue, e.SessionBegan, e.BrokerReported)
+    kinds = (*inputs, e.DecisionMade, e.OrdersIntended, e.OrdersDenied)
     return [frame for frame in frames if isinstance(frame, kinds)]
 
 

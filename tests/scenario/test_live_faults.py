@@ -167,7 +167,7 @@ def test_a_slow_disk_slows_and_doubles_nothing(house: House) -> None:
 def test_a_write_that_fails_is_never_tried_again(house: House, error: str) -> None:
     house.want({"quantities": {"AAPL": 10, "MSFT": 10}})
     assert run_with_injection(house, f"{error}:when=20+") == 1
-    intents = {frame.order.client_order_id for frame in house.frames("order_intended")}
+    intents = {order.client_order_id for frame in house.frames("orders_intended") for order in frame.orders}
     assert {order["client_order_id"] for order in house.exchange.truth()["orders"]} <= intents
     with house.trading():
         house.until(lambda: len(house.frames("emergency_adopted")) == len(acts_of(house)) and bool(house.entries("reconciled")))

@@ -179,7 +179,7 @@ def test_no_order_stream_reductions_go_and_the_queries_keep_the_books(stage: Sta
 
     stage.play(script)
     assert stage.held() == {"AAPL": Decimal(10)}
-    assert {frame.order.denied_by for frame in stage.of(e.OrderDenied)} == {"entries_gate"}
+    assert {order.denied_by for frame in stage.of(e.OrdersDenied) for order in frame.orders} == {"entries_gate"}
     assert stage.live.state.ledger.quantity("AAPL") == 10
     assert stage.of(e.Reconciled)[-1].ok
 

@@ -117,7 +117,7 @@ def test_the_same_decision_asked_twice_sends_nothing_twice(bench: Bench) -> None
     again = bench.decide(1, pair())
     assert len(first) == 2
     assert again == []
-    assert {frame.order.denied_by for frame in bench.frames(e.OrderDenied)} == {"duplicate_intent"}
+    assert {order.denied_by for frame in bench.frames(e.OrdersDenied) for order in frame.orders} == {"duplicate_intent"}
 
 
 def test_fills_are_booked_once_by_number_and_by_fill_id(bench: Bench) -> None:
@@ -291,7 +291,7 @@ def test_a_missing_bar_keeps_the_last_good_price_and_denies_only_increases(bench
     assert bench.state.mark_ages[0] == 3
     assert bench.state.marks[0] == Decimal(101)
     assert bench.decide(4, {"S00": 0.09}) == []
-    assert {frame.order.denied_by for frame in bench.frames(e.OrderDenied)} == {"stale_data"}
+    assert {order.denied_by for frame in bench.frames(e.OrdersDenied) for order in frame.orders} == {"stale_data"}
     exits = bench.decide(4, {"S00": 0.0})
     assert [order.order.symbol for order in exits] == ["S00"]
 

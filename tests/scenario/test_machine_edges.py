@@ -353,5 +353,5 @@ def test_a_reload_in_the_middle_of_a_journal_changes_the_limits_from_then_on(ben
     bench.feed(e.ConfigurationLoaded(ts=at(1, 30), digest="new", mandate=msgspec.Raw(digest_payload(strict)), waived=("order_quantity",)))
     bench.day(2)
     assert bench.decide(2, {"S01": 0.04}) == []
-    assert {frame.order.denied_by for frame in bench.frames(e.OrderDenied)} == {"order_value"}
+    assert {order.denied_by for frame in bench.frames(e.OrdersDenied) for order in frame.orders} == {"order_value"}
     assert bench.state.configuration_digest == "new"

@@ -14,7 +14,7 @@ from hedgefund_core.backtest.vectorized import run_target_weights
 from hedgefund_core.errors import ConfigError
 from hedgefund_core.quant.bars import Panel, PriceKind
 from hedgefund_core.risk.limits import Mandate
-from hedgefund_core.trading.events import LadderMoved, OrderDenied, OrderIntended
+from hedgefund_core.trading.events import LadderMoved, OrdersDenied, OrdersIntended
 from tests.builders import mandate, momentum_weights, noisy_panel, skfolio_panel
 
 
@@ -28,7 +28,7 @@ def assert_twins(fast: BacktestResult, slow: EventRun) -> None:
     np.testing.assert_array_equal(fast.positions, slow.positions)
     np.testing.assert_allclose(fast.equity, slow.equity, rtol=1e-9, atol=0.0)
     assert len(fast.fills) == len(slow.fills)
-    assert len(fast.denied) == len(slow.outputs(OrderDenied))
+    assert len(fast.denied) == sum(len(frame.orders) for frame in slow.outputs(OrdersDenied))
     assert fast.stand_ins == slow.state.stand_ins
 
 
@@ -72,7 +72,7 @@ def test_twins_on_raw_prices_with_opens_splits_dividends_partial_fills_and_holes
     limits = restate(book.limits, max_order_adv=1.0)  # let orders meet the auction's capacity instead of the rule
     fast, slow = both(panel, momentum_weights(panel, restate(book, limits=limits)), restate(book, limits=limits))
     assert_twins(fast, slow)
-    intended = {frame.order.client_order_id: frame.order.quantity for frame in slow.frames if isinstance(frame, OrderIntended)}
+    intended = {order.client_order_id: order.quantity for frame in slow.outputs(OrdersIntended) for order in frame.orders}
     assert any(fill.quantity < intended[fill.client_order_id] for fill in slow.fills)  # the auction's capacity was met
     assert {fill.quantity % 1 for fill in slow.fills} == {0}
 

@@ -92,7 +92,7 @@ def test_golden_targets_become_whole_shares_with_the_collar_as_limit() -> None:
     assert (buy.reference_price, buy.session, buy.decision_id) == (Decimal(101), "2020-03-03", made.decision_id)
     assert made.target_weights == {"A": Decimal("0.05"), "B": Decimal("-0.05")}
     assert made.denied == ()
-    assert all(judgement.allowed for judgement in made.record.judgements)
+    assert all(made.record.judgements.allowed)
 
 
 def test_the_collar_is_the_wider_of_the_table_and_eight_daily_sigmas() -> None:
@@ -201,7 +201,7 @@ def test_a_denied_order_names_its_rule_and_every_rule_spoke() -> None:
     made = decide(inputs(target_weights=targets(A=0.05), frozen_instruments=frozenset("A")), None, BOOK)
     assert made.allowed == ()
     assert [(order.status, order.denied_by) for order in made.denied] == [(OrderStatus.DENIED, "frozen_instrument")]
-    spoke = [verdict.rule for verdict in made.record.judgements[0].verdicts]
+    spoke = [verdict.rule for verdict in made.record.judgements.at(0).verdicts]
     assert len(spoke) == len(set(spoke)) > 15
 
 

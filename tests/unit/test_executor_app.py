@@ -109,7 +109,7 @@ def test_decisions_know_only_closed_bars_and_trade_the_next_session(bundle: Path
         assert sessions.index(due.for_session) == sessions.index(due.session) + 1
         assert due.time_in_force == "opg"
     for fill in frames(e.OrderFilled):
-        order = next(frame.order for frame in frames(e.OrderIntended) if frame.order.client_order_id == fill.client_order_id)
+        order = next(o for frame in frames(e.OrdersIntended) for o in frame.orders if o.client_order_id == fill.client_order_id)
         assert fill.session == order.session
         assert order.submitted_at < fill.ts
     stamps = [frame.ts for frame in frames()]
@@ -285,10 +285,10 @@ def test_level_1_keeps_marking_and_takes_no_entries(bundle: Path, own_house: Pat
     held = trade(bundle, max_sessions=1).state.ledger.positions
     assert held
     commands.send(own_house / "data", "a", commands.Halt(level=1, reason="news", person="ada"))
-    before = len(frames(e.OrderIntended))
+    before = len(frames(e.OrdersIntended))
     trade(bundle)
-    later = frames(e.OrderIntended)[before:]
-    assert all(frame.order.leg == "close" for frame in later)
+    later = frames(e.OrdersIntended)[before:]
+    assert all(order.leg == "close" for frame in later for order in frame.orders)
     assert len(frames(e.AccountMarked)) == 8
 
 
@@ -343,7 +343,7 @@ def test_replay_finds_a_changed_bar_after_an_honest_rehash(bundle: Path, own_hou
 def test_deleted_decisions_are_made_again(bundle: Path, own_house: Path) -> None:
     trade(bundle)
     entries = list(JournalReader(own_house / "data" / journal_file("a")).read())
-    kept = [entry for entry in entries if entry.kind not in {"decision_made", "order_intended", "order_denied"}]
+    kept = [entry for entry in entries if entry.kind not in {"decision_made", "orders_intended", "orders_denied"}]
     made = [e.encode(output) for turn in refold(kept, bundles_of(read_settings(), "a")) for output in turn.outputs]
     assert made == [entry.payload for entry in entries if entry.kind not in e.INPUT_KINDS]
 

@@ -62,10 +62,10 @@ class Fold:
             case e.BarsClosed():
                 self._closed(frame.close)
                 self.last_benchmark = self.last_benchmark if frame.benchmark is None else frame.benchmark
-            case e.OrderIntended():
-                self.intended[frame.order.client_order_id] = frame.order
-            case e.OrderDenied():
-                self.denied.append(frame.order)
+            case e.OrdersIntended():
+                self.intended.update({order.client_order_id: order for order in frame.orders})
+            case e.OrdersDenied():
+                self.denied.extend(frame.orders)
             case e.OrderFilled():
                 self._filled(frame)
             case e.CashPosted():
@@ -228,7 +228,7 @@ def _trace(fold: Fold, mandate: Mandate, place: dict[str, int]) -> LimitTrace:
         if row is None:
             continue
         decided[row] = True
-        capped[row] = any(scaler.scale < 1.0 for scaler in decision.scalers) or any(not one.allowed for one in decision.judgements)
+        capped[row] = any(scaler.scale < 1.0 for scaler in decision.scalers) or not all(decision.judgements.allowed)
         for scaler in decision.scalers:
             scales[scaler.name][row] = scaler.scale
             measured[scaler.name][row] = np.nan if scaler.measured is None else scaler.measured
