@@ -81,6 +81,23 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
     rule: str
 
 
+class _Working:
+    """The orders that may still trade among those of the state asked about last: it is asked many times between two of its changes."""
+
+    def __init__(self) -> None:
+        self._last: tuple[dict[str, Order], tuple[Order, ...]] = ({}, ())
+
+    def of(self, orders: dict[str, Order]) -> tuple[Order, ...]:
+        asked, found = self._last
+        if orders is not asked:
+            found = tuple(order for order in orders.values() if order.is_working)
+            self._last = (orders, found)
+        return found
+
+
+_WORKING = _Working()
+
+
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the machine knows. ``orders`` holds the orders of the current and the previous session only."""
 
@@ -167,7 +184,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def working(self) -> tuple[Order, ...]:
         """Orders that may still trade."""
-        return tuple(order for order in self.orders.values() if order.is_working)
+        return _WORKING.of(self.orders)
 
     @property
     def known_orders(self) -> Mapping[str, Order]:

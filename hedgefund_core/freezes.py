@@ -37,9 +37,11 @@ def causes_of(state: State, instrument_id: str) -> tuple[str, ...]:
 
 def thaw(state: State, instrument_id: str, cause: str, event: e.Event) -> tuple[State, list[Command]]:
     """Take a cause away; that of an unknown order stays while another order of the instrument is unknown."""
-    others = any(order.instrument_id == instrument_id and order.status is OrderStatus.UNKNOWN for order in state.orders.values())
     causes = causes_of(state, instrument_id)
-    if cause not in causes or (cause == FROZEN_BY_UNKNOWN and others):
+    if cause not in causes:
+        return state, []
+    same = (order for order in state.working if order.instrument_id == instrument_id)
+    if cause == FROZEN_BY_UNKNOWN and any(order.status is OrderStatus.UNKNOWN for order in same):
         return state, []
     left = _AND.join(other for other in causes if other != cause)
     if left:

@@ -63,8 +63,9 @@ def with_prices(state: State, event: PricesSeen) -> State:
 
 
 def _check(name: str, cells: Row, n: int, session: str) -> None:
-    lowest = 0.0
-    good = all(cell is None or (isfinite(cell) and (cell > lowest or (name.endswith("_seconds") and cell >= lowest))) for cell in cells)
+    known = [cell for cell in cells if cell is not None]
+    lowest = min(known, default=1.0)
+    good = all(map(isfinite, known)) and (lowest > 0.0 or (lowest == 0.0 and name.endswith("_seconds")))
     if len(cells) != n or not good:
         message = f"{name} seen in session {session} has {len(cells)} values for {n} instruments, or one that is no number above zero"
         raise DataInvalid(message, mend="the feed's adapter must leave out what is no price")

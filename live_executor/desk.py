@@ -70,7 +70,9 @@ class Desk:
         snapshot_every: int = SNAPSHOT_EVERY,
     ) -> None:
         self._journal, self._state = journal, recovered.state
-        self._place, self._ts, self._unkept = recovered.place, recovered.ts, 0
+        self._place, self._ts = recovered.place, recovered.ts
+        self._unkept = recovered.folded
+        """Frames since the last snapshot: a start that had to fold many keeps its state with its first commit."""
         self._sign_every, self._unsigned, self._now = sign_every, 0, now
         self._snapshot_every = snapshot_every
         self._counts = dict.fromkeys(_COUNTED, 0)

@@ -61,6 +61,8 @@ class Recovered(msgspec.Struct, frozen=True, kw_only=True):
     """`Moment.key` of the last moment on record."""
     ts: datetime
     entries: int
+    folded: int = 0
+    """Entries that were folded to get there: those after the snapshot, or all."""
 
 
 def refold(
@@ -129,7 +131,7 @@ def recover(entries: Iterable[JournalEntry], bundle_of: BundleOf, base: Recovere
             raise JournalError(f"the journal does not replay: {turn.difference}", mend="run `executor replay --verify`")
         state, ts, count = turn.state, max(ts, turn.event.ts), turn.seq + len(turn.stored)
         place = place_of(turn.event) or place
-    return Recovered(state=state, place=place, ts=ts, entries=count)
+    return Recovered(state=state, place=place, ts=ts, entries=count, folded=count - (0 if base is None else base.entries))
 
 
 def _whole(turns: Iterator[Turn]) -> Iterator[Turn]:

@@ -163,7 +163,7 @@ def on_broker_reported(state: State, event: e.BrokerReported) -> Step:
     commands.append(Record(e.Reconciled(ts=event.ts, session=event.session, ok=not found, differences=found)))
     doubtful, differing = ({d.symbol for d in these if d.kind == "position"} for these in (found, counts))
     for instrument_id, symbol in symbols.items():
-        if symbol in doubtful and symbol not in differing:
+        if (symbol in doubtful and symbol not in differing) or (symbol not in differing and instrument_id not in state.frozen):
             continue
         change = freeze if symbol in differing else thaw
         state, changed = change(state, instrument_id, FROZEN_BY_DIFFERENCE, event)
@@ -179,7 +179,7 @@ def _found(state: State, event: e.BrokerReported, symbols: dict[str, str]) -> tu
     if not event.lagging:
         return differences(state.ledger, state.orders, event, symbols)
     tolerance = LIVE_CASH_TOLERANCE + rounding_bound(state.ledger)
-    return differences(state.ledger, state.orders, event, symbols, cash_tolerance=tolerance)
+    return differences(state.ledger, state.orders, event, symbols, working=state.working, cash_tolerance=tolerance)
 
 
 def _rounded(state: State, event: e.BrokerReported) -> Step:

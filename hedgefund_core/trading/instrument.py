@@ -6,6 +6,7 @@ Prices and money carry six decimal places; quantities are whole shares unless th
 from __future__ import annotations
 
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
+from functools import lru_cache
 
 import msgspec
 
@@ -25,10 +26,12 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     currency: str = "USD"
 
 
+@lru_cache(maxsize=8192)
 def to_price(value: float) -> Decimal:
     """A price as Decimal with six places, half-even. The binary value is taken exactly, so the result is deterministic.
 
     Formatting rounds a binary value exactly too, in half the time; where the digits would not fit a Decimal it must not be asked.
+    Remembered: most prices that are seen in a session were the same a moment ago.
     """
     if -_FORMATTED < value < _FORMATTED:
         return Decimal(f"{value:.6f}")

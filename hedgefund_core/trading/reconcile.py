@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 from hedgefund_core.trading.events import BrokerReported, Difference
@@ -29,9 +29,13 @@ def differences(
     report: BrokerReported,
     symbols: Mapping[str, str],
     *,
+    working: Iterable[Order] | None = None,
     cash_tolerance: Decimal = CASH_TOLERANCE,
 ) -> tuple[Difference, ...]:
-    """Every difference of cash, positions and open orders. An order still pending or unknown is not expected at the broker."""
+    """Every difference of cash, positions and open orders. An order still pending or unknown is not expected at the broker.
+
+    ``working`` are those of ``orders`` that may still trade, where somebody knows them already.
+    """
     found: list[Difference] = []
     if abs(ledger.cash - report.cash) > cash_tolerance:
         found.append(Difference(kind="cash", symbol="", ours=str(ledger.cash), broker=str(report.cash)))
@@ -44,7 +48,7 @@ def differences(
         if order_id not in orders or not orders[order_id].is_working:
             ours_status = orders[order_id].status.value if order_id in orders else "none"
             found.append(Difference(kind="order", symbol=order_id, ours=ours_status, broker="open"))
-    for order_id, order in sorted(orders.items()):
-        if order.is_working and order.status not in _NOT_EXPECTED and order_id not in at_broker:
-            found.append(Difference(kind="order", symbol=order_id, ours=order.status.value, broker="none"))
-    return tuple(found)
+    open_here = (order for order in orders.values() if order.is_working) if working is None else working
+    expected = {order.client_order_id: order for order in open_here if order.status not in _NOT_EXPECTED}
+    lost = sorted(expected.keys() - at_broker)
+    return (*found, *(Difference(kind="order", symbol=key, ours=expected[key].status.value, broker="none") for key in lost))

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import sqlite3
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from hedgefund_core.layout import journal_file
+from hedgefund_core.trading import events
 from live_executor import recovery, snapshots
 from live_executor.app import RunRequest, bundles_of, run
+from live_executor.desk import Desk
 from live_executor.journals.sqlite import SqliteJournal, open_journal
 from live_executor.recovery import Recovered, recover, restart
 from live_executor.settings import read_settings
+from live_executor.simulation.disk import Disk, SimulatedJournal
 from tests.builders import tradable_panel, write_executor_house
+
+T0 = datetime(2026, 3, 2, 15, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -92,3 +98,18 @@ def test_a_believed_snapshot_folds_only_what_came_after(journal: SqliteJournal, 
     assert same(found, whole)
     assert msgspec.structs.asdict(found.state).keys() == msgspec.structs.asdict(whole.state).keys()
     journal.close()
+
+
+def test_a_start_that_had_to_fold_everything_keeps_its_state_with_its_first_commit() -> None:
+    disk = Disk()
+
+    def begun() -> Desk:
+        journal = SimulatedJournal(disk, lambda: None)
+        return Desk(journal, restart(journal, lambda _digest: pytest.fail("no bundle")), sign_every=100, now=lambda: T0, snapshot_every=5)
+
+    for day in range(1, 8):
+        begun().fold([events.SessionBegan(ts=T0, session=f"2026-03-{day:02d}")])
+    assert [seq for seq, _ in disk.snapshots] == [5]
+    disk.snapshots.clear()  # of no use any more: another program made it
+    begun().fold([events.SessionBegan(ts=T0, session="2026-03-09")])
+    assert [seq for seq, _ in disk.snapshots] == [8], "killed the next moment, it starts quickly again"
