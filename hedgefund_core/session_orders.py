@@ -159,7 +159,7 @@ def _target(
         return ZERO if held != ZERO and key in prices else None
     quantities = _live_of(inputs).quantities
     if key in quantities:
-        return quantities[key]
+        return held if held == quantities[key] else to_lots(quantities[key], instrument.lot)
     weight, price = weights.get(key), prices.get(key)
     if weight is None or price is None:
         return None
@@ -195,7 +195,12 @@ def _toward(plan: Plan, inputs: DecisionInputs, column: int, target: Decimal, wo
     first = legs[0]
     if refusal_key(instrument.instrument_id, first.leg) in _live_of(inputs).barred:
         return
-    plan.wanted.append(Wanted(instrument=instrument, side=first.side, quantity=first.quantity, leg=first.leg))
+    quantity = first.quantity
+    if first.leg is Leg.OPEN or inputs.time_in_force is not TimeInForce.DAY:
+        quantity = to_lots(quantity, instrument.lot)  # fractions are only ever closed, and for the day: brokers take them no other way
+    if quantity == ZERO:
+        return
+    plan.wanted.append(Wanted(instrument=instrument, side=first.side, quantity=quantity, leg=first.leg))
     if len(legs) > 1:
         plan.pending[instrument.instrument_id] = _pending(inputs, target, after=(), needs_fill=True)
 

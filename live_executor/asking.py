@@ -73,7 +73,11 @@ class Asking:
             self._until(lambda: self._is_known(names), deadline)
             settled = min(deadline, time.monotonic() + _SETTLE_SECONDS)
             self._until(lambda: all(self._order(name).status in TERMINAL for name in names), settled)
-        return self._fate(command.request_id, names, answer.reason)
+        fate = self._fate(command.request_id, names, answer.reason)
+        if fate.status == OrderStatus.PENDING_NEW:
+            reason = "the broker has not confirmed it yet; the executor goes on: executor orders shows what came of it"
+            return msgspec.structs.replace(fate, status="not_confirmed", reason=fate.reason or reason)
+        return fate
 
     def cancel(self, command: Cancel, patience_seconds: float) -> Fate:
         """Ask for a cancel and follow it until the broker has confirmed it."""
@@ -137,7 +141,7 @@ class Asking:
 
     def _is_known(self, names: tuple[str, ...]) -> bool:
         """Whether the broker has said something about each order, or we never sent it."""
-        waiting = {OrderStatus.PENDING_NEW}
+        waiting = {OrderStatus.PENDING_NEW, OrderStatus.UNKNOWN}
         return all(self._order(name).status not in waiting for name in names)
 
     def _order(self, name: str) -> Order:
@@ -155,5 +159,7 @@ class Asking:
         order = ("denied", "rejected", "unknown", "pending_new", "pending_cancel", "expired", "canceled")
         worst = next((status for status in order if any(row.status == status for row in rows)), "")
         status = worst or (rows[0].status if rows else "denied" if reason else "nothing")
+        if status == OrderStatus.UNKNOWN:
+            reason = reason or "the broker gave no clear answer yet; the executor goes on asking: executor orders shows what came of it"
         why = reason or next((f"{row.denied_by}: {row.reason}".strip(": ") for row in rows if row.reason or row.denied_by), "")
         return Fate(account=self._account, request_id=request_id, status=status, reason=why, orders=rows)

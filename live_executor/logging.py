@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
 LOG_FILE = "executor.log"
 _SHARED: list[Processor] = [
@@ -24,16 +24,40 @@ def configure(folder: Path, *, verbose: bool = False) -> None:
     file.setFormatter(structlog.stdlib.ProcessorFormatter(processor=structlog.processors.JSONRenderer(), foreign_pre_chain=_SHARED))
     terminal = logging.StreamHandler(sys.stderr)
     terminal.setLevel(logging.INFO if verbose else logging.WARNING)
-    console = structlog.dev.ConsoleRenderer(colors=False)
-    terminal.setFormatter(structlog.stdlib.ProcessorFormatter(processor=console, foreign_pre_chain=_SHARED))
+    plain: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, _without_traceback, _console()]
+    terminal.setFormatter(structlog.stdlib.ProcessorFormatter(processors=plain, foreign_pre_chain=_SHARED))
     root = logging.getLogger("live_executor")
     root.handlers, root.propagate = [file, terminal], False
     root.setLevel(logging.INFO)
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET),
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
+
+
+def _without_traceback(_logger: object, _name: str, event: EventDict) -> EventDict:
+    """The file keeps it; a person is told what happened."""
+    event.pop("exception", None)
+    return event
+
+
+def _console() -> Processor:
+    return structlog.dev.ConsoleRenderer(colors=False)
+
+
+def _until_configured() -> None:
+    """A command that only looks says what is wrong on the terminal's error side: its answer, often JSON, is all that goes to the other."""
+    structlog.configure(
+        processors=[*_SHARED, _console()],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+        logger_factory=lambda *_names: structlog.PrintLogger(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+_until_configured()
 
 
 def logger(name: str) -> structlog.stdlib.BoundLogger:

@@ -11,7 +11,7 @@ import numpy as np
 from hedgefund_core.risk.compare import TOLERANCE, at_most
 from hedgefund_core.risk.exposure import earlier_same, known, of_instrument
 from hedgefund_core.risk.limits import Mandate
-from hedgefund_core.risk.rule import Bools, OrderBatch, RiskContext, Rule, RuleResult
+from hedgefund_core.risk.rule import Bools, Floats, OrderBatch, RiskContext, Rule, RuleResult
 
 
 def check(batch: OrderBatch, context: RiskContext, mandate: Mandate) -> RuleResult:
@@ -22,7 +22,7 @@ def check(batch: OrderBatch, context: RiskContext, mandate: Mandate) -> RuleResu
         "no reference price above zero": ~(np.isfinite(batch.price) & (batch.price > 0.0)),
         "limit price is not above zero": ~np.isnan(batch.limit_price) & ~(np.isfinite(batch.limit_price) & (batch.limit_price > 0.0)),
         "instrument is not in the universe": ~known(batch, context),
-        "quantity is not a multiple of the lot": _off_lot(batch),
+        "quantity is not a multiple of the lot": ~_whole(batch.quantity, batch) & ~(batch.reduction & _whole(_left(batch, context), batch)),
         "a reduction would exceed the position": _beyond_position(batch, context),
     }
     count = np.sum(list(faults.values()), axis=0)
@@ -30,20 +30,27 @@ def check(batch: OrderBatch, context: RiskContext, mandate: Mandate) -> RuleResu
     return at_most(len(batch), count, 0.0, reason)
 
 
-def _off_lot(batch: OrderBatch) -> Bools:
-    lots = batch.quantity / np.where(batch.lot > 0.0, batch.lot, np.nan)
-    within: Bools = np.abs(lots - np.rint(lots)) <= TOLERANCE * np.maximum(1.0, lots)
-    return ~within
+def _whole(quantity: Floats, batch: OrderBatch) -> Bools:
+    """Whole lots. A reduction may also be what leaves whole lots behind: a fraction that is held must not be held for ever."""
+    lots = quantity / np.where(batch.lot > 0.0, batch.lot, np.nan)
+    within: Bools = np.abs(lots - np.rint(lots)) <= TOLERANCE * np.maximum(1.0, np.abs(lots))
+    return within
 
 
-def _beyond_position(batch: OrderBatch, context: RiskContext) -> Bools:
+def _left(batch: OrderBatch, context: RiskContext) -> Floats:
+    """What is left of the position once the order, and all before it on its side, has filled."""
     held = of_instrument(context.quantity, batch, context)
     buying = batch.sign > 0.0
     working = np.where(buying, of_instrument(context.working_buy, batch, context), of_instrument(context.working_sell, batch, context))
     earlier = earlier_same(np.where(batch.reduction & buying, batch.quantity, 0.0), batch)
     earlier_sells = earlier_same(np.where(batch.reduction & ~buying, batch.quantity, 0.0), batch)
-    left = -batch.sign * held - working - np.where(buying, earlier, earlier_sells)
-    fits: Bools = batch.quantity <= left + np.abs(left) * TOLERANCE
+    left: Floats = -batch.sign * held - working - np.where(buying, earlier, earlier_sells) - batch.quantity
+    return left
+
+
+def _beyond_position(batch: OrderBatch, context: RiskContext) -> Bools:
+    left = _left(batch, context)
+    fits: Bools = left >= -np.abs(left + batch.quantity) * TOLERANCE
     return batch.reduction & ~fits
 
 

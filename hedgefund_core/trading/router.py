@@ -110,11 +110,11 @@ def _beyond(pieces: int, between: float, seconds_left: float) -> str:
 
 
 def _equal(quantity: Decimal, lot: Decimal, count: int) -> tuple[Decimal, ...]:
-    """Pieces that differ by at most one lot, the larger first."""
-    lots = quantity / lot
-    each, rest = divmod(lots, count)
-    whole_rest = int(rest)
-    return tuple((each + (1 if place < whole_rest else 0)) * lot for place in range(count))
+    """Pieces that differ by at most one lot, the larger first; the first has the fraction of a lot, if there is one."""
+    whole = to_lots(quantity, lot)
+    each, rest = divmod(whole / lot, count)
+    first, *others = [(each + (1 if place < rest else 0)) * lot for place in range(count)]
+    return first + quantity - whole, *others
 
 
 def adopt(order: Order, plan: Route) -> Parent:

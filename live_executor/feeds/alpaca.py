@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
-from hedgefund_core.errors import BrokerUnavailable, DataUnavailable
+from hedgefund_core.errors import BrokerUnavailable, ConfigError, DataUnavailable
 from hedgefund_core.trading.observed import BarSighting, Channel, FeedUpdate, QuoteSighting, SplitSighting
 from live_executor.brokers.alpaca.budget import Budget
 from live_executor.brokers.alpaca.endpoints import Endpoints
@@ -134,6 +134,8 @@ class AlpacaFeed:
                     found |= await self._latest(source, missing) if missing else {}
                 except DataUnavailable as error:
                     problem = error
+                    if isinstance(error.__cause__, BrokerUnavailable):
+                        break  # no answer at all: its other lists would only be waited for, too
         if problem is not None and not found:
             raise problem
         return [found[symbol] for symbol in symbols if symbol in found]
@@ -183,7 +185,9 @@ class AlpacaFeed:
         """What one list of latest prices has; a row that is no price is none, and hides no other."""
         asked = {"symbols": ",".join(symbols), "feed": self.feed}
         answer = await self._ask(f"/v2/stocks/{source}/latest", asked, dict[str, msgspec.Raw])
-        rows = msgspec.json.decode(answer.get(source, b"{}"), type=dict[str, msgspec.Raw])
+        rows: dict[str, msgspec.Raw] = {}
+        with contextlib.suppress(msgspec.MsgspecError):  # null where there is none
+            rows = msgspec.json.decode(answer.get(source, b"{}"), type=dict[str, msgspec.Raw])
         read = {"quotes": self._of_quote, "trades": self._of_trade, "bars": self._of_bar}[source]
         found: dict[str, QuoteSighting] = {}
         for symbol, raw in rows.items():
@@ -216,7 +220,7 @@ class AlpacaFeed:
             if answer.status != 200:
                 raise DataUnavailable(f"GET {path}: HTTP {answer.status} {answer.body[:200].decode(errors='replace')}", mend=MEND)
             return msgspec.json.decode(answer.body, type=kind, strict=False)
-        except BrokerUnavailable as error:
+        except (BrokerUnavailable, ConfigError) as error:  # keys without prices may trade: nothing is bought blind
             raise DataUnavailable(error.message, mend=error.mend) from error
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise DataUnavailable(f"GET {path}: unreadable answer: {error}", mend=MEND) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 
-from hedgefund_core.errors import InvariantViolation
+from hedgefund_core.errors import HedgefundError, InvariantViolation
 from live_executor.logging import logger
 
 _log = logger("crew")
@@ -44,6 +44,7 @@ class Crew:
             error = InvariantViolation("it returned, and should go on for ever")
         if error is None:
             return
-        _log.error("task ended", task=task.get_name(), error=f"{type(error).__name__}: {error}", exc_info=error)
+        trace = None if isinstance(error, HedgefundError) else error  # what has a name of ours says itself what mends it
+        _log.error("task ended", task=task.get_name(), error=f"{type(error).__name__}: {error}", exc_info=trace)
         if not self._failure.done():
             self._failure.set_result((task.get_name(), error))

@@ -38,6 +38,8 @@ class Settings(msgspec.Struct, kw_only=True):
     """Seconds before each REST answer"""
     auction_windows: bool = False
     """Whether opg and cls orders are refused outside their windows"""
+    page_most: int = PAGE
+    """Rows of a list, however many are asked for"""
     positions_lag: float = 0.0
     activities_lag: float = 0.0
     """Seconds that positions and activities lag behind the orders"""
@@ -116,7 +118,7 @@ class Trading:
         if token := query.get("page_token"):
             ids = [str(row["id"]) for row in rows]
             rows = rows[ids.index(token) + 1 :] if token in ids else [row for row in rows if str(row["id"]) > token]
-        return answer(rows[: min(int(query.get("page_size", 100)), 100)])
+        return answer(rows[: min(int(query.get("page_size", 100)), 100, self.settings.page_most)])
 
     # -------------------------------------------------------------------------------------------------------- orders
     async def submit(self, request: web.Request) -> web.Response:
@@ -192,7 +194,7 @@ class Trading:
             rows = [order for order in rows if order.symbol in symbols.split(",")]
         if query.get("direction", "desc") == "desc":
             rows = rows[::-1]
-        return answer([shapes.order_json(order) for order in rows[: min(int(query.get("limit", 50)), PAGE)]])
+        return answer([shapes.order_json(order) for order in rows[: min(int(query.get("limit", 50)), self.settings.page_most)]])
 
     async def order(self, request: web.Request) -> web.Response:
         order = self.book.orders.get(request.match_info["id"])

@@ -7,12 +7,16 @@ import math
 import random
 from collections import deque
 from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import Protocol
 
 import async_solipsism
 import pytest
 
+from hedgefund_core.errors import BrokerUnavailable
 from live_executor.brokers.alpaca.budget import Budget, Lane
+from tests.alpaca_server.support import run
 
 LIMIT = 200
 
@@ -118,3 +122,86 @@ def test_a_fifth_of_each_window_stays_unused_by_entries() -> None:
         assert loop.run_until_complete(only_entries()) <= LIMIT * 0.8 + 1
     finally:
         loop.close()
+
+
+def test_who_goes_first_when_all_have_to_wait() -> None:
+    async def body() -> None:
+        budget, went = Budget(now=lambda: 0.0, most_in_flight=8), list[str]()
+        for _ in range(8):
+            await budget.enter(Lane.CANCEL, 1.0)
+
+        async def ask(lane: Lane, name: str) -> None:
+            await budget.enter(lane, 2.0)
+            went.append(name)
+            budget.leave()
+
+        tasks = [
+            asyncio.create_task(ask(lane, name))
+            for lane, name in ((Lane.ENTER, "entry"), (Lane.REDUCE, "exit"), (Lane.READ, "read"), (Lane.CANCEL, "cancel"))
+        ]
+        await asyncio.sleep(0)
+        for _ in range(8):
+            budget.leave()
+            await asyncio.sleep(0)
+        await asyncio.gather(*tasks)
+        assert went == ["cancel", "read", "exit", "entry"]
+        assert budget.in_flight == 0
+
+    run(body())
+
+
+def test_pauses_after_refusals_grow_but_not_for_cancels() -> None:
+    async def body() -> None:
+        budget = Budget(now=lambda: 1000.0)
+        for _ in range(6):
+            budget.refused({})
+        assert budget.delay(Lane.READ) > 14
+        assert budget.delay(Lane.CANCEL) <= 1.0
+        budget.refused({"X-RateLimit-Reset": "1030"})
+        assert 29 < budget.delay(Lane.CANCEL) < 31
+        budget.in_flight += 1
+        budget.leave({"X-RateLimit-Limit": "200", "X-RateLimit-Remaining": "199", "X-RateLimit-Reset": "1060"})
+        assert budget.available(Lane.ENTER) == 159
+        assert budget.available(Lane.CANCEL) == 199
+
+    run(body())
+
+
+def test_a_refusal_costs_no_more_than_the_pause_that_it_names() -> None:
+    async def body() -> None:
+        loop = asyncio.get_running_loop()
+        budget = Budget(now=loop.time)
+        await budget.enter(Lane.READ, 1.0)
+        budget.leave({"X-RateLimit-Limit": "200", "X-RateLimit-Remaining": "180", "X-RateLimit-Reset": str(loop.time() + 55)})
+        at = datetime.fromtimestamp(math.ceil(loop.time()) + 6, UTC)
+        dated = {"Retry-After": format_datetime(at, usegmt=True)}
+        for headers, least, most in (({"Retry-After": "2"}, 1.9, 2.1), ({}, 0.9, 1.1), (dated, 0.5, 4.1)):
+            await budget.enter(Lane.READ, 60.0)
+            budget.refused(headers)
+            budget.leave(headers, allowed=False)
+            began = loop.time()
+            await budget.enter(Lane.ENTER, 60.0)
+            assert least <= loop.time() - began <= most
+            budget.leave({})
+
+    loop = async_solipsism.EventLoop()
+    try:
+        loop.run_until_complete(body())
+    finally:
+        loop.close()
+
+
+def test_a_waiter_that_gives_up_keeps_no_place() -> None:
+    async def body() -> None:
+        budget = Budget(now=lambda: 0.0, most_in_flight=1)
+        await budget.enter(Lane.CANCEL, 1.0)
+        with pytest.raises(BrokerUnavailable):
+            await budget.enter(Lane.CANCEL, 0.01)
+        waiting = asyncio.create_task(budget.enter(Lane.CANCEL, 5.0))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        budget.leave()
+        assert (budget.in_flight, budget.delay(Lane.CANCEL)) == (0, 0.0)
+
+    run(body())

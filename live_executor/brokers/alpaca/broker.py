@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 
@@ -39,6 +40,7 @@ from live_executor.streams import StreamTiming, Surroundings, WatchedStream
 _DUPLICATE = "client_order_id must be unique"
 _MAYBE_DONE = frozenset({408, 409, 425})
 """Answers below 500 after which the server may still act."""
+_REFUSALS = 3
 _NOT_THERE = frozenset({404, 405, 301, 302, 303, 307, 308})
 _encode = msgspec.json.Encoder().encode
 
@@ -59,6 +61,7 @@ class AlpacaBroker(AlpacaQueries):
     ) -> None:
         timing = timing or AlpacaTiming()
         clock = surroundings.clock
+        self._refusals = 0
         self.budget = Budget(now=lambda: clock.now().timestamp())
         super().__init__(
             Transport(endpoints.trading, endpoints, budget=self.budget, surroundings=surroundings, timing=timing.requests), clock
@@ -80,6 +83,8 @@ class AlpacaBroker(AlpacaQueries):
             raise BrokerUnavailable(f"order {order.client_order_id} was not sent: {error}", mend=MEND) from error
         except NoAnswerError as error:
             raise _unknown(order, str(error)) from error
+        if answer.status not in {401, 403}:
+            self._refusals = 0
         if 200 <= answer.status < 300:
             return self._accepted(order, answer)
         return await self._not_accepted(order, answer)
@@ -150,15 +155,26 @@ class AlpacaBroker(AlpacaQueries):
         status, problem = answer.status, problem_of(answer)
         if status == 429:
             raise BrokerUnavailable(f"order {order.client_order_id} was not sent: too many requests", mend="it is sent again in a moment")
-        if status in _NOT_THERE:
+        if status in _NOT_THERE and not (status == 404 and problem):
             raise BrokerUnavailable(f"POST /v2/orders: HTTP {status}: no order desk at this address", mend="check ALPACA_TRADING_URL")
         if status >= 500 or status in _MAYBE_DONE or (problem is None and status != 401):
             raise _unknown(order, f"HTTP {status}" + (f": {problem[1]}" if problem else ""))
         if status == 401 or problem is None or (status == 403 and not trading_reason(answer)):
-            raise ConfigError(f"POST /v2/orders: the broker refuses the credentials (HTTP {status})", mend=CREDENTIALS_MEND)
+            await self._doubt_the_keys(order, status)
         if _DUPLICATE in problem[1].lower():
             return await self._already_there(order)
         raise OrderRejected(problem[1] or f"HTTP {status}", mend="the reason is the broker's; nothing is sent again")
+
+    async def _doubt_the_keys(self, order: Order, status: int) -> NoReturn:
+        """A refusal of the keys did nothing. Where a query shows that they are good it was a mistake; three in a row are none."""
+        self._refusals += 1
+        if self._refusals < _REFUSALS:
+            await self.account()
+            raise BrokerUnavailable(
+                f"order {order.client_order_id} was not sent: HTTP {status}, while the keys are good elsewhere",
+                mend="it is sent again in a moment",
+            )
+        raise ConfigError(f"POST /v2/orders: the broker refuses the credentials (HTTP {status})", mend=CREDENTIALS_MEND)
 
     async def _already_there(self, order: Order) -> OrderSighting:
         """Our id is taken: by this very order, sent before. One intent, one order."""

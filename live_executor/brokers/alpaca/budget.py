@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import math
 from collections.abc import Callable, Mapping
+from email.utils import parsedate_to_datetime
 from enum import IntEnum
 
 from hedgefund_core.errors import BrokerUnavailable
@@ -86,12 +88,11 @@ class Budget:
         """The answer was 429: nothing leaves before the time it names; where it names none, pauses grow, for cancels they do not."""
         self._blocks += 1
         pause = guess = min(_FIRST_BLOCK * 2 ** min(self._blocks - 1, 8), _MOST_BLOCK)
-        after, reset = _number(headers.get("Retry-After")), _number(headers.get("X-RateLimit-Reset"))
+        after, reset = self._retry_after(headers), _number(headers.get("X-RateLimit-Reset"))
         if after is not None:
             pause = max(after, 0.1)
         elif reset is not None and 0 < reset - self._now() <= _LONGEST_BLOCK:
             pause = reset - self._now() + 0.1
-        self._left = min(self._left, 0.0)
         until = _monotonic() + min(pause, _LONGEST_BLOCK)
         named = after is not None or pause != guess
         self._blocked_until = max(self._blocked_until, until)
@@ -114,6 +115,15 @@ class Budget:
         if not self.limit:
             return None
         return max(int(self._left_at(_monotonic()) - _KEEPS[lane] * self.limit), 0)
+
+    def _retry_after(self, headers: Mapping[str, str]) -> float | None:
+        """Seconds that the server names, or until the time that it names."""
+        text = headers.get("Retry-After")
+        seconds = _number(text)
+        if text and seconds is None:
+            with contextlib.suppress(ValueError):
+                seconds = parsedate_to_datetime(text).timestamp() - self._now()
+        return seconds
 
     # ---------------------------------------------------------------------------------------------------- bookkeeping
     def _take(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 from urllib.parse import quote
@@ -31,6 +31,7 @@ from live_executor.streams import unreadable
 W = TypeVar("W")
 S = TypeVar("S")
 ORDERS_PAGE, ACTIVITIES_PAGE = 500, 100
+_ROUND = 10
 LOOK_BACK = timedelta(days=4)
 """The list filters by submission: an order that ended just now was sent at most a long weekend ago."""
 _OVERLAP = timedelta(microseconds=1)
@@ -102,7 +103,7 @@ class AlpacaQueries:
             found |= {row.id: row for row in new}
             last = max((at for row in page if (at := wire.moment(row.submitted_at or row.created_at))), default=None)
             further = "" if last is None else _text(last - _OVERLAP if new else last)  # a whole page of one moment: step over it
-            if len(page) < ORDERS_PAGE or further in {"", after}:
+            if _is_last(page, ORDERS_PAGE) or further in {"", after}:
                 return list(found.values())
             after = further
 
@@ -121,7 +122,7 @@ class AlpacaQueries:
             page = await self._rows("/v2/account/activities", asked, wire.WireActivity, dispensable=True)
             new = [line for line in page if line.id not in found and line.id != after]
             found |= {line.id: line for line in new}
-            if len(page) < ACTIVITIES_PAGE or not new:
+            if _is_last(page, ACTIVITIES_PAGE) or not new:
                 break
             token = page[-1].id
         lines = self._each(list(found.values()), wire.activity_sighting, "a line of the activities")
@@ -217,6 +218,11 @@ class AlpacaQueries:
             except wire.Unreadable as error:
                 self._oddities.add(unreadable(f"{what}: {error}", repr(row), self._clock))
         return found
+
+
+def _is_last(page: Sequence[object], asked: int) -> bool:
+    """A server may have a smaller page than was asked for: a round number of rows says nothing about what follows."""
+    return len(page) < asked and (not page or len(page) % _ROUND > 0)
 
 
 def _good(answer: Answer) -> bytes:

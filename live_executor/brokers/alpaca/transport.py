@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import aiohttp
 
 MEND = "see whether the broker answers: executor doctor; what is open is looked up again by itself"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 CREDENTIALS_MEND = "check ALPACA_API_KEY and ALPACA_SECRET_KEY: paper keys work at the paper address only"
 
 
@@ -98,7 +99,10 @@ class Transport:
             except (NothingSentError, NoAnswerError) as error:
                 problem = str(error)
                 continue
-            if answer.status < 500 and answer.status != 429:
+            last = attempt + 1 == self.timing.attempts
+            if (
+                answer.status < 500 and answer.status != 429 and (last or answer.status != 401)
+            ):  # keys are refused once too often by mistake
                 return checked(answer, f"{method} {path}")
             problem = f"HTTP {answer.status}"
         raise BrokerUnavailable(f"{method} {path}: {problem} ({self.timing.attempts} attempts)", mend=MEND)
@@ -112,7 +116,7 @@ class Transport:
         try:
             session = self._session or self._open()
             async with session.request(method, self._base + path, data=body, params=params, allow_redirects=False) as response:
-                raw = await response.read()
+                raw = (await response.read()).removeprefix(_BYTE_ORDER_MARK)
                 headers, status = response.headers, response.status
                 if status == 429:
                     self.budget.refused(headers)
@@ -152,24 +156,23 @@ def checked(answer: Answer, what: str) -> Answer:
     return answer
 
 
-class _Problem(msgspec.Struct, frozen=True, kw_only=True):
-    """Alpaca's error body: a number and a sentence, where there are any."""
-
-    code: int | str | None = None
-    message: str | None = None
-    reject_reason: str | None = None
+_WORDS = ("message", "msg", "error", "detail", "reason")
+"""Where servers put the sentence."""
 
 
 def problem_of(answer: Answer) -> tuple[str, str] | None:
-    """Code and sentence of an error body; None where the body is no JSON object with a sentence (HTML, empty, cut off)."""
+    """Code and sentence of an error body; None where the body is no JSON object that says something (HTML, empty, cut off)."""
     try:
-        found = msgspec.json.decode(answer.body, type=_Problem)
+        found = msgspec.json.decode(answer.body, type=dict[str, object])
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
-    if found.message is None:
+    sentence = next((said for key in _WORDS if isinstance(said := found.get(key), str)), None)
+    if sentence is None and not any(found.values()):
         return None
-    sentence = found.message if not found.reject_reason else f"{found.message} ({found.reject_reason})"
-    return str(found.code or ""), sentence[:500]
+    if sentence is None:
+        sentence = msgspec.json.encode(found).decode()
+    more = found.get("reject_reason")
+    return str(found.get("code") or ""), (f"{sentence} ({more})" if more else sentence)[:500]
 
 
 def trading_reason(answer: Answer) -> str:

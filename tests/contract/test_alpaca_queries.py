@@ -1,0 +1,227 @@
+"""What is asked of Alpaca, and where: pages, rows that cannot be read, absence, refused keys, addresses."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import msgspec
+import pytest
+
+from hedgefund_core.errors import BrokerUnavailable, ConfigError
+from hedgefund_core.trading.observed import UnknownUpdate
+from live_executor.brokers.alpaca.endpoints import read_endpoints
+from tests.alpaca_server.acts import act
+from tests.alpaca_server.faults import Fault
+from tests.alpaca_server.server import AlpacaServer, Scenario
+from tests.alpaca_server.support import broker_of, desk, listening, run
+from tests.alpaca_server.trading import Settings
+
+QUIET = Scenario(settings=Settings(autofill=False))
+
+
+def test_queries_are_asked_again_within_bounds() -> None:
+    async def body() -> None:
+        async with desk() as (server, broker):
+            for kind in ("reset", "timeout"):
+                server.faults.arm(Fault(kind=kind, route="GET /v2/account", seconds=5.0))
+            assert (await broker.account()).cash == 100_000
+            assert server.requests["GET /v2/account"] == 3
+            server.faults.arm(Fault(kind="status", route="GET /v2/account", status=503, times=9))
+            with pytest.raises(BrokerUnavailable):
+                await broker.account()
+            assert server.requests["GET /v2/account"] == 6
+
+    run(body())
+
+
+@pytest.mark.parametrize("kind", ["html", "empty", "truncated"])
+def test_an_unreadable_answer_to_a_query_tells_nothing(kind: str) -> None:
+    async def body() -> None:
+        async with desk(Scenario(positions={"AAPL": (Decimal(3), Decimal(99))})) as (server, broker):
+            for route, ask in (
+                ("GET /v2/account", broker.account),
+                ("GET /v2/positions", broker.positions),
+                ("GET /v2/orders", broker.orders),
+                ("GET /v2/clock", broker.market_clock),
+            ):
+                server.faults.arm(Fault(kind=kind, route=route, when="after"))
+                with pytest.raises(BrokerUnavailable):
+                    await ask()
+
+    run(body())
+
+
+def test_only_the_brokers_own_word_proves_absence() -> None:
+    async def body() -> None:
+        async with desk() as (server, broker):
+            assert await broker.look_up("never-sent") is None
+            page = "<html>404 not found</html>"
+            server.faults.arm(Fault(kind="status", route="GET /v2/orders:by", status=404, body=page))
+            with pytest.raises(BrokerUnavailable):
+                await broker.look_up("never-sent")
+            server.faults.arm(Fault(kind="status", route="GET /v2/orders:by", status=200, body='{"id":"x","client_order_id":"other"}'))
+            with pytest.raises(BrokerUnavailable):
+                await broker.look_up("never-sent")
+
+    run(body())
+
+
+def test_refused_keys_are_a_mistake_of_the_configuration() -> None:
+    async def body() -> None:
+        async with AlpacaServer() as server:
+            server.scenario.secret = "changed"
+            good = broker_of(server)
+            server.scenario.secret = "test-secret"
+            for ask in (good.account, good.positions, good.orders, good.cancel_all):
+                with pytest.raises(ConfigError) as raised:
+                    await ask()
+                assert "changed" not in str(raised.value)
+            await good.close()
+
+    run(body())
+
+
+# --------------------------------------------------------------------------------------------------------------- lists
+def test_all_pages_of_orders_and_activities() -> None:
+    async def body() -> None:
+        async with desk(msgspec.structs.replace(QUIET, cash=Decimal(10**9))) as (server, broker):
+            for n in range(1203):
+                server.book.submit({"symbol": "AAPL", "side": "buy", "qty": "1", "type": "market", "client_order_id": f"n{n}"})
+            assert {order.client_order_id for order in await broker.orders()} == {f"n{n}" for n in range(1203)}
+            for order in list(server.book.orders.values())[:1100]:
+                server.book.match(order)
+            assert len(await broker.orders()) == 103
+            now = server.clock.now()
+            assert len(await broker.orders(since=now - timedelta(minutes=5))) == 1203
+            assert len(await broker.orders(since=now + timedelta(minutes=5))) == 103
+            lines = await broker.activities("")
+            assert len(lines) == 1100
+            assert [line.activity_id for line in lines] == sorted(line.activity_id for line in lines)
+            assert len(await broker.activities(lines[-251].activity_id)) == 250
+            assert await broker.activities(lines[-1].activity_id) == []
+
+    run(body())
+
+
+def test_a_server_with_smaller_pages_than_asked_for_hides_nothing() -> None:
+    """Fifty orders are no end of the list only because five hundred were asked for."""
+
+    async def body() -> None:
+        small = Scenario(cash=Decimal(10**9), settings=Settings(autofill=False, page_most=50))
+        async with desk(small) as (server, broker):
+            for n in range(120):
+                server.book.submit({"symbol": "AAPL", "side": "buy", "qty": "1", "type": "market", "client_order_id": f"n{n}"})
+            assert len(await broker.orders()) == 120
+            for order in list(server.book.orders.values()):
+                server.book.match(order)
+            assert len(await broker.activities("")) == 120
+
+    run(body())
+
+
+def test_a_row_that_cannot_be_read_hides_no_other_and_is_said() -> None:
+    rows = '[{"id":"1","client_order_id":"a","status":"held_for_moonrise","qty":"1"},{"id":7,"qty":{}},{"id":"3","qty":"many"}]'
+
+    async def body() -> None:
+        async with desk() as (server, broker), listening(broker.updates()) as listener:
+            await listener.until(lambda heard: len(heard) == 1)
+            server.faults.arm(Fault(kind="status", route="GET /v2/orders", status=200, body=rows))
+            found = await broker.orders()
+            assert [(order.broker_order_id, order.status) for order in found] == [("1", "held_for_moonrise")]
+            heard = await listener.until(lambda heard: sum(isinstance(update, UnknownUpdate) for update in heard) == 2)
+            assert all(isinstance(update, UnknownUpdate) for update in heard[1:])
+
+    run(body())
+
+
+def test_a_position_that_cannot_be_read_is_no_answer_at_all() -> None:
+    rows = '[{"symbol":"AAPL","qty":"5"},{"symbol":"MSFT","qty":null}]'
+
+    async def body() -> None:
+        async with desk() as (server, broker):
+            server.faults.arm(Fault(kind="status", route="GET /v2/positions", status=200, body=rows))
+            with pytest.raises(BrokerUnavailable):
+                await broker.positions()
+
+    run(body())
+
+
+def test_account_positions_assets_clock_and_calendar() -> None:
+    scenario = Scenario(
+        positions={"AAPL": (Decimal(10), Decimal(95)), "KO": (Decimal(-4), Decimal(200))},
+        assets={"KO": {"shortable": False}, "BRK.B": {}},
+        hours="regular",
+        now="2026-11-20T15:00:00+00:00",
+    )
+
+    async def body() -> None:
+        async with desk(scenario) as (server, broker):
+            held = {position.symbol: position for position in await broker.positions()}
+            assert (held["AAPL"].quantity, held["KO"].quantity) == (10, -4)
+            assert held["KO"].average_price == 200
+            account = await broker.account()
+            assert (account.status, account.trouble, account.multiplier) == ("ACTIVE", (), 4)
+            act(server, {"do": "flags", "trading_blocked": True, "status": "ACCOUNT_CLOSED"})
+            assert (await broker.account()).trouble == ("status ACCOUNT_CLOSED", "trading_blocked")
+            clock = await broker.market_clock()
+            assert clock.is_open
+            assert clock.next_close == datetime(2026, 11, 20, 21, 0, tzinfo=UTC)
+            days = await broker.market_days("2026-11-20", "2026-11-24")
+            assert [day.session for day in days] == ["2026-11-20", "2026-11-23", "2026-11-24"]
+            assert days[0].opens_at == datetime(2026, 11, 20, 14, 30, tzinfo=UTC)
+            ko = await broker.asset("KO")
+            assert ko is not None
+            assert (ko.shortable, ko.easy_to_borrow) == (False, True)
+            assert (await broker.asset("BRK.B")) is not None
+            assert await broker.asset("NOPE") is None
+            before = sum(server.requests.values())
+            await broker.asset("KO")
+            assert sum(server.requests.values()) == before, "assets are remembered"
+
+    run(body())
+
+
+def test_cash_lines_and_splits_are_activities() -> None:
+    async def body() -> None:
+        async with desk(Scenario(positions={"AAPL": (Decimal(10), Decimal(95))})) as (server, broker):
+            act(server, {"do": "cash", "kind": "DIV", "amount": "12.50", "symbol": "AAPL", "qty": "10"})
+            act(server, {"do": "cash", "kind": "FEE", "amount": "-0.02", "description": "TAF fee for proceed of 10 shares"})
+            act(server, {"do": "split", "symbol": "AAPL", "ratio": "4"})
+            lines = await broker.activities("")
+            assert [(line.activity_type, line.net_amount) for line in lines[:2]] == [("DIV", Decimal("12.5")), ("FEE", Decimal("-0.02"))]
+            assert [line.quantity for line in lines if line.activity_type == "SPLIT"] == [-10, 40]
+
+    run(body())
+
+
+# ----------------------------------------------------------------------------------------------------------- addresses
+def test_addresses_of_the_environment() -> None:
+    keys = {"ALPACA_API_KEY": "k", "ALPACA_SECRET_KEY": "very-secret"}
+    paper = read_endpoints(keys)
+    assert (paper.trading, paper.data) == ("https://paper-api.alpaca.markets", "https://data.alpaca.markets")
+    assert paper.trading_stream == "wss://paper-api.alpaca.markets/stream"
+    assert paper.data_stream == "wss://stream.data.alpaca.markets/v2/iex"
+    assert "very-secret" not in repr(paper)
+    live = read_endpoints(keys, live=True)
+    assert (live.trading, live.trading_stream) == ("https://api.alpaca.markets", "wss://api.alpaca.markets/stream")
+    own = read_endpoints(keys | {"ALPACA_TRADING_URL": "http://127.0.0.1:9000/v2/", "ALPACA_DATA_STREAM_URL": "ws://127.0.0.1:9000/v2/sip"})
+    assert (own.trading, own.trading_stream, own.feed) == ("http://127.0.0.1:9000", "ws://127.0.0.1:9000/stream", "sip")
+    assert own.holder != paper.holder
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"ALPACA_API_KEY": ""},
+        {"ALPACA_SECRET_KEY": ""},
+        {"ALPACA_TRADING_URL": "https://api.alpaca.markets"},
+        {"ALPACA_TRADING_STREAM_URL": "wss://api.alpaca.markets/stream"},
+        {"ALPACA_TRADING_URL": "paper-api.alpaca.markets"},
+        {"ALPACA_DATA_STREAM_URL": "http://127.0.0.1:1/v2/iex"},
+        {"ALPACA_DATA_URL": "http://127.0.0.1:notaport"},
+    ],
+)
+def test_a_wrong_address_or_a_live_one_not_asked_for_is_refused(env: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(env))):
+        read_endpoints({"ALPACA_API_KEY": "k", "ALPACA_SECRET_KEY": "s"} | env)
