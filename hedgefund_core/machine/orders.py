@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from hedgefund_core.account import session_closed
 from hedgefund_core.account_state import State
-from hedgefund_core.commands import LookUpOrder, SubmitOrder
+from hedgefund_core.commands import Command, LookUpOrder, SubmitOrder
 from hedgefund_core.errors import InvariantViolation
 from hedgefund_core.freezes import FROZEN_BY_CONTRADICTION, FROZEN_BY_OVERFILL, FROZEN_BY_STRANGER, FROZEN_BY_UNKNOWN, freeze, thaw
 from hedgefund_core.live_account import with_equity
@@ -133,10 +133,13 @@ def on_order_done_for_day(state: State, event: e.OrderDoneForDay) -> Step:
 
 
 def on_order_replaced(state: State, event: e.OrderReplaced) -> Step:
-    """Somebody put another order in its place: that one is a stranger's, and people are told."""
+    """Somebody put another order in its place: that one is a stranger's and may still fill, so that nothing is added beside it."""
+    order, frozen = state.orders.get(event.client_order_id), list[Command]()
+    if order is not None:
+        state, frozen = freeze(state, order.instrument_id, FROZEN_BY_STRANGER, event)
     step = _went(state, event.client_order_id, moved(state, event.client_order_id, OrderMove.REPLACE, event), event)
     said = alert(event, f"order {event.client_order_id} was replaced by {event.replaced_by}, which is not ours")
-    return step[0], [*step[1], said]
+    return step[0], [*frozen, *step[1], said]
 
 
 # ---- what an exchange takes back -----------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hedgefund_core.errors import ConfigError, DataUnavailable
+from hedgefund_core.errors import DataUnavailable
 from hedgefund_core.trading.observed import BarSighting, Channel, HaltSighting, LinkChanged, LinkState, QuoteSighting, UnknownUpdate
 from live_executor.clock import SystemClock
 from live_executor.feeds.alpaca_stream import DataConversation
@@ -350,14 +350,39 @@ def test_a_vendor_that_does_not_answer(kind: str) -> None:
     run(body())
 
 
+@pytest.mark.parametrize("body", ['{"quotes":null}', '{"quotes":[]}', "{}"])
+def test_a_list_of_prices_without_any_hides_no_other_list(body: str) -> None:
+    async def scene() -> None:
+        async with AlpacaServer() as server:
+            feed = feed_of(server)
+            server.faults.arm(Fault(kind="status", route="GET /v2/stocks/quotes/latest", status=200, body=body))
+            assert [quote.source for quote in await feed.latest(["AAPL"])] == ["trade"]
+            await feed.close()
+
+    run(scene())
+
+
+def test_a_data_server_that_does_not_answer_is_not_asked_for_every_list() -> None:
+    async def scene() -> None:
+        async with AlpacaServer() as server:
+            feed = feed_of(server)
+            server.faults.arm(Fault(kind="status", route="GET /v2/stocks", status=503, times=99))
+            with pytest.raises(DataUnavailable):
+                await feed.latest(["AAPL"])
+            assert {route for route in server.requests if "/stocks/" in route} == {"GET /v2/stocks/quotes/latest"}
+            await feed.close()
+
+    run(scene())
+
+
 def test_refused_keys() -> None:
     async def body() -> None:
         async with AlpacaServer() as server:
             server.scenario.secret = "wrong"
             feed = feed_of(server)
             server.scenario.secret = "test-secret"
-            with pytest.raises(ConfigError):
-                await feed.latest(["AAPL"])
+            with pytest.raises(DataUnavailable, match="refuses the credentials"):
+                await feed.latest(["AAPL"])  # the account may be traded all the same: without prices nothing is added
             await feed.subscribe(["AAPL"])
             async with listening(feed.updates()) as listener:
                 heard = await listener.until(lambda heard: REFUSED in links(heard))
