@@ -12,27 +12,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from math import isfinite
+from math import fsum, isfinite
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from hedgefund_core.bundle import Bundle
-from hedgefund_core.identifiers import client_order_id, decision_id
+from hedgefund_core.identifiers import decision_id
 from hedgefund_core.live_inputs import LiveInputs, context_of, facts_of
+from hedgefund_core.ordering import Market, Terms, Trade, as_trades, batch_of, orders_of, rebalanced
 from hedgefund_core.quant.portfolio import OPTIMIZERS
 from hedgefund_core.quant.portfolio.scaling import Scaling, betas, known_betas, scale_weights
 from hedgefund_core.quant.signals import quantize_scores, signal_statistics
 from hedgefund_core.risk import LIVE_RULES, RULES
 from hedgefund_core.risk.engine import judge
-from hedgefund_core.risk.limits import Limits, Mandate, collar_width, drawdown_multiplier, promised, reduction_widening
+from hedgefund_core.risk.limits import Limits, Mandate, collar_width, drawdown_multiplier, promised
 from hedgefund_core.risk.reducing import reducing_trades
 from hedgefund_core.risk.rule import OrderBatch, RiskContext
-from hedgefund_core.trading.capabilities import to_tick
 from hedgefund_core.trading.events import DecisionMade, Judgements, Scaler
 from hedgefund_core.trading.instrument import ZERO, Instrument, to_lots, to_price
-from hedgefund_core.trading.order import Leg, Order, OrderType, Purpose, Side, TimeInForce
+from hedgefund_core.trading.order import Leg, Order, Purpose, Side, TimeInForce
 from hedgefund_core.trading.rebalance import Intent, NoTradeBand, intents_toward, rebalance
 from hedgefund_core.trading.state import Ladder
 from hedgefund_core.verdicts import judgements_of, parted, taken_by_broker
@@ -137,8 +137,9 @@ def decide(inputs: DecisionInputs, bundle: Bundle | None, limits: Mandate) -> De
     raw = _raw_weights(inputs, scores, limits)
     weights, scalings = scaled(inputs, raw, limits)
     targets = as_decimals(inputs.instruments, weights)
-    intents = _intents(inputs, targets, limits)
-    orders = _orders(inputs, intents, limits)
+    market = _market(inputs, limits)
+    trades = _trades(inputs, market, weights, targets, limits)
+    orders = orders_of(trades, market, _terms(inputs), limits.limits)
     return judged_decision(inputs, orders, limits, Basis(bundle=bundle, scores=scores, targets=targets, scalings=scalings))
 
 
@@ -156,8 +157,9 @@ class Basis:
 def judged_decision(inputs: DecisionInputs, orders: Sequence[Order], limits: Mandate, basis: Basis) -> Decision:
     """Every order judged, and the record of it: the last step of every decision, whoever wanted it."""
     rules = RULES if inputs.live is None else (*RULES, *LIVE_RULES)
-    context = _context(inputs, orders, basis.scores, basis.bundle, limits)
-    judged = judge(_batch(inputs, orders), context, limits, inputs.waived, rules)
+    batch = batch_of(orders, inputs.instruments, inputs.sent)
+    context = _context(inputs, batch, basis.scores, basis.bundle, limits)
+    judged = judge(batch, context, limits, inputs.waived, rules)
     judgements = judgements_of(orders, judged)
     if inputs.live is not None:
         judgements = taken_by_broker(orders, judgements)
@@ -248,7 +250,47 @@ def prices_by_id(inputs: DecisionInputs) -> dict[str, Decimal]:
     return {instrument.instrument_id: price for instrument, price in pairs if price is not None}
 
 
+def _market(inputs: DecisionInputs, mandate: Mandate) -> Market:
+    return Market(
+        instruments=inputs.instruments,
+        prices=inputs.prices,
+        price=_floats(inputs.prices),
+        sigma=inputs.sigmas(mandate),
+        age=inputs.bar_ages,
+    )
+
+
+def _terms(inputs: DecisionInputs) -> Terms:
+    return Terms(
+        account=inputs.account,
+        book=inputs.book,
+        session=inputs.for_session,
+        decision_id=decision_name(inputs),
+        time_in_force=inputs.time_in_force,
+        purpose=inputs.purpose,
+        at=inputs.decided_at,
+        on_tick=inputs.live is not None,
+    )
+
+
+def _floats(values: Sequence[Decimal | None]) -> Floats:
+    """Float views of prices: float64, NaN where there is none."""
+    return np.array([np.nan if value is None else float(value) for value in values], dtype=np.float64)
+
+
+def _trades(inputs: DecisionInputs, market: Market, weights: Floats, targets: Mapping[str, Decimal], mandate: Mandate) -> list[Trade]:
+    if inputs.purpose is not Purpose.FLATTEN and inputs.ladder.admits_entries:
+        return rebalanced(market, weights, inputs.positions, inputs.equity, _band(mandate))
+    return as_trades(_intents(inputs, targets, mandate), inputs.instruments)
+
+
+def _band(mandate: Mandate) -> NoTradeBand:
+    rules = mandate.rebalancing
+    return NoTradeBand(minimum_change=rules.minimum_change, relative_change=rules.relative_change)
+
+
 def _intents(inputs: DecisionInputs, targets: Mapping[str, Decimal], mandate: Mandate) -> list[Intent]:
+    """What an account may trade that may not enter: everything away, or closing legs only."""
     prices = prices_by_id(inputs)
     if inputs.purpose is Purpose.FLATTEN:
         found = [
@@ -260,10 +302,8 @@ def _intents(inputs: DecisionInputs, targets: Mapping[str, Decimal], mandate: Ma
             )
         ]
         return sorted(found, key=lambda intent: intent.instrument.instrument_id)
-    rules = mandate.rebalancing
-    band = NoTradeBand(minimum_change=rules.minimum_change, relative_change=rules.relative_change)
-    intents = rebalance(inputs.instruments, targets, inputs.positions, prices, inputs.equity, band)
-    return intents if inputs.ladder.admits_entries else _reducing(inputs, intents, mandate)
+    intents = rebalance(inputs.instruments, targets, inputs.positions, prices, inputs.equity, _band(mandate))
+    return _reducing(inputs, intents, mandate)
 
 
 def _reducing(inputs: DecisionInputs, intents: Sequence[Intent], mandate: Mandate) -> list[Intent]:
@@ -271,7 +311,7 @@ def _reducing(inputs: DecisionInputs, intents: Sequence[Intent], mandate: Mandat
     wanted = {intent.instrument.instrument_id: intent.quantity for intent in intents if intent.leg is Leg.CLOSE}
     keys = [instrument.instrument_id for instrument in inputs.instruments]
     held = np.array([float(inputs.positions.get(key, ZERO)) for key in keys])
-    price = np.array([np.nan if value is None else float(value) for value in inputs.prices])
+    price = _floats(inputs.prices)
     instrument_betas = known_betas(inputs.betas(mandate))
     closing = np.array([float(wanted.get(key, ZERO)) for key in keys])
     shares = reducing_trades(held, price, instrument_betas, closing)
@@ -283,46 +323,6 @@ def _reducing(inputs: DecisionInputs, intents: Sequence[Intent], mandate: Mandat
             closes.append(Intent(instrument=instrument, side=side, quantity=size, leg=Leg.CLOSE, price=at))
     closes.sort(key=lambda intent: intent.instrument.instrument_id)
     return [*closes, *(intent for intent in intents if intent.leg is Leg.OPEN)]
-
-
-def _orders(inputs: DecisionInputs, intents: Sequence[Intent], mandate: Mandate) -> list[Order]:
-    """Intents with identity and price. Auction orders carry the collar's edge as their limit: no fill beyond what was judged.
-
-    Without a fresh price the edge of a reduction widens, as the rule does that judges it.
-    """
-    decision = decision_name(inputs)
-    keys = [instrument.instrument_id for instrument in inputs.instruments]
-    sigmas = dict(zip(keys, inputs.sigmas(mandate).tolist(), strict=True))
-    ages = dict(zip(keys, inputs.bar_ages.tolist(), strict=True))
-    orders = []
-    for intent in intents:
-        key = intent.instrument.instrument_id
-        order_id = client_order_id(
-            account=inputs.account, book=inputs.book, session=inputs.for_session, decision=decision, instrument_id=key, leg=intent.leg
-        )
-        width = auction_collar(float(intent.price), sigmas[key], mandate.limits)
-        if intent.leg is Leg.CLOSE:
-            width += reduction_widening(ages[key], mandate.limits)
-        limit = to_price(float(intent.price) * (1.0 + intent.side.sign * width))
-        orders.append(
-            Order(
-                client_order_id=order_id,
-                decision_id=decision,
-                instrument_id=key,
-                symbol=intent.instrument.symbol,
-                side=intent.side,
-                quantity=intent.quantity,
-                order_type=OrderType.LIMIT,
-                limit_price=limit if inputs.live is None else to_tick(limit, up=intent.side is Side.SELL),
-                time_in_force=inputs.time_in_force,
-                leg=intent.leg,
-                purpose=inputs.purpose,
-                session=inputs.for_session,
-                reference_price=intent.price,
-                submitted_at=inputs.decided_at,
-            )
-        )
-    return orders
 
 
 def auction_collar(price: float, daily_sigma: float, limits: Limits) -> float:
@@ -339,39 +339,23 @@ def decision_name(inputs: DecisionInputs) -> str:
     return decision_id(account=account, book=inputs.book, session=inputs.session, kind=kind)
 
 
-# ---- the border again: Decimals become numpy columns for the rules ------------------------------------------------------
+# ---- what the rules read beside the orders ----------------------------------------------------------------------------------
 
 
-def _batch(inputs: DecisionInputs, orders: Sequence[Order]) -> OrderBatch:
-    column = {instrument.instrument_id: index for index, instrument in enumerate(inputs.instruments)}
-    lots = {instrument.instrument_id: float(instrument.lot) for instrument in inputs.instruments}
-    return OrderBatch(
-        instrument=np.array([column.get(order.instrument_id, -1) for order in orders], dtype=np.int64),
-        sign=np.array([order.side.sign for order in orders], dtype=np.float64),
-        quantity=np.array([float(order.quantity) for order in orders], dtype=np.float64),
-        price=np.array([float(order.reference_price) for order in orders], dtype=np.float64),
-        limit_price=np.array([np.nan if order.limit_price is None else float(order.limit_price) for order in orders], dtype=np.float64),
-        reduction=np.array([order.leg is Leg.CLOSE for order in orders], dtype=np.bool_),
-        auction=np.array([order.time_in_force is not TimeInForce.DAY for order in orders], dtype=np.bool_),
-        duplicate=np.array([order.client_order_id in inputs.sent for order in orders], dtype=np.bool_),
-        lot=np.array([lots.get(order.instrument_id, np.nan) for order in orders], dtype=np.float64),
-    )
-
-
-def _context(inputs: DecisionInputs, orders: Sequence[Order], scores: Floats, bundle: Bundle | None, mandate: Mandate) -> RiskContext:
+def _context(inputs: DecisionInputs, batch: OrderBatch, scores: Floats, bundle: Bundle | None, mandate: Mandate) -> RiskContext:
     keys = [instrument.instrument_id for instrument in inputs.instruments]
     scored = bundle is not None and inputs.purpose is Purpose.MODEL
     signal = signal_statistics(scores, inputs.mask) if scored else None
     equity = float(inputs.equity)
-    turnover = sum(float(order.quantity * order.reference_price) for order in orders) / equity if equity > 0 else np.nan
+    turnover = fsum((batch.quantity * batch.price).tolist()) / equity if equity > 0 else np.nan
     return RiskContext(
         equity=equity,
         cash=float(inputs.cash),
-        quantity=np.array([float(inputs.positions.get(key, ZERO)) for key in keys]),
+        quantity=np.array([float(inputs.positions.get(key, ZERO)) for key in keys]) if inputs.positions else np.zeros(len(keys)),
         working_buy=_working(inputs, keys, 1),
         working_sell=_working(inputs, keys, -1),
         working_orders=_counts(inputs, keys),
-        price=np.array([np.nan if price is None else float(price) for price in inputs.prices]),
+        price=_floats(inputs.prices),
         bar_age=inputs.bar_ages,
         daily_sigma=inputs.sigmas(mandate),
         adv=inputs.adv,
@@ -390,6 +374,8 @@ def _context(inputs: DecisionInputs, orders: Sequence[Order], scores: Floats, bu
 
 def _counts(inputs: DecisionInputs, keys: Sequence[str]) -> NDArray[np.int64]:
     """Working orders of each instrument."""
+    if not inputs.working:
+        return np.zeros(len(keys), dtype=np.int64)
     count = dict.fromkeys(keys, 0)
     for order in inputs.working:
         if order.instrument_id in count:
@@ -398,6 +384,8 @@ def _counts(inputs: DecisionInputs, keys: Sequence[str]) -> NDArray[np.int64]:
 
 
 def _working(inputs: DecisionInputs, keys: Sequence[str], sign: int) -> Floats:
+    if not inputs.working:
+        return np.zeros(len(keys))
     total = dict.fromkeys(keys, ZERO)
     for order in inputs.working:
         if order.side.sign == sign and order.instrument_id in total:
@@ -405,8 +393,14 @@ def _working(inputs: DecisionInputs, keys: Sequence[str], sign: int) -> Floats:
     return np.array([float(total[key]) for key in keys])
 
 
+def _cells(values: Floats) -> tuple[float | None, ...]:
+    """A row as the journal holds it: null where a value is absent."""
+    cells = values.tolist()
+    return tuple(cells) if np.isfinite(values).all() else tuple(_finite(cell) for cell in cells)
+
+
 def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+    return float(value) if isfinite(value) else None
 
 
 def _record(inputs: DecisionInputs, basis: Basis, judgements: Judgements) -> DecisionMade:
@@ -418,7 +412,7 @@ def _record(inputs: DecisionInputs, basis: Basis, judgements: Judgements) -> Dec
         for_session=inputs.for_session,
         model_digest="" if bundle is None else bundle.digest,
         instruments=tuple(instrument.instrument_id for instrument in inputs.instruments),
-        scores=tuple(_finite(score) for score in basis.scores),
+        scores=_cells(basis.scores),
         target_weights=tuple(targets.get(instrument.instrument_id) for instrument in inputs.instruments),
         scalers=tuple(Scaler(name=s.name, measured=_finite(s.measured), limit=s.limit, scale=s.scale) for s in basis.scalings),
         judgements=judgements,
@@ -426,7 +420,16 @@ def _record(inputs: DecisionInputs, basis: Basis, judgements: Judgements) -> Dec
         digest="",
         note=basis.note,
     )
-    return msgspec.structs.replace(record, digest=hashlib.sha256(msgspec.json.encode(record)).hexdigest())
+    return msgspec.structs.replace(record, digest=_digest(record))
+
+
+def _digest(record: DecisionMade) -> str:
+    """Hash over inputs and result; what the rules measured on the way is covered by the frame's own hash."""
+    result = (
+        record.decision_id, record.session, record.for_session, record.model_digest, record.inputs_digest, record.scores,
+        record.target_weights, record.scalers, record.judgements.orders, record.judgements.allowed, record.note,
+    )  # fmt: skip
+    return hashlib.sha256(msgspec.json.encode(result)).hexdigest()
 
 
 def inputs_digest(inputs: DecisionInputs) -> str:

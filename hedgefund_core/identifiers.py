@@ -54,6 +54,19 @@ def client_order_id(  # noqa: PLR0913 - the seven parts are the identity itself
     return ClientOrderId(f"{body}-r{attempt}")
 
 
+class IntentHash:
+    """The digests behind the ids of one decision's orders: what they share is hashed once."""
+
+    def __init__(self, *, account: str, book: str, session: str, decision: str) -> None:
+        self._shared = hashlib.sha256(f"{account}\x1f{book}\x1f{session}\x1f{decision}\x1f".encode())
+
+    def digest(self, instrument_id: str, leg: str, slice_number: int = 0) -> bytes:
+        """The 20 bytes that ``client_order_id`` writes in base32."""
+        whole = self._shared.copy()
+        whole.update(f"{instrument_id}\x1f{leg}\x1f{slice_number}".encode())
+        return whole.digest()[:20]
+
+
 def decision_id(*, account: str, book: str, session: str, kind: str) -> DecisionId:
     """Id of the decision of a book at a session: one per (account, book, session, kind), so a late run is the same run."""
     return DecisionId(f"{session}-{kind}-{_base32(account, book, session, kind)[:10]}")

@@ -23,15 +23,15 @@ def check(batch: OrderBatch, context: RiskContext, mandate: Mandate) -> RuleResu
     good = of_instrument(np.where(context.price > 0.0, context.price, np.nan), batch, context)
     reference = np.abs(batch.price / good - 1.0)
     aggressive = np.where(np.isnan(batch.limit_price), 0.0, batch.sign * (batch.limit_price / good - 1.0))
-    width = _table(good, mandate.limits)
+    width = table_width(good, mandate.limits)
     sigmas = mandate.limits.collar_daily_sigmas * of_instrument(context.daily_sigma, batch, context)
     width = np.where(batch.auction, np.fmax(width, sigmas), width)
-    width = width + np.where(batch.reduction, _widening(batch, context, mandate.limits), 0.0)
+    width = width + np.where(batch.reduction, widening(of_instrument(context.bar_age, batch, context), mandate.limits), 0.0)
     measured = np.maximum(reference, aggressive)
     return at_most(len(batch), measured, width, "price is outside the band around the last good price", slack=PRICE_GRID / good)
 
 
-def _table(price: Floats, limits: Limits) -> Floats:
+def table_width(price: Floats, limits: Limits) -> Floats:
     """Width of the band by price: float64 (n,), NaN where the price is."""
     tops = np.array([np.inf if band.up_to is None else band.up_to for band in limits.collar_bands])
     widths = np.array([band.width for band in limits.collar_bands])
@@ -39,10 +39,9 @@ def _table(price: Floats, limits: Limits) -> Floats:
     return np.where(np.isnan(price), np.nan, widths[band])
 
 
-def _widening(batch: OrderBatch, context: RiskContext, limits: Limits) -> Floats:
+def widening(age: Floats, limits: Limits) -> Floats:
     """What a reduction may pay beyond the table: nothing with a fresh price, then one step a session up to the last."""
     steps = np.array([0.0, *limits.reduction_band_steps])
-    age = of_instrument(context.bar_age, batch, context)
     last = len(steps) - 1
     return steps[np.clip(np.where(np.isnan(age), last, age), 0, last).astype(np.int64)]
 

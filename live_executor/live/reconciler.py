@@ -147,7 +147,7 @@ class Reconciler:
         known = self._floor.state.known_orders
         there = {sighting.client_order_id: sighting for sighting in self.open_at_broker}
         ghosts = {name for name in there if name in known and not known[name].is_working}
-        for name in ghosts & self._ghosts:
+        for name in sorted(ghosts & self._ghosts):  # not in the order of a hash: the simulation is the same twice
             order = replace(known[name], broker_order_id=there[name].broker_order_id)
             if name not in self._told:
                 self._told.add(name)
