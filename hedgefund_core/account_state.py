@@ -159,6 +159,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """Differences that the last report of a lagging broker showed for the first time."""
     pending: dict[str, Pending] = {}
     reissues: dict[str, Reissue] = {}
+    to_cancel: frozenset[str] = frozenset()
+    """Orders that were asked to be cancelled while nobody knew where they were."""
     answered: dict[str, Answered] = {}
     """People's requests by their ids."""
     parents: dict[str, Parent] = {}

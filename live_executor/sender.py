@@ -46,7 +46,9 @@ class Sender:
     # ---- the machine's hands ----------------------------------------------------------------------------------------
 
     def submit(self, order: Order) -> None:
-        """Send an order as soon as it may leave."""
+        """Send an order as soon as it may leave; one that is on its way is not sent beside itself."""
+        if order.client_order_id in self._leaving:
+            return
         self._waiting[order.client_order_id] = order
         self._wake.set()
         self._filled.set()
@@ -237,7 +239,7 @@ class Sender:
         if not order.broker_order_id:
             found = await self._floor.broker.look_up(name)
             if found is None:
-                self._searches.ask(name)
+                self.look_up(name)  # unless it has left again meanwhile
                 return
             await self._intake.order(found)
             order = self._floor.order(name) or order

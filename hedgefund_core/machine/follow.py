@@ -83,7 +83,8 @@ def after_move(state: State, was: Order, event: e.Event) -> Step:
     state, commands = _settled(state, was, now, event)
     if now.is_working:
         state, more = _cancel_again(state, was, now, event)
-        return state, [*commands, *more]
+        return _known_again(state, now), [*commands, *more]
+    state = _known_again(state, now)
     if was.is_working:
         state, more = count_rejections(state, now, event)
         commands += more
@@ -111,10 +112,18 @@ def _left_over(key: str, parent: router.Parent, event: e.Event) -> list[Command]
 def _cancel_again(state: State, was: Order, now: Order, event: e.Event) -> Step:
     """An order that was to be cancelled while nobody knew where it was is found: now it can be."""
     waits = state.pending.get(now.instrument_id)
-    wanted = now.client_order_id in state.reissues or (waits is not None and not waits.needs_fill and now.client_order_id in waits.after)
+    behind = waits is not None and not waits.needs_fill and now.client_order_id in waits.after
+    wanted = now.client_order_id in state.to_cancel or now.client_order_id in state.reissues or behind
     if wanted and was.status is OrderStatus.UNKNOWN and now.status is not OrderStatus.PENDING_CANCEL:
         return cancel_orders(state, [now], event)
     return state, []
+
+
+def _known_again(state: State, now: Order) -> State:
+    """What was remembered of an order while nobody knew where it was is done."""
+    if now.status is OrderStatus.UNKNOWN or now.client_order_id not in state.to_cancel:
+        return state
+    return replace(state, to_cancel=state.to_cancel - {now.client_order_id})
 
 
 def _release(state: State, now: Order, event: e.Event) -> Step:

@@ -11,7 +11,7 @@ from hedgefund_core.commands import CancelOrder, Command, Record
 from hedgefund_core.live_account import day_return
 from hedgefund_core.risk.triggers import Trigger, triggers
 from hedgefund_core.trading import events as e
-from hedgefund_core.trading.order import Leg, Order, OrderMove, move
+from hedgefund_core.trading.order import Leg, Order, OrderMove, OrderStatus, move
 from hedgefund_core.trading.state import Ladder, Level, Scope, escalate
 
 Step = tuple[State, list[Command]]
@@ -48,13 +48,15 @@ def with_ladder(state: State, ladder: Ladder, event: e.Event, extra: tuple[Comma
 
 def cancel_orders(state: State, wanted: Iterable[Order], event: e.Event) -> Step:
     """Ask for cancels of orders that may still be asked to."""
-    orders, commands = dict(state.orders), list[Command]()
+    orders, commands, unfound = dict(state.orders), list[Command](), set[str]()
     for order in wanted:
         asked = move(order, OrderMove.CANCEL_REQUEST, at=event.ts)
         if asked is not None and order.client_order_id in orders:
             orders[order.client_order_id] = asked
             commands.append(CancelOrder(order.client_order_id))
-    return replace(state, orders=orders), commands
+            if asked.status is OrderStatus.UNKNOWN:
+                unfound.add(order.client_order_id)
+    return replace(state, orders=orders, to_cancel=state.to_cancel | unfound), commands
 
 
 def triggered(state: State, event: e.Event, session: str, expected_volatility: float, fraction: float) -> Step:

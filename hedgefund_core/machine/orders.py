@@ -261,8 +261,8 @@ def _fate_of_absent(state: State, order: Order) -> OrderMove:
         return OrderMove.ABSENT
     if order.session < state.session or (order.session == state.session and (session_closed(state) or state.ended == order.session)):
         return OrderMove.EXPIRE
-    waits = state.pending.get(order.instrument_id)
-    if order.client_order_id in state.reissues or (waits is not None and not waits.needs_fill and order.client_order_id in waits.after):
+    waits, name = state.pending.get(order.instrument_id), order.client_order_id
+    if name in state.reissues or name in state.to_cancel or (waits is not None and not waits.needs_fill and name in waits.after):
         return OrderMove.CANCEL  # it was to be taken out of the market: it is not there
     level = state.ladder.level
     exits = (level is Level.REDUCING and order.leg is Leg.CLOSE) or (level is Level.FLATTENING and order.purpose is Purpose.FLATTEN)

@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 def simulate(
     seed: Annotated[int, typer.Option("--seed", min=0, help="The first seed.")] = 1,
     seeds: Annotated[int, typer.Option("--seeds", min=1, metavar="COUNT", help="How many, one after the other.")] = 1,
-    scenario: Annotated[str, typer.Option("--scenario", help="mixed, calls, stream, venue, people, crash, disk or calm.")] = "mixed",
+    scenario: Annotated[str, typer.Option("--scenario", help="mixed, calls, stream, venue, people, crash, disk, rare or calm.")] = "mixed",
     minimize: Annotated[bool, typer.Option("--minimize", help="Leave out every fault that a failing run does not need.")] = False,
     again: Annotated[Path | None, typer.Option("--again", metavar="FILE", help="Run an archived run again.")] = None,
     as_json: JsonOption = False,

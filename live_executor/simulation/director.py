@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,6 +14,7 @@ import msgspec
 from hedgefund_core.trading.instrument import ZERO
 from hedgefund_core.trading.order import Order, OrderMove, OrderStatus, OrderType, Side
 from live_executor.commands import Cancel, Halt, OperatorCommand, Place, Resume
+from live_executor.simulation.accidents import Accidents
 from live_executor.simulation.plan import SYMBOLS, Fault, Kind
 from live_executor.simulation.venue import VenueOrder
 
@@ -44,6 +46,8 @@ class Director:
             Kind.RESUME: self._resume, Kind.PLACE: self._place, Kind.CANCEL: self._cancel, Kind.TERMINATE: self._terminate,
             Kind.CRASH: self._crashes.append, Kind.CUT: self._cut, Kind.FSYNC: self._fsync, Kind.DISK_FULL: self._disk_full,
         }  # fmt: skip
+        self.accidents = Accidents(world, random.Random(f"{world.plan.seed} accidents"))  # noqa: S311 - a simulation's chance, no secret
+        self._acts |= self.accidents.acts
         world.wire.on_accept = self._on_accept
         world.wire.on_send = self._on_send
 
@@ -55,6 +59,7 @@ class Director:
             for fault in self._world.weather.due(tuple(self._acts)):
                 self._acts[fault.kind](fault)
             self.aim()
+            self.accidents.look()
             if ticks % _MATCH_EVERY == 0:
                 self._world.market.tick()
                 self._world.venue.match()
@@ -83,6 +88,7 @@ class Director:
         for symbol in tuple(world.market.halted):
             world.market.halt(symbol, on=False)
         world.venue.thin.clear()
+        self.accidents.heal()
         world.wire.door.calm()
         for order in world.venue.orders.values():
             order.stuck = order.deaf = False
@@ -144,11 +150,13 @@ class Director:
 
     # ---- people ------------------------------------------------------------------------------------------------------
 
-    def tell(self, command: OperatorCommand) -> None:
+    def tell(self, command: OperatorCommand) -> Path:
         """Leave a command in the account's folder, as the command line does."""
         self._written += 1
         self._world.commands.mkdir(parents=True, exist_ok=True)
-        (self._world.commands / f"{self._written:08d}.json").write_bytes(msgspec.json.encode(command))
+        path = self._world.commands / f"{self._written:08d}.json"
+        path.write_bytes(msgspec.json.encode(command))
+        return path
 
     def _stop_level(self, fault: Fault) -> None:
         self.tell(Halt(level=int(fault.number), reason="drill", person=_PERSON))

@@ -34,6 +34,7 @@ PATIENCE = 0.6
 """Seconds until a request is given up."""
 _MEND = "wait: it is a simulation"
 _CALLS = (Kind.UNAVAILABLE, Kind.TIMEOUT_BEFORE, Kind.TIMEOUT_AFTER, Kind.LATE_ACCEPT, Kind.SLOW, Kind.STALE, Kind.BLIND, Kind.REJECT)
+_CANCELS = (Kind.CANCEL_NOOP, Kind.CANCEL_REFUSED, Kind.SLOW_CANCEL)
 _READS = (Kind.UNAVAILABLE, Kind.SLOW, Kind.STALE)
 
 
@@ -112,10 +113,13 @@ class _Line:
         on_submit: Callable[[Order], None],
         on_done: Callable[[Order, bool], None],
         on_heard: Callable[[str], None],
+        aimed: bool = True,
     ) -> None:
         self._wire, self._alive, self._on_submit, self._on_done = wire, alive, on_submit, on_done
         self._stream = SimulatedStream(wire.door, clock, wire.rng, alive, on_heard)
         self._older: dict[str, object] = {}
+        self._aimed = aimed
+        """Whether the plan's aims are at its orders: not those of the short path."""
 
     async def updates(self) -> AsyncIterator[BrokerUpdate]:
         """The stream, by the product's own supervisor."""
@@ -134,7 +138,7 @@ class FaultyBroker(_Line):
         """Send once."""
         self._alive()
         self._on_submit(order)
-        aimed = self._wire.on_send(order)
+        aimed = self._wire.on_send(order) if self._aimed else None
         fault = None if aimed is not None else self._wire.weather.take(_CALLS, route="submit")
         kind = aimed if fault is None else fault.kind
         await asyncio.sleep(self._wire.delay())
@@ -173,7 +177,7 @@ class FaultyBroker(_Line):
         async def carry() -> None:
             await asyncio.sleep(self._wire.delay())
             entered = self._enter(order)
-            swallowed = isinstance(entered, VenueOrder) and self._wire.on_accept(entered)
+            swallowed = self._aimed and isinstance(entered, VenueOrder) and self._wire.on_accept(entered)
             if not answer.done() and not (lost or swallowed):
                 await asyncio.sleep(self._wire.delay())
                 if not answer.done():
@@ -196,10 +200,26 @@ class FaultyBroker(_Line):
     async def cancel(self, order: Order) -> None:
         """Ask for a cancel."""
         fault = await self._way("cancel")
+        venue, name = self._wire.venue, order.client_order_id
         if fault is not None and fault.kind is Kind.CANCEL_NOOP:
             return
-        self._wire.venue.cancel(order.client_order_id)
+        if fault is not None and fault.kind is Kind.CANCEL_REFUSED:
+            venue.refuse_cancel(name)
+        elif fault is not None and fault.kind is Kind.SLOW_CANCEL:
+            self._wire.spawn(self._cancel_slowly(name, fault.seconds))
+        else:
+            venue.cancel(name)
         await asyncio.sleep(self._wire.delay())
+
+    async def _cancel_slowly(self, name: str, seconds: float) -> None:
+        """It is said to be on its way out, and may be filled meanwhile."""
+        venue = self._wire.venue
+        there = venue.orders.get(name)
+        if there is not None and there.is_open and not there.word:
+            venue.say_word(there, "pending_cancel")
+            self._wire.happened("cancelled slowly")
+        await asyncio.sleep(seconds)
+        venue.cancel(name)
 
     async def cancel_all(self) -> None:
         """Ask for a cancel of everything."""
@@ -222,7 +242,7 @@ class FaultyBroker(_Line):
 
     async def _way(self, route: str) -> Fault | None:
         self._alive()
-        kinds = (*_READS, Kind.CANCEL_NOOP) if route == "cancel" else (*_READS, Kind.BLIND) if route == "look_up" else _READS
+        kinds = (*_READS, *_CANCELS) if route == "cancel" else (*_READS, Kind.BLIND) if route == "look_up" else _READS
         fault = self._wire.weather.take(kinds, route=route)
         await asyncio.sleep(self._wire.delay())
         if fault is not None and fault.kind is Kind.UNAVAILABLE:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
@@ -21,7 +21,7 @@ from hedgefund_core.trading.observed import (
     QuoteSighting,
     SplitSighting,
 )
-from live_executor.simulation.plan import AFTER_SECONDS, DAY_SECONDS, PRE_SECONDS, SESSION_SECONDS
+from live_executor.simulation.plan import AFTER_SECONDS, DAY_SECONDS, HALF_SESSION_SECONDS, PRE_SECONDS, SESSION_SECONDS
 
 FIRST = date(2026, 11, 16)
 _OPEN_HOUR, _EVENING_HOUR = 14.5, 24.0
@@ -31,10 +31,14 @@ CENT = Decimal("0.01")
 class Hours:
     """Virtual seconds as the market's time: each day is some seconds before the open, the session, the time after it, and an evening."""
 
-    def __init__(self, time: Callable[[], float]) -> None:
-        self._time = time
-        self.days = tuple(_day(number) for number in range(-5, 15))
+    def __init__(self, time: Callable[[], float], half_days: Collection[int] = ()) -> None:
+        self._time, self._half_days = time, half_days
+        self.days = tuple(_day(number, self._seconds(number)) for number in range(-5, 15))
         """The calendar."""
+
+    def _seconds(self, day: int) -> float:
+        """Length of a session."""
+        return HALF_SESSION_SECONDS if day in self._half_days else SESSION_SECONDS
 
     @property
     def day_number(self) -> int:
@@ -44,7 +48,7 @@ class Hours:
     @property
     def is_open(self) -> bool:
         """Whether the session runs."""
-        return PRE_SECONDS <= self._time() % DAY_SECONDS < PRE_SECONDS + SESSION_SECONDS
+        return PRE_SECONDS <= self._time() % DAY_SECONDS < PRE_SECONDS + self._seconds(self.day_number)
 
     @property
     def last_close(self) -> datetime:
@@ -74,11 +78,11 @@ class Hours:
         return self.days[place if self.now() < self.days[place].closes_at else place + 1].session
 
 
-def _day(number: int) -> MarketDay:
+def _day(number: int, seconds: float) -> MarketDay:
     """A session of the calendar: weekdays only."""
     label = FIRST + timedelta(days=number % 5 + 7 * (number // 5))
     opens = datetime.combine(label, datetime.min.time(), UTC) + timedelta(hours=_OPEN_HOUR)
-    return MarketDay(session=label.isoformat(), opens_at=opens, closes_at=opens + timedelta(seconds=SESSION_SECONDS))
+    return MarketDay(session=label.isoformat(), opens_at=opens, closes_at=opens + timedelta(seconds=seconds))
 
 
 class Market:

@@ -5,7 +5,7 @@ It keeps a book of its own from the journal's frames, apart from the machine, so
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import ROUND_FLOOR, Decimal
 
 import msgspec
@@ -58,6 +58,10 @@ class Oracle:
         self.shown: Callable[[str], bool] = lambda _name: False
         """Whether the broker would show an order to whoever asked twice."""
         self.stream_down_for: Callable[[], float] = lambda: 0.0
+        self.written_past_the_journal: Callable[[str], bool] = lambda _name: False
+        """Whether the emergency log has an order."""
+        self._overfilled: set[str] = set()
+        self._filled: dict[str, Decimal] = {}
 
     def broken(self, invariant: str, message: str) -> None:
         """Remember a break; the first one names the run."""
@@ -91,6 +95,7 @@ class Oracle:
                 self._latch = max(self._latch, Level(min(max(level, 1), 4)))
             case e.ResumeRequested(person=person, reason=reason):
                 self._latch = Level.ACTIVE if person.strip() and reason.strip() else self._latch
+                self._overfilled.clear()
             case _:
                 self._count(frame)
         if isinstance(frame, e.BrokerEvent):
@@ -105,6 +110,9 @@ class Oracle:
                 if (name, fill_id) not in self._fills:
                     self._fills[name, fill_id] = frame
                     self._move(order.instrument_id, frame.quantity * order.side.sign)
+                    self._filled[name] = self._filled.get(name, ZERO) + frame.quantity
+                    if self._filled[name] > order.quantity:
+                        self._overfilled.add(order.instrument_id)
             case e.ExternalFilled(broker_order_id=name, fill_id=fill_id):
                 if (name, fill_id) not in self._fills:
                     self._fills[name, fill_id] = frame
@@ -112,9 +120,11 @@ class Oracle:
             case e.FillBusted(client_order_id=name, quantity=quantity) if name in self.intended:
                 order = self.intended[name]
                 self._move(order.instrument_id, -quantity * order.side.sign)
+                self._filled[name] -= quantity
             case e.FillCorrected(client_order_id=name, quantity=quantity, new_quantity=fresh) if name in self.intended:
                 order = self.intended[name]
                 self._move(order.instrument_id, (fresh - quantity) * order.side.sign)
+                self._filled[name] += fresh - quantity
             case e.PositionAdopted(instrument_id=key, quantity=quantity):
                 self._positions[key] = quantity
             case e.SplitProcessed(instrument_id=key, ratio=ratio):
@@ -169,6 +179,8 @@ class Oracle:
         if order.leg is Leg.OPEN and (gates or level != Level.ACTIVE.name.lower() or causes):
             why = f"{order.symbol}: gates {gates}, {level}, {causes}"
             self.broken("I5 no entry while gated, frozen or reducing", why)
+        if order.leg is Leg.OPEN and order.instrument_id in self._overfilled:
+            self.broken("an overfilled name is entered by nobody before a person", f"{order.side.value} {order.quantity} {order.symbol}")
         if FROZEN_BY_STRANGER in causes and order.purpose is Purpose.TARGETS:
             self.broken("a stranger's trade is never traded back", f"{order.side.value} {order.quantity} {order.symbol}")
 
@@ -199,6 +211,8 @@ class Oracle:
     def leaves(self, order: Order) -> None:
         """An order is on its way to the broker."""
         name, state = order.client_order_id, self._state()
+        if name not in self.intended and order.leg is Leg.CLOSE and self.written_past_the_journal(name):
+            return
         if name not in self.intended:
             self.broken("I1 nothing leaves without a durable intent", name)
         if name in self._maybe_there:
@@ -226,6 +240,15 @@ class Oracle:
     def surely_not_there(self, order: Order) -> None:
         """The broker said that it did nothing with it."""
         self._maybe_there.discard(order.client_order_id)
+
+    def stopped(self, level: Level, venue: Venue, late: Collection[str]) -> None:
+        """The short path says that nothing is left, while the executor stands still: then nothing is."""
+        left = [order.client_order_id for order in venue.open_orders() if order.client_order_id not in late]
+        held = {symbol: quantity for symbol, quantity in venue.positions.items() if quantity}
+        if left:
+            self.broken("what is verified is so", f"open at the broker: {', '.join(left)}")
+        if level is Level.FLATTENING and held and not late:
+            self.broken("what is verified is so", f"held at the broker: {_plain(held)}")
 
     # ---- the end -----------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from enum import StrEnum
 
 import msgspec
@@ -12,6 +13,7 @@ from live_executor.crash import CRASH_POINTS
 
 SYMBOLS = ("AAA", "BBB", "CCC")
 PRE_SECONDS, SESSION_SECONDS, AFTER_SECONDS, EVENING_SECONDS = 1.5, 12.5, 3.5, 2.0
+HALF_SESSION_SECONDS = 7.0
 DAY_SECONDS = PRE_SECONDS + SESSION_SECONDS + AFTER_SECONDS + EVENING_SECONDS
 STORMY_SECONDS = 7.0
 """Of the last session: after it nothing fails any more, and everything has to come right."""
@@ -51,6 +53,12 @@ class Kind(StrEnum):
     FEE = "fee"
     MANUAL = "manual"
     AIM = "aim"
+    OVERFILL = "overfill"
+    WORD = "word"
+    PAUSE = "pause"
+    HALF_DAY = "half_day"
+    SLOW_CANCEL = "slow_cancel"
+    CANCEL_REFUSED = "cancel_refused"
     # people
     TARGETS = "targets"
     STOP_LEVEL = "stop_level"
@@ -58,13 +66,21 @@ class Kind(StrEnum):
     PLACE = "place"
     CANCEL = "cancel"
     TERMINATE = "terminate"
+    KILL = "kill"
     # the machine under it
     CRASH = "crash"
     CUT = "cut"
     FSYNC = "fsync"
     DISK_FULL = "disk_full"
+    FREEZE = "freeze"
+    CLOCK = "clock"
 
 
+WORDS = (
+    "held", "suspended", "stopped", "pending_cancel", "pending_replace", "pending_review", "accepted_for_bidding", "calculated",
+    "tentative",
+)  # fmt: skip
+"""What an order may be said to be meanwhile; the last one is no word of any broker we know."""
 STREAM = frozenset({Kind.LOSE, Kind.DOUBLE, Kind.LATE, Kind.GARBLE, Kind.TORN})
 
 
@@ -106,7 +122,7 @@ ROUTES = ("submit", "cancel", "look_up", "orders", "activities", "account", "pos
 _AIMS = tuple((status, how) for status in OrderStatus for how in OrderMove if (status, how) in TRANSITIONS)
 _SENDS = (Kind.TIMEOUT_BEFORE, Kind.TIMEOUT_AFTER, Kind.TIMEOUT_AFTER, Kind.LATE_ACCEPT, Kind.UNAVAILABLE, Kind.REJECT)
 _CRASHES = tuple((point, outcome) for point in CRASH_POINTS for outcome in OUTCOMES)
-SCENARIOS = ("mixed", "calls", "stream", "venue", "people", "crash", "disk", "calm")
+SCENARIOS = ("mixed", "calls", "stream", "venue", "people", "crash", "disk", "rare", "calm")
 
 
 class _Maker:
@@ -217,10 +233,43 @@ class _Maker:
 
     def disk(self) -> None:
         """A disk that fails."""
+        policy = self.rng.choice(("cancel", "cancel", "flatten", "leave"))
         if self.rng.random() < 0.6:
-            self.add(Kind.FSYNC, number=float(self.rng.randint(0, 1)))
+            self.add(Kind.FSYNC, number=float(self.rng.randint(0, 1)), text=policy)
         else:
-            self.add(Kind.DISK_FULL, seconds=round(0.5 + self.rng.random() * 4, 3))
+            self.add(Kind.DISK_FULL, seconds=round(0.5 + self.rng.random() * 4, 3), text=policy)
+
+    def rare(self, share: float) -> None:
+        """What happens once in years: drawn from a chance of its own, so that the rest of a seed stays what it is."""
+        self.rng = rng = random.Random(f"rare-{self.seed}")  # noqa: S311 - a simulation's chance, no secret
+        draws: tuple[Callable[[], None], ...] = (
+            lambda: self.add(Kind.OVERFILL, number=float(rng.choice((1, 3, 25))), text=rng.choice(("", "late"))),
+            lambda: self.add(Kind.WORD, text=rng.choice(WORDS), seconds=round(0.3 + rng.random() * 3, 3)),
+            lambda: self.add(Kind.PAUSE, seconds=round(0.5 + rng.random() * 5, 3)),
+            lambda: self.add(Kind.SLOW_CANCEL, route="cancel", times=rng.randint(1, 3), seconds=round(0.2 + rng.random() * 2, 3)),
+            lambda: self.add(Kind.CANCEL_REFUSED, route="cancel", times=rng.randint(1, 2)),
+            lambda: self.add(Kind.CLOCK, at=0.0, number=rng.choice((3600.0, -3600.0, 47.0))),
+            self._stand_still,
+            self._past_the_executor,
+        )
+        for draw in draws:
+            if rng.random() < share:
+                draw()
+        if self.sessions > 1 and rng.random() < 2 * share:
+            self.add(Kind.HALF_DAY, at=0.0, number=0.0)
+
+    def _stand_still(self) -> None:
+        at = self.moment()
+        self.add(Kind.FREEZE, at=at, seconds=round(0.5 + self.rng.random() * 5, 3))
+        if self.rng.random() < 0.6:
+            self._past_the_executor(round(at + 0.1 + self.rng.random(), 3))
+
+    def _past_the_executor(self, at: float | None = None) -> None:
+        at = self.moment() if at is None else at
+        level, told = self.rng.choice((2, 2, 3)), self.rng.choice(("told", "told", "untold"))
+        self.add(Kind.KILL, at=at, number=float(level), text=told)
+        if self.rng.random() < 0.5:
+            self.add(Kind.RESUME, at=round(at + 2 + self.rng.random() * 6, 3))
 
 
 def plan_of(seed: int, scenario: str = "mixed") -> Plan:
@@ -235,8 +284,11 @@ def plan_of(seed: int, scenario: str = "mixed") -> Plan:
                 groups[group]()
         maker.aims(4)
         maker.crashes(2)
+        maker.rare(0.06)
     elif scenario == "crash":
         maker.crashes(4)
+    elif scenario == "rare":
+        maker.rare(0.6)
     elif scenario in groups:
         groups[scenario]()
     return Plan(seed=seed, scenario=scenario, sessions=sessions, faults=tuple(sorted(maker.faults, key=lambda fault: fault.at)))

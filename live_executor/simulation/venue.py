@@ -63,6 +63,8 @@ class VenueOrder:
     """It neither fills nor ends by itself."""
     deaf: bool = False
     """Cancels are acknowledged and do nothing."""
+    word: str = ""
+    """What the exchange says it is meanwhile, whatever it is."""
     replaced_by: str = ""
     reason: str = ""
 
@@ -102,8 +104,9 @@ class VenueOrder:
         return OrderSighting(
             client_order_id=self.client_order_id, broker_order_id=self.broker_order_id, symbol=self.symbol, side=self.side.value,
             quantity=self.quantity, filled_quantity=filled, average_price=(self.value / filled).quantize(_AVERAGE) if filled else None,
-            status=self.status, channel=channel, at=at, event=event, fill=shown, order_type="market" if self.limit is None else "limit",
-            time_in_force=self.force, limit_price=self.limit, replaced_by=self.replaced_by, reason=self.reason,
+            status=self.word or self.status, channel=channel, at=at, event=event, fill=shown,
+            order_type="market" if self.limit is None else "limit", time_in_force=self.force, limit_price=self.limit,
+            replaced_by=self.replaced_by, reason=self.reason,
         )  # fmt: skip
 
 
@@ -263,8 +266,21 @@ class Matching(Books):
 
     def end(self, order: VenueOrder, status: str, *, reason: str = "") -> None:
         """Move an order and say so."""
-        order.status, order.reason = status, reason
+        order.status, order.reason, order.word = status, reason, ""
         self._say(order, status)
+
+    def say_word(self, order: VenueOrder, word: str) -> None:
+        """Say that an order is something else meanwhile; the empty word ends it."""
+        order.word = word
+        if word == "calculated":
+            order.status = "done_for_day"
+        self._say(order, word or order.status)
+
+    def refuse_cancel(self, name: str) -> None:
+        """A cancel is not carried out, and that is said on the stream only."""
+        order = self.orders.get(name)
+        if order is not None and order.is_open:
+            self._say(order, "order_cancel_rejected")
 
     def replace(self, order: VenueOrder) -> None:
         """Somebody puts another order in its place, which then is cancelled."""
@@ -282,6 +298,7 @@ class Matching(Books):
         if order.limit is not None and not order.is_open:
             price = order.limit
         self._serial += 1
+        order.word = ""
         fill = Execution(quantity=quantity, price=price, cumulative=order.filled + quantity, at=self.now(), number=self._serial)
         order.fills.append(fill)
         self._book(order.symbol, quantity * order.side.sign, price)

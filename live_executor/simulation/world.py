@@ -9,6 +9,7 @@ import logging
 import random
 import tempfile
 from collections.abc import Coroutine, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -24,9 +25,10 @@ from hedgefund_core.trading.state import Level
 from live_executor.commands import Adopt, Mailbox, Resume
 from live_executor.crash import hook_crashes
 from live_executor.journals.chain import verify_chain
+from live_executor.journals.emergency import EmergencyLog
 from live_executor.live.opening import Opening
 from live_executor.live.runtime import Live, LiveParts
-from live_executor.ports import JournalEntry
+from live_executor.ports import Clock, JournalEntry
 from live_executor.recovery import Recovered, refold, restart
 from live_executor.settings import LiveSettings
 from live_executor.simulation.coverage import Coverage
@@ -36,7 +38,7 @@ from live_executor.simulation.faults import FaultyBroker, Weather, Wire
 from live_executor.simulation.loop import PROCESS, PowerCut, SeededLoop, run_world
 from live_executor.simulation.market import Hours, Market, SimulatedFeed
 from live_executor.simulation.oracle import Break, Oracle
-from live_executor.simulation.plan import SYMBOLS, Plan
+from live_executor.simulation.plan import SYMBOLS, Kind, Plan
 from live_executor.simulation.venue import Venue
 from live_executor.targets import Targets, TargetsFile
 
@@ -86,9 +88,9 @@ class World:
     """Everything of one run."""
 
     def __init__(self, plan: Plan, house: House, folder: Path) -> None:
-        self.plan, self._house, self._folder = plan, house, folder
+        self.plan, self._house, self.folder, self.account = plan, house, folder, ACCOUNT
         self.loop = SeededLoop(_rng(plan, "schedule"))
-        self.hours = Hours(self.loop.time)
+        self.hours = Hours(self.loop.time, {int(fault.number) for fault in plan.faults if fault.kind is Kind.HALF_DAY})
         self.market = Market(SYMBOLS, _rng(plan, "prices"), self.hours)
         self.venue = Venue(self.market, _rng(plan, "venue"))
         self.weather = Weather(plan.faults, self.loop.time)
@@ -97,6 +99,7 @@ class World:
         self.disk = Disk()
         self.oracle = Oracle(self.loop.time, lambda: self.state)
         self.oracle.shown, self.oracle.stream_down_for = self._shown, self._stream_down_for
+        self.oracle.written_past_the_journal = self._is_in_the_log
         self.disk.on_durable = self._durable
         self.coverage = Coverage()
         self.commands, self.targets = folder / commands_folder(ACCOUNT), folder / "targets.json"
@@ -110,16 +113,26 @@ class World:
         self.wire.happened = lambda what: self.coverage.happened.update((what,))
         self.wire.on_takeback = lambda name: self.taken_back.update({name: False})
         self.disk_failed = False
+        self.clock_off = timedelta(0)
+        """What the computer's clock is off: a process that starts takes it as it is."""
+        self.emergency_log = EmergencyLog(folder / account_folder(ACCOUNT))
         self.starts = 0
         self._process: asyncio.Task[None] | None = None
         self._dead: list[bool] = [True]
         self._gone: asyncio.Event | None = None
+        policies = [fault.text for fault in plan.faults if fault.kind in {Kind.FSYNC, Kind.DISK_FULL} and fault.text]
+        self._settings = msgspec.structs.replace(house.live, **({"on_journal_failure": policies[0]} if policies else {}))
         self.director = Director(self, _rng(plan, "director"))
 
     @property
     def state(self) -> State | None:
         """The account as the running process has it."""
         return None if self.live is None else self.live.state
+
+    @property
+    def process_token(self) -> object:
+        """What names the running process; None where none runs."""
+        return None if self._dead[0] or self._is_gone() else self._dead
 
     def spawn(self, work: Coroutine[None, None, None]) -> None:
         """Work that belongs to the world and outlives any process."""
@@ -147,6 +160,7 @@ class World:
         self.coverage.awaits.update(self.loop.cut_in)
         self.coverage.happened.update({kind.value: times for kind, times in self.weather.struck.items()})
         frames = [entry.kind for entry in self.disk.entries]
+        self.coverage.happened["past the journal, adopted"] += frames.count("emergency_adopted")
         return Run(
             plan=self.plan, breaks=tuple(self.oracle.breaks), entries=tuple(self.disk.entries), coverage=self.coverage, starts=self.starts,
             orders=len(self.oracle.intended), fills=frames.count("order_filled"),
@@ -202,35 +216,36 @@ class World:
             self.oracle.broken("I8 replay(journal) = state", error.message)
             return
         self.starts += 1
+        clock = _OffClock(self.hours, self.clock_off)
         broker = FaultyBroker(
-            self.wire, alive=alive, clock=self.hours, on_submit=self.oracle.leaves, on_done=self._answered,
+            self.wire, alive=alive, clock=clock, on_submit=self.oracle.leaves, on_done=self._answered,
             on_heard=lambda name: self._heard(name, dead),
         )  # fmt: skip
         self.feed = SimulatedFeed(self.market)
         self.live = None
         context = contextvars.Context()
         context.run(PROCESS.set, dead)
-        self._process = self.loop.create_task(self._live(journal, broker, self.feed, recovered), context=context)
+        self._process = self.loop.create_task(self._live(journal, broker, self.feed, recovered, clock), context=context)
         self._process.add_done_callback(lambda task: self._ended(task, dead))
 
-    async def _live(self, journal: SimulatedJournal, broker: FaultyBroker, feed: SimulatedFeed, recovered: Recovered) -> None:
-        self.live = Live(self._parts(journal, broker, feed), recovered)
+    async def _live(self, journal: SimulatedJournal, broker: FaultyBroker, feed: SimulatedFeed, recovered: Recovered, clock: Clock) -> None:
+        self.live = Live(self._parts(journal, broker, feed, clock), recovered)
         try:
             await self.live.run()
         finally:
             await broker.close()
             await feed.close()
 
-    def _parts(self, journal: SimulatedJournal, broker: FaultyBroker, feed: SimulatedFeed) -> LiveParts:
+    def _parts(self, journal: SimulatedJournal, broker: FaultyBroker, feed: SimulatedFeed, clock: Clock) -> LiveParts:
         return LiveParts(
             journal=journal,
             broker=broker,
             feed=feed,
-            mailbox=Mailbox(self._folder, ACCOUNT),
-            clock=self.hours,
+            mailbox=Mailbox(self.folder, ACCOUNT),
+            clock=clock,
             sleep=_sleep,
             rng=_rng(self.plan, f"process {self.starts}"),
-            settings=self._house.live,
+            settings=self._settings,
             sign_every=50,
             snapshot_every=_SNAPSHOT_EVERY,
             opening=Opening(
@@ -238,7 +253,7 @@ class World:
             ),
             targets=_Wanted(self.targets),
             rebalance_every=2.0,
-            folder=self._folder / account_folder(ACCOUNT),
+            folder=self.folder / account_folder(ACCOUNT),
         )
 
     def _answered(self, order: Order, taken: bool) -> None:  # noqa: FBT001 - a callback
@@ -303,6 +318,10 @@ class World:
         """An order that was neither taken late nor hidden from a look-up once."""
         return name in self.venue.orders and name not in self.wire.late | self.wire.blinded
 
+    def _is_in_the_log(self, name: str) -> bool:
+        """Whether an order was written to the emergency log before it left."""
+        return any(act.order is not None and act.order.client_order_id == name for act in self.emergency_log.read())
+
     def _stream_down_for(self) -> float:
         since = self.wire.door.down_since
         return 0.0 if since is None else self.loop.time() - since
@@ -312,6 +331,7 @@ class World:
     def _durable(self, frames: object) -> None:
         self.oracle.committed(frames)  # type: ignore[arg-type] # the disk gives frames
         if not self._dead[0]:
+            self.loop.call_soon(self.director.accidents.look)
             self.loop.call_soon(self.director.aim)
 
     def _judge(self) -> None:
@@ -340,6 +360,17 @@ class World:
                 return None
             state = turn.state
         return state
+
+
+class _OffClock:
+    """A process's own clock: what the computer's showed when it began, and seconds since."""
+
+    def __init__(self, hours: Hours, off: timedelta) -> None:
+        self._hours, self._off = hours, off
+
+    def now(self) -> datetime:
+        """The computer's idea of now."""
+        return self._hours.now() + self._off
 
 
 class _Wanted(TargetsFile):

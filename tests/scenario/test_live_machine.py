@@ -231,6 +231,29 @@ def test_an_unknown_order_that_was_to_be_cancelled_is_cancelled_when_it_is_found
     assert bench.sent() == []
 
 
+@pytest.mark.parametrize("halted", [True, False])
+def test_a_person_who_cancels_what_nobody_can_find_is_remembered_until_it_is_found_or_surely_not_there(
+    bench: LiveBench, halted: bool
+) -> None:
+    (order,) = bench.decide(AAA=100)
+    name = order.client_order_id
+    bench.feed(e.OrderOutcomeUnknown(ts=bench.tick(), client_order_id=name, reason="time-out"))
+    if halted:  # and resumed, before anybody knows
+        bench.feed(e.HaltRequested(ts=bench.tick(), level=2, reason="r", person="ann", session=session()))
+        bench.feed(e.ResumeRequested(ts=bench.tick(), reason="r", person="ann", session=session()))
+    else:
+        bench.feed(e.CancelRequested(ts=bench.tick(), request_id="c", client_order_id="", person="ann", reason=""))
+    found = LiveBench()
+    found.state = bench.state
+    found.accept(order)
+    assert found.canceled() == [name]
+    assert found.state.orders[name].status is OrderStatus.PENDING_CANCEL
+    bench.feed(e.OrderAbsent(ts=bench.tick(), client_order_id=name))
+    assert bench.state.orders[name].status is OrderStatus.CANCELED
+    assert bench.sent() == []
+    assert (found.state.to_cancel, bench.state.to_cancel) == (frozenset(), frozenset())
+
+
 # ---- people ----------------------------------------------------------------------------------------------------------------------
 
 
