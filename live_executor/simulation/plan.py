@@ -239,6 +239,10 @@ class _Maker:
         else:
             self.add(Kind.DISK_FULL, seconds=round(0.5 + self.rng.random() * 4, 3), text=policy)
 
+
+class _Seldom(_Maker):
+    """Faults of one seed, and what happens once in years."""
+
     def rare(self, share: float) -> None:
         """What happens once in years: drawn from a chance of its own, so that the rest of a seed stays what it is."""
         self.rng = rng = random.Random(f"rare-{self.seed}")  # noqa: S311 - a simulation's chance, no secret
@@ -275,7 +279,7 @@ class _Maker:
 def plan_of(seed: int, scenario: str = "mixed") -> Plan:
     """The plan of a seed."""
     sessions = 1 if seed % 6 else 2
-    maker = _Maker(seed, sessions)
+    maker = _Seldom(seed, sessions)
     maker.targets()
     groups = {"calls": maker.calls, "stream": maker.stream, "venue": maker.venue, "people": maker.people, "disk": maker.disk}
     if scenario == "mixed":
