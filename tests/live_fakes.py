@@ -209,6 +209,9 @@ class MemoryFeed:
         self.fails: Exception | None = None
         self.announced: list[SplitSighting] = []
         self.announcing: Exception | None = None
+        self.daily: list[BarSighting] = []
+        self.keeping_bars: Exception | None = None
+        self.asked_for_bars = 0
 
     async def subscribe(self, symbols: Sequence[str]) -> None:
         return None
@@ -232,7 +235,10 @@ class MemoryFeed:
         ]
 
     async def daily_bars(self, symbols: Sequence[str], first: str, last: str) -> list[BarSighting]:
-        return []
+        self.asked_for_bars += 1
+        if self.keeping_bars is not None:
+            raise self.keeping_bars
+        return [bar for bar in self.daily if bar.symbol in symbols and first <= bar.at.date().isoformat() <= last]
 
     async def splits(self, symbols: Sequence[str], first: str, last: str) -> list[SplitSighting]:
         if self.announcing is not None:

@@ -92,6 +92,11 @@ class HistoryLoaded(Event, tag="history_loaded", frozen=True, kw_only=True):
     split_ratios: tuple[Row, ...] | None = None
     benchmark: Row | None = None
 
+    @property
+    def has_prices(self) -> bool:
+        """Whether it holds more than volumes."""
+        return any(cell is not None for row in self.close for cell in row)
+
 
 class DecisionDue(Event, tag="decision_due", frozen=True, kw_only=True):
     """The schedule (or a person's target file) asks for a decision for ``for_session``."""

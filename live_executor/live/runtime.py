@@ -45,6 +45,7 @@ from live_executor.live.sessions import Sessions
 from live_executor.live.slices import Slices
 from live_executor.live.splits import Splits
 from live_executor.live.swaps import Swaps
+from live_executor.live.volumes import Volumes
 from live_executor.logging import logger
 from live_executor.market_view import MarketView
 from live_executor.ports import Clock, Journal, LiveBroker, LiveFeed
@@ -121,6 +122,7 @@ class Live:
         self._rebalancer = Rebalancer(self._floor, self._gates, self._prices, self._instruments, parts.targets, parts.rebalance_every)
         self._slices = Slices(self._floor, self._prices)
         self._splits = Splits(self._floor)
+        self._volumes = None if parts.model is not None else Volumes(self._floor)
         self._trader, self._swaps = self._of_model(parts.model)
         seconds = parts.settings.record_sync_seconds
         self._recording = None if parts.recorder is None else Recording(self._floor, parts.recorder, seconds)
@@ -189,6 +191,8 @@ class Live:
         floor.crew.start("sender", self._sender.run(), forever=True)
         await patiently(floor, lambda: self._instruments.ensure([instrument.symbol for instrument in floor.state.instruments]))
         await patiently(floor, self._rebalancer.load)
+        if self._volumes is not None:
+            await self._volumes.load()
         if self._swaps is not None:
             await patiently(floor, self._swaps.open)
         self._clear_up()
@@ -208,12 +212,19 @@ class Live:
             ("heartbeat", self._beat_for_ever()),
         ):
             floor.crew.start(name, work, forever=True)
+        self._start_what_is_wanted()
+
+    def _start_what_is_wanted(self) -> None:
+        """Tasks that only some accounts have."""
+        crew = self._floor.crew
         if self._recording is not None:
             self._recording.begin()
-            floor.crew.start("recorder", self._recording.run(), forever=True)
+            crew.start("recorder", self._recording.run(), forever=True)
+        if self._volumes is not None:
+            crew.start("volumes", self._volumes.run(), forever=True)
         if self._trader is not None and self._swaps is not None:
-            floor.crew.start("model", self._trader.run(), forever=True)
-            floor.crew.start("alias", self._swaps.run(), forever=True)
+            crew.start("model", self._trader.run(), forever=True)
+            crew.start("alias", self._swaps.run(), forever=True)
 
     def _hear_latch(self) -> None:
         """A halt that was asked for while nobody ran; a halted account does not start."""
@@ -263,6 +274,8 @@ class Live:
         self._reconciler.heard(frames)
         self._slices.heard(frames)
         self._splits.heard(frames)
+        if self._volumes is not None:
+            self._volumes.heard(frames)
         if self._swaps is not None:
             self._swaps.heard(frames)
         denied = sum(len(frame.orders) for frame in frames if isinstance(frame, e.OrdersDenied))

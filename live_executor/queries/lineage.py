@@ -314,7 +314,7 @@ def find_bar(entries: Iterable[JournalEntry], session: str, column: int) -> Foun
             cells = {name: None if (row := getattr(frame, name)) is None else row[column] for name in FIELDS}
             bar = BarLine(session=session, data_version=frame.data_version, **cells)
             found = FoundBar(seq=entry.seq, known_at=frame.known_at, bar=bar)
-        elif isinstance(frame, e.HistoryLoaded) and session in frame.sessions:
+        elif isinstance(frame, e.HistoryLoaded) and session in frame.sessions and frame.has_prices:
             row = frame.sessions.index(session)
             cells = {name: None if (grid := getattr(frame, name)) is None else grid[row][column] for name in FIELDS}
             found = FoundBar(seq=entry.seq, known_at=None, bar=BarLine(session=session, data_version=frame.data_version, **cells))

@@ -163,7 +163,7 @@ def _changed(fill: e.OrderFilled, event: e.FillBusted | e.FillCorrected) -> e.Or
 def _remember_versions(story: Story, event: e.Input) -> None:
     if isinstance(event, e.BarsClosed):
         story.versions[event.session] = event.data_version
-    elif isinstance(event, e.HistoryLoaded):
+    elif isinstance(event, e.HistoryLoaded) and event.has_prices:
         story.versions.update(dict.fromkeys(event.sessions, event.data_version))
 
 

@@ -56,7 +56,7 @@ class Fold:
                 self.mandate = msgspec.json.decode(bytes(frame.mandate), type=Mandate)
             case e.ModelLoaded():
                 self.models.append(frame)
-            case e.HistoryLoaded():
+            case e.HistoryLoaded() if frame.has_prices:
                 for row in frame.close:
                     self._closed(row)
             case e.BarsClosed():
