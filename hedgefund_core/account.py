@@ -14,7 +14,7 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from hedgefund_core.account_state import State, column_of
+from hedgefund_core.account_state import State, WindDown, column_of
 from hedgefund_core.bundle import Bundle
 from hedgefund_core.decision import DecisionInputs
 from hedgefund_core.errors import DataInvalid
@@ -42,8 +42,8 @@ from hedgefund_core.trading.state import Level
 Floats = NDArray[np.float64]
 ADV_SESSIONS = 20
 __all__ = [
-    "State", "check_weights", "column_of", "decision_inputs", "mark", "prices_of", "recalled", "returns_and_market", "rows_kept",
-    "session_closed", "split_marks", "weights_of", "with_bars", "with_history",
+    "State", "check_weights", "column_of", "decayed_weights", "decision_inputs", "end_state_of", "mark", "prices_of", "recalled",
+    "returns_and_market", "rows_kept", "session_closed", "split_marks", "weights_of", "wind_down_of", "with_bars", "with_history",
 ]  # fmt: skip
 _GRIDS = (*FIELDS, "dividends", "split_ratios")
 
@@ -291,7 +291,7 @@ def decision_inputs(state: State, event: DecisionDue, purpose: Purpose) -> Decis
         drawdown=state.drawdown,
         sessions_per_year=state.sessions_per_year,
         waived=state.waived,
-        target_weights=_given_weights(state, event) if purpose is Purpose.TARGETS else None,
+        target_weights=_given(state, event, purpose),
     )
 
 
@@ -323,6 +323,38 @@ def check_weights(state: State, event: DecisionDue) -> None:
         what = "no number" if wrong else "not an instrument of the account"
         message = f"target weights of {', '.join((wrong or strangers)[:5])}: {what}"
         raise DataInvalid(message, mend="correct the target weights")
+
+
+def end_state_of(state: State, event: DecisionDue) -> str:
+    """What the mandate wants of the book of an expired model: hold, flatten or decay; empty while the model may trade."""
+    given = event.target_weights is not None or event.target_quantities is not None
+    if state.bundle is None or state.mandate is None or given or event.ts.date() <= state.bundle.manifest.expires_on():
+        return ""
+    return state.mandate.expiry_end_state
+
+
+def wind_down_of(state: State) -> WindDown:
+    """The book to be wound down: what was held at the first decision after the model's expiry."""
+    if state.wind_down is not None and state.wind_down.digest == state.model_digest:
+        return state.wind_down
+    weights = zip(state.instruments, weights_of(state).tolist(), strict=True)
+    return WindDown(digest=state.model_digest, weights={i.instrument_id: weight for i, weight in weights if weight})
+
+
+def decayed_weights(state: State) -> Floats:
+    """That book on a straight line to nothing: one step for each session after the expiry, over the mandate's number of them."""
+    if state.bundle is None or state.mandate is None or state.ring is None:
+        return np.zeros(len(state.instruments))
+    over = int((state.ring.sessions > np.datetime64(state.bundle.manifest.expires_on(), "D")).sum())
+    left = max(0.0, 1.0 - over / state.mandate.expiry_decay_sessions)
+    book = wind_down_of(state).weights
+    return np.array([left * book.get(instrument.instrument_id, 0.0) for instrument in state.instruments])
+
+
+def _given(state: State, event: DecisionDue, purpose: Purpose) -> Floats | None:
+    if purpose is Purpose.DECAY:
+        return decayed_weights(state)
+    return _given_weights(state, event) if purpose is Purpose.TARGETS else None
 
 
 def _given_weights(state: State, event: DecisionDue) -> Floats:

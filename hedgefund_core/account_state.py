@@ -73,6 +73,13 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
     orders: tuple[str, ...]
 
 
+class WindDown(msgspec.Struct, frozen=True, kw_only=True):
+    """The book that an expired model left, as signed fractions of equity: what is wound down."""
+
+    digest: str
+    weights: dict[str, float]
+
+
 class Refused(msgspec.Struct, frozen=True, kw_only=True):
     """What a decision in the session could not do: said once, not at every tick."""
 
@@ -135,6 +142,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """Marks since the first flat one on FLATTENING; -1 while not flat."""
     stand_ins: int = 0
     decisions: int = 0
+    wind_down: WindDown | None = None
 
     # ---- a live account -----------------------------------------------------------------------------------------------
     opened_at: datetime | None = None

@@ -202,8 +202,8 @@ def _raw_weights(inputs: DecisionInputs, scores: Floats, mandate: Mandate) -> Fl
 
 
 def scaled(inputs: DecisionInputs, raw: Floats, mandate: Mandate) -> tuple[Floats, tuple[Scaling, ...]]:
-    """Weights under the mandate's scalers and caps; a discretionary mandate promises no volatility: its caps judge the orders."""
-    if mandate.discretionary:
+    """Weights under the mandate's scalers and caps; not those of people, nor of a book that is wound down: the caps judge the orders."""
+    if mandate.discretionary or inputs.purpose is Purpose.DECAY:
         return np.rint(raw * 1e6) / 1e6 + 0.0, ()
     return scale_weights(
         raw,
@@ -279,7 +279,7 @@ def _floats(values: Sequence[Decimal | None]) -> Floats:
 
 
 def _trades(inputs: DecisionInputs, market: Market, weights: Floats, targets: Mapping[str, Decimal], mandate: Mandate) -> list[Trade]:
-    if inputs.purpose is not Purpose.FLATTEN and inputs.ladder.admits_entries:
+    if inputs.purpose not in {Purpose.FLATTEN, Purpose.DECAY} and inputs.ladder.admits_entries:
         return rebalanced(market, weights, inputs.positions, inputs.equity, _band(mandate))
     return as_trades(_intents(inputs, targets, mandate), inputs.instruments)
 
@@ -303,7 +303,9 @@ def _intents(inputs: DecisionInputs, targets: Mapping[str, Decimal], mandate: Ma
         ]
         return sorted(found, key=lambda intent: intent.instrument.instrument_id)
     intents = rebalance(inputs.instruments, targets, inputs.positions, prices, inputs.equity, _band(mandate))
-    return _reducing(inputs, intents, mandate)
+    if inputs.purpose is Purpose.DECAY:
+        intents = [intent for intent in intents if intent.leg is Leg.CLOSE]
+    return intents if inputs.ladder.admits_entries else _reducing(inputs, intents, mandate)
 
 
 def _reducing(inputs: DecisionInputs, intents: Sequence[Intent], mandate: Mandate) -> list[Intent]:

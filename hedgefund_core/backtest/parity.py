@@ -100,7 +100,6 @@ class _Day:
     """What the journal says of one session, collected on the way."""
 
     session: str
-    before: State
     due: e.DecisionDue | None = None
     undecided: State | None = None
     recorded: list[Order] = field(default_factory=list)
@@ -157,6 +156,12 @@ class _Reader:
     bundles: BundleAtHand
     only: str
     state: State = field(default_factory=State)
+    books: State | None = None
+    """The account at its last mark, from which a day's profit is measured: a fill of the next opening auction may be heard before that
+    session has begun here, and cash comes overnight."""
+    overnight: dict[str, Decimal] = field(default_factory=dict)
+    late: list[e.OrderFilled] = field(default_factory=list)
+    """What came after a session's mark is part of the next one's profit."""
     days: dict[str, _Day] = field(default_factory=dict)
     rows: list[SessionParity] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
@@ -166,8 +171,8 @@ class _Reader:
     def take(self, event: e.Input, outputs: Sequence[e.Output]) -> None:
         """One input of the journal with the outputs on record."""
         before = self.state
-        if isinstance(event, e.SessionBegan):
-            self._day(event.session).before = before
+        if self.books is None and isinstance(event, e.SessionBegan | e.OrderFilled):
+            self.books = before
         if isinstance(event, e.ModelLoaded):
             self._load(event)
         else:
@@ -182,7 +187,7 @@ class _Reader:
             self._close(event, mark)
 
     def _day(self, session: str) -> _Day:
-        return self.days.setdefault(session, _Day(session=session, before=self.state))
+        return self.days.setdefault(session, _Day(session=session))
 
     def _load(self, event: e.ModelLoaded) -> None:
         bundle, fault = self.bundles(event.digest)
@@ -206,34 +211,40 @@ class _Reader:
         after = self.state
         if isinstance(event, e.OrderFilled) and after.ledger is not before.ledger:
             order = after.known_orders.get(event.client_order_id)  # its auction's fill may be heard before its session has begun here
-            self._day(event.session if order is None else max(order.session, after.marked)).fills.append(event)
+            session = event.session if order is None else order.session
+            (self._day(session).fills if session > after.marked else self.late).append(event)
         elif after.ledger is not before.ledger and after.session:
-            day = self._day(after.session)
+            cash = self._day(after.session).cash if after.session > after.marked else self.overnight
             for kind, total in after.ledger.totals.items():
                 change = total - before.ledger.totals.get(kind, ZERO)
                 if change != ZERO and kind in worlds.COST_LINES:
-                    day.cash[kind] = day.cash.get(kind, ZERO) + change
+                    cash[kind] = cash.get(kind, ZERO) + change
 
     def _close(self, event: e.BarsClosed, mark: e.AccountMarked) -> None:
         day = self._day(event.session)
-        if self.only in {"", event.session} and day.before.mandate is not None:
-            row = self._compared(day, mark)
+        books, self.books = self.books, self.state
+        for kind, amount in self.overnight.items():
+            day.cash[kind] = day.cash.get(kind, ZERO) + amount
+        day.fills += self.late
+        self.overnight, self.late = {}, []
+        if self.only in {"", event.session} and books is not None and books.mandate is not None:
+            row = self._compared(day, books, mark)
             self.rows.append(row)
         for past in [name for name in self.days if name <= event.session]:
             del self.days[past]
 
-    def _compared(self, day: _Day, mark: e.AccountMarked) -> SessionParity:
+    def _compared(self, day: _Day, books: State, mark: e.AccountMarked) -> SessionParity:
         after = self.state
         bars = worlds.journaled_bars(after)
-        simulated = worlds.simulate(day.before, day.recorded, bars, day.session)
+        simulated = worlds.simulate(books, day.recorded, bars, day.session)
         inputs = worlds.lake_inputs(day.undecided, self.panel) if day.undecided is not None else None
         lake_bars = worlds.lake_bars(after, self.panel, day.session)
         backtest_orders = day.remade if inputs is None or day.due is None else worlds.decided(inputs, day.due)
         decided = _decided_orders(day, backtest_orders, differs=inputs is not None)
-        again = simulated if decided is day.recorded else worlds.simulate(day.before, decided, bars, day.session)
+        again = simulated if decided is day.recorded else worlds.simulate(books, decided, bars, day.session)
         same_data = inputs is None and lake_bars is None
-        backtest = again if same_data else worlds.simulate(day.before, backtest_orders, lake_bars or bars, day.session)
-        cost = worlds.extra_cost(day.before, day.fills, day.cash, simulated)
+        backtest = again if same_data else worlds.simulate(books, backtest_orders, lake_bars or bars, day.session)
+        cost = worlds.extra_cost(books, day.fills, day.cash, simulated)
         moved = again.pnl - simulated.pnl
         by_cause = {
             "data": again.pnl - backtest.pnl,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from hedgefund_core.account import check_weights, decision_inputs, session_closed
+from hedgefund_core.account import check_weights, decision_inputs, end_state_of, session_closed, wind_down_of
 from hedgefund_core.account_state import Pending, State
 from hedgefund_core.commands import Command, SubmitOrder
 from hedgefund_core.decision import Decision, decide
@@ -12,6 +12,7 @@ from hedgefund_core.live_account import check_quantities, counted, live_decision
 from hedgefund_core.machine import follow
 from hedgefund_core.machine.ladders import Step, alert
 from hedgefund_core.machine.send import recorded
+from hedgefund_core.risk.limits import Mandate
 from hedgefund_core.session_orders import decide_live
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.instrument import ZERO
@@ -27,9 +28,11 @@ def on_decision_due(state: State, event: e.DecisionDue) -> Step:
     if not (_is_due_live(state, event) if live else _is_due(state, event)):
         message = f"no decision at {event.session} for {event.for_session}: the account has the bars of {state.session or 'no session'}"
         return state, [alert(event, message)]
-    purpose = _purpose(state, event)
+    purpose = purpose_of(state, event)
     if purpose is None or state.mandate is None:
         return state, []
+    if purpose is Purpose.DECAY:
+        return _wound_down(state, event, state.mandate)
     if live and purpose is not Purpose.MODEL:
         made = decide_live(live_decision_inputs(state, event, purpose), state.mandate, state.pending, state.parents)
         return follow.sent(state, made, event)
@@ -58,23 +61,32 @@ def _is_due(state: State, event: e.DecisionDue) -> bool:
     return event.session == state.session and session_closed(state) and event.for_session > event.session
 
 
-def _purpose(state: State, event: e.DecisionDue) -> Purpose | None:
+def purpose_of(state: State, event: e.DecisionDue) -> Purpose | None:
     """What kind of decision is due; None where nothing may or need be decided."""
     level = state.ladder.level
     if level in {Level.HALTED, Level.CANCELLING}:
         return None
-    if level is Level.FLATTENING or _model_ended(state, event):
+    end_state = end_state_of(state, event)
+    if level is Level.FLATTENING or end_state == "flatten":
         return None if state.is_flat else Purpose.FLATTEN
+    if end_state == "decay":
+        return None if state.is_flat or _is_live(state, event) else Purpose.DECAY
     if event.target_weights is not None or event.target_quantities is not None:
         return Purpose.TARGETS
     return Purpose.MODEL if event.rebalance and state.bundle is not None else None
 
 
-def _model_ended(state: State, event: e.DecisionDue) -> bool:
-    """Whether the model has expired and the mandate's end state is to flatten."""
-    if state.bundle is None or state.mandate is None or event.target_weights is not None or event.target_quantities is not None:
-        return False
-    return state.mandate.expiry_end_state == "flatten" and event.ts.date() > state.bundle.manifest.expires_on()
+def _wound_down(state: State, event: e.DecisionDue, mandate: Mandate) -> Step:
+    """One step of an expired model's book toward nothing; only closing orders, and said when it begins."""
+    begun = replace(state, wind_down=wind_down_of(state))
+    inputs = decision_inputs if state.is_replayed else live_decision_inputs
+    after, commands = _sent_for_auction(begun, decide(inputs(begun, event, Purpose.DECAY), None, mandate), event)
+    if state.wind_down != begun.wind_down:
+        words = (
+            f"the model has expired: its book is wound down over {mandate.expiry_decay_sessions} sessions, or until another model is loaded"
+        )
+        commands = [alert(event, words), *commands]
+    return after, commands
 
 
 def _sent_for_auction(state: State, decision: Decision, event: e.DecisionDue) -> Step:

@@ -5,11 +5,15 @@ Fractions are of equity unless the name says otherwise; losses are positive. Sou
 
 from __future__ import annotations
 
+import typing
 from decimal import Decimal
 
 import msgspec
 
 from hedgefund_core.errors import ConfigError
+
+MOST_DECAY_SESSIONS = 20
+"""The bars that every account looks back on: sessions since an expiry are counted in them."""
 
 
 class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -101,16 +105,23 @@ class Mandate(_Strict, frozen=True, kw_only=True):
     beta_window: int
     max_beta: float | None
     stand_in_sessions: int
-    expiry_end_state: str
-    """hold or flatten, once the model has expired"""
+    expiry_end_state: typing.Literal["hold", "flatten", "decay"]
+    """Once the model has expired: keep what is held, close it at once, or wind it down"""
     rebalancing: Rebalancing
     costs: Costs
     limits: Limits
+    expiry_decay_sessions: int = 20
+    """``decay``: sessions after the expiry until nothing is held, in equal steps"""
     discretionary: bool = False
     """Weights and orders come from people and files, not from a model: what only a model's history gives is not part of the mandate."""
 
     def __post_init__(self) -> None:
         """A limit that a model's mandate leaves out would be a lost limit."""
+        if not 1 <= self.expiry_decay_sessions <= MOST_DECAY_SESSIONS:
+            message = (
+                f"mandate {self.name}: expiry_decay_sessions is {self.expiry_decay_sessions}, and has to be 1 to {MOST_DECAY_SESSIONS}"
+            )
+            raise ValueError(message)
         missing = [name for name in PROMISES if getattr(self, name) is None] + [n for n in MODEL_LIMITS if getattr(self.limits, n) is None]
         if missing and not self.discretionary:
             message = f"mandate {self.name} leaves out {', '.join(missing)}: only a discretionary mandate may"

@@ -51,6 +51,8 @@ class Purpose(StrEnum):
     TARGETS = "targets"
     MANUAL = "manual"
     FLATTEN = "flatten"
+    DECAY = "decay"
+    """The book of an expired model, wound down."""
 
 
 class Leg(StrEnum):

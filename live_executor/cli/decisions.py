@@ -83,7 +83,7 @@ def _print_explanation(found: Explanation) -> None:
         ]
         show.facts(rows, title="decision")
     show.table(found.features, ("name", "value", "params", "warm_up"), title="features at the decision", empty="no features")
-    columns = ("session", "open", "high", "low", "close", "volume", "data_version")
+    columns = ("session", "open", "high", "low", "close", "volume", "raw_file", "raw_row")
     show.table(found.bars, columns, title=f"bars: {found.bars_used} since {found.first_bar}, the newest", empty="no bars")
     show.table(
         found.panel.raw_files, ("origin", "sha256", "retrieved_at", "file"), title=f"source {found.source}", empty="no source file known"
@@ -109,7 +109,7 @@ def _explain_bar(desk: Desk, bar: str, *, as_json: bool) -> None:
     if as_json:
         show.as_json(view)
         return
-    names = ("open", "high", "low", "close", "volume", "data_version")
+    names = ("open", "high", "low", "close", "volume", "data_version", "raw_file", "raw_row")
     show.facts([(name, getattr(view.bar, name)) for name in names], title=f"{symbol} at {session}, entry {view.seq}")
     show.table(view.panel.raw_files, ("origin", "sha256", "retrieved_at"), title=f"source {view.source}", empty="no source file known")
     columns = ("decision_id", "sessions_later", "score", "orders")

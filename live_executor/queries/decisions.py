@@ -92,7 +92,7 @@ def reopen(before: Story, recorded: Recorded, after: Story) -> Reopened | None:
     ``after`` is any later point of the same journal: it has the orders that the decision made.
     """
     purpose = purpose_of(recorded.made.decision_id)
-    if before.state.mandate is None or (not before.state.is_replayed and purpose is not Purpose.MODEL):
+    if before.state.mandate is None or (not before.state.is_replayed and purpose not in {Purpose.MODEL, Purpose.DECAY}):
         return None
     inputs = decision_inputs(before.state, recorded.due, purpose)
     mine = {key: order for key, order in after.orders.items() if order.decision_id == recorded.made.decision_id}

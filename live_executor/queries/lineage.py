@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -21,6 +21,7 @@ from live_executor.ports import JournalEntry
 from live_executor.queries.account import order_row
 from live_executor.queries.models import gate_of
 from live_executor.queries.origins import Origin
+from live_executor.queries.provenance import raw_lines
 from live_executor.queries.shapes import OrderRow
 from live_executor.queries.story import Recorded, Story
 
@@ -57,6 +58,11 @@ class BarLine(msgspec.Struct, frozen=True, kw_only=True):
     close: float | None
     volume: float | None
     data_version: str
+    raw_file: str = ""
+    """The payload it was read from, below the data folder; empty where the lake does not say."""
+    raw_sha256: str = ""
+    raw_row: int | None = None
+    """Counted from 1."""
 
 
 class SourceFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,6 +188,8 @@ def explain(
     column = [i.instrument_id for i in before.state.instruments].index(order.instrument_id) if before.state.instruments else 0
     bars = _bars(before, column)
     model, replayed = _model(before, recorded), before.state.is_replayed
+    panel = panel_behind(data, before.state.source, bars[-1].data_version if bars else "") if bars or replayed else _NO_PANEL
+    shown, restated = _with_origins(bars[-SHOWN_BARS:], data, before.state.source, order.symbol, panel)
     return Explanation(
         order=order_row(order),
         fills=tuple(
@@ -194,9 +202,9 @@ def explain(
         features=_features(before.state, inputs, column),
         bars_used=len(bars),
         first_bar=bars[0].session if bars else "",
-        bars=tuple(bars[-SHOWN_BARS:]),
+        bars=shown,
         source=before.state.source,
-        panel=panel_behind(data, before.state.source, bars[-1].data_version if bars else "") if bars or replayed else _NO_PANEL,
+        panel=msgspec.structs.replace(panel, note="; ".join(filter(None, (panel.note, restated)))),
         model=model,
         mlflow_run_id="" if model is None else model.mlflow_run_id,
         dagster_run_id="" if model is None else model.dagster_run_id,
@@ -250,8 +258,30 @@ def _bars(story: Story, column: int) -> list[BarLine]:
 
 def _bar(story: Story, ring: Panel, row: int, column: int) -> BarLine:
     session = str(ring.sessions[row])
-    cells = {name: _cell(ring, name, row, column) for name in FIELDS}
-    return BarLine(session=session, data_version=story.versions.get(session, ""), **cells)
+    return _line(session, story.versions.get(session, ""), {name: _cell(ring, name, row, column) for name in FIELDS})
+
+
+def _line(session: str, version: str, cells: dict[str, float | None]) -> BarLine:
+    return BarLine(
+        session=session, open=cells["open"], high=cells["high"], low=cells["low"], close=cells["close"], volume=cells["volume"],
+        data_version=version,
+    )  # fmt: skip
+
+
+def _with_origins(bars: Sequence[BarLine], data: Path, source: str, symbol: str, panel: PanelBehind) -> tuple[tuple[BarLine, ...], str]:
+    """The bars with payload and row, and in words which of them the lake has otherwise now: those are left without."""
+    found = raw_lines(data, source, symbol, [bar.session for bar in bars])
+    files = {file.sha256: file.file for file in panel.raw_files}
+    lines, restated = [], []
+    for bar in bars:
+        origin = found.get(bar.session)
+        if origin is not None and origin.is_of(bar.close):
+            path = files.get(origin.raw_sha256, "")
+            lines.append(msgspec.structs.replace(bar, raw_file=path, raw_sha256=origin.raw_sha256, raw_row=origin.source_row))
+        else:
+            restated += [bar.session] if origin is not None else []
+            lines.append(bar)
+    return tuple(lines), f"the lake has other prices of {symbol} now at {', '.join(restated)}" if restated else ""
 
 
 def _cell(ring: Panel, name: str, row: int, column: int) -> float | None:
@@ -306,25 +336,26 @@ class FoundBar(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find_bar(entries: Iterable[JournalEntry], session: str, column: int) -> FoundBar | None:
-    """The newest journaled bar of a session, from its own entry or from the history before the first one."""
-    found = None
+    """The journaled bar of a session: from its own entry, which is what was decided on, else from a history that was looked back on."""
+    found, history = None, None
     for entry in entries:
         frame = entry.frame
         if isinstance(frame, e.BarsClosed) and frame.session == session:
             cells = {name: None if (row := getattr(frame, name)) is None else row[column] for name in FIELDS}
-            bar = BarLine(session=session, data_version=frame.data_version, **cells)
-            found = FoundBar(seq=entry.seq, known_at=frame.known_at, bar=bar)
+            found = FoundBar(seq=entry.seq, known_at=frame.known_at, bar=_line(session, frame.data_version, cells))
         elif isinstance(frame, e.HistoryLoaded) and session in frame.sessions and frame.has_prices:
             row = frame.sessions.index(session)
             cells = {name: None if (grid := getattr(frame, name)) is None else grid[row][column] for name in FIELDS}
-            found = FoundBar(seq=entry.seq, known_at=None, bar=BarLine(session=session, data_version=frame.data_version, **cells))
-    return found
+            history = FoundBar(seq=entry.seq, known_at=None, bar=_line(session, frame.data_version, cells))
+    return found or history
 
 
 def explain_bar(story: Story, found: FoundBar, column: int, data: Path) -> BarExplanation:
     """What used a bar: every decision whose window it lay in, with the orders it led to in that instrument."""
     place = {label: number for number, label in enumerate(sorted(story.versions))}
     instrument, here, window = story.state.instruments[column], place[found.bar.session], rows_kept(story.state)
+    panel = panel_behind(data, story.state.source, found.bar.data_version)
+    (bar,), restated = _with_origins([found.bar], data, story.state.source, instrument.symbol, panel)
     uses = [
         _use(story, recorded, instrument.instrument_id, place[recorded.made.session] - here)
         for recorded in story.decisions
@@ -333,11 +364,11 @@ def explain_bar(story: Story, found: FoundBar, column: int, data: Path) -> BarEx
     return BarExplanation(
         symbol=instrument.symbol,
         session=found.bar.session,
-        bar=found.bar,
+        bar=bar,
         seq=found.seq,
         known_at=found.known_at,
         source=story.state.source,
-        panel=panel_behind(data, story.state.source, found.bar.data_version),
+        panel=msgspec.structs.replace(panel, note="; ".join(filter(None, (panel.note, restated)))),
         decisions=tuple(uses),
     )
 

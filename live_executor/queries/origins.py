@@ -35,7 +35,7 @@ def origin_of(story: Story, entries: Iterable[JournalEntry], recorded: Recorded 
     person = _person(entries, order_id)
     if person is not None:
         return person
-    if story.state.is_replayed or order.purpose.value == "model":
+    if story.state.is_replayed or order.purpose.value in {"model", "decay"}:
         return None
     if order.purpose.value == "flatten":
         ladder = story.state.ladder

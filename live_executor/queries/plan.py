@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from hedgefund_core.account import State, decision_inputs, prices_of, returns_and_market, weights_of
+from hedgefund_core.account import State, decision_inputs, end_state_of, prices_of, returns_and_market, weights_of
 from hedgefund_core.decision import Decision, decide
 from hedgefund_core.quant.portfolio.scaling import betas, book_beta, book_volatility, historical_var
 from hedgefund_core.risk.limits import Mandate
@@ -74,10 +74,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 def plan(story: Story) -> Plan:
     """Decide on the state as if a decision were due now."""
     state, assumed = _settled(story.state)
-    purpose, note = _purpose(state, story)
+    due = _due(story, state)
+    purpose, note = _purpose(state, story, due)
     if purpose is None or state.mandate is None:
         return _nothing(state, note or "the journal holds no mandate yet", assumed)
-    due = _due(story, state)
     bundle = state.bundle if purpose is Purpose.MODEL else None
     decision = decide(decision_inputs(state, due, purpose), bundle, state.mandate)
     after = _after(state, decision.allowed)
@@ -110,13 +110,16 @@ def _settled(state: State) -> tuple[State, int]:
     return replace(state, ledger=ledger, orders={}), count
 
 
-def _purpose(state: State, story: Story) -> tuple[Purpose | None, str]:
+def _purpose(state: State, story: Story, due: e.DecisionDue) -> tuple[Purpose | None, str]:
     if state.ladder.level in {Level.HALTED, Level.CANCELLING}:
         return None, f"the account is {state.ladder.name}: nothing would be decided ({state.ladder.cause})"
     if state.ladder.level is Level.FLATTENING:
         return Purpose.FLATTEN, f"the account is flattening ({state.ladder.cause})"
     if state.bundle is None:
         return None, "no usable model: " + (next(iter(story.unusable.values()), "none was loaded"))
+    end_state = end_state_of(state, due)
+    if end_state in {"flatten", "decay"}:
+        return Purpose(end_state), f"the model expired on {state.bundle.manifest.expires_on()}"
     return Purpose.MODEL, "" if state.ladder.level is Level.ACTIVE else f"the account is {state.ladder.name}: entries are denied"
 
 

@@ -129,6 +129,12 @@ def test_the_model_decides_after_the_close_and_its_orders_leave_in_the_window_of
     assert {cause for cause, value in by_cause.items() if value} == {"execution", "cost"}, (
         "this broker fills at its quotes and takes nothing"
     )
+    row_of, got = FRIDAY + 1, 0.0
+    for order in intended:  # by hand: what the opening auction has of each, to the close, less commission
+        i = whole.symbols.index(order.symbol)
+        shares = min(float(order.quantity), whole.volume[row_of, i] * 0.001 // 1)
+        got += shares * (order.side.sign * (whole.close[row_of, i] - whole.open[row_of, i]) - 3e-4 * whole.open[row_of, i])
+    assert float(row["backtest_pnl"]) == pytest.approx(got, abs=20.0)
 
 
 def test_without_a_promoted_model_or_with_notional_units_nothing_starts(house_at: Callable[..., ModelHouse], whole: Panel) -> None:
