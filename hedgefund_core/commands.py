@@ -8,13 +8,13 @@ from hedgefund_core.trading import events as e
 from hedgefund_core.trading.order import Order
 
 
-class Record(msgspec.Struct, frozen=True):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """Journal this frame together with the event that caused it."""
 
     frame: e.Output
 
 
-class SubmitOrder(msgspec.Struct, frozen=True):
+class SubmitOrder(msgspec.Struct, frozen=True, gc=False):
     """Send an order whose intent is durable; also used to send it again under the same id once it is surely absent."""
 
     order: Order

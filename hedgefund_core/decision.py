@@ -87,6 +87,14 @@ class DecisionInputs:
     _measured: dict[tuple[str, int], Floats] = field(default_factory=dict, init=False, repr=False, compare=False)
     """What several steps of one decision measure of the same returns; an edited copy measures anew."""
 
+    @property
+    def marks(self) -> Floats:
+        """Float views of the prices: float64 (n,), NaN where there is none."""
+        key = ("marks", 0)
+        if key not in self._measured:
+            self._measured[key] = np.array([np.nan if price is None else float(price) for price in self.prices], dtype=np.float64)
+        return self._measured[key]
+
     def sigmas(self, mandate: Mandate) -> Floats:
         """`daily_sigmas` of these returns."""
         key = ("sigmas", mandate.volatility_window)
@@ -139,8 +147,8 @@ def decide(inputs: DecisionInputs, bundle: Bundle | None, limits: Mandate) -> De
     targets = as_decimals(inputs.instruments, weights)
     market = _market(inputs, limits)
     trades = _trades(inputs, market, weights, targets, limits)
-    orders = orders_of(trades, market, _terms(inputs), limits.limits)
-    return judged_decision(inputs, orders, limits, Basis(bundle=bundle, scores=scores, targets=targets, scalings=scalings))
+    orders, batch = orders_of(trades, market, _terms(inputs), limits.limits, inputs.sent)
+    return judged_decision(inputs, orders, limits, Basis(bundle=bundle, scores=scores, targets=targets, scalings=scalings), batch)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,10 +162,13 @@ class Basis:
     note: str = ""
 
 
-def judged_decision(inputs: DecisionInputs, orders: Sequence[Order], limits: Mandate, basis: Basis) -> Decision:
-    """Every order judged, and the record of it: the last step of every decision, whoever wanted it."""
+def judged_decision(
+    inputs: DecisionInputs, orders: Sequence[Order], limits: Mandate, basis: Basis, batch: OrderBatch | None = None
+) -> Decision:
+    """Every order judged, and the record of it: the last step of every decision, whoever wanted it. ``batch`` are the orders in columns."""
     rules = RULES if inputs.live is None else (*RULES, *LIVE_RULES)
-    batch = batch_of(orders, inputs.instruments, inputs.sent)
+    if batch is None:
+        batch = batch_of(orders, inputs.instruments, inputs.sent)
     context = _context(inputs, batch, basis.scores, basis.bundle, limits)
     judged = judge(batch, context, limits, inputs.waived, rules)
     judgements = judgements_of(orders, judged)
@@ -254,7 +265,7 @@ def _market(inputs: DecisionInputs, mandate: Mandate) -> Market:
     return Market(
         instruments=inputs.instruments,
         prices=inputs.prices,
-        price=_floats(inputs.prices),
+        price=inputs.marks,
         sigma=inputs.sigmas(mandate),
         age=inputs.bar_ages,
     )
@@ -271,11 +282,6 @@ def _terms(inputs: DecisionInputs) -> Terms:
         at=inputs.decided_at,
         on_tick=inputs.live is not None,
     )
-
-
-def _floats(values: Sequence[Decimal | None]) -> Floats:
-    """Float views of prices: float64, NaN where there is none."""
-    return np.array([np.nan if value is None else float(value) for value in values], dtype=np.float64)
 
 
 def _trades(inputs: DecisionInputs, market: Market, weights: Floats, targets: Mapping[str, Decimal], mandate: Mandate) -> list[Trade]:
@@ -313,7 +319,7 @@ def _reducing(inputs: DecisionInputs, intents: Sequence[Intent], mandate: Mandat
     wanted = {intent.instrument.instrument_id: intent.quantity for intent in intents if intent.leg is Leg.CLOSE}
     keys = [instrument.instrument_id for instrument in inputs.instruments]
     held = np.array([float(inputs.positions.get(key, ZERO)) for key in keys])
-    price = _floats(inputs.prices)
+    price = inputs.marks
     instrument_betas = known_betas(inputs.betas(mandate))
     closing = np.array([float(wanted.get(key, ZERO)) for key in keys])
     shares = reducing_trades(held, price, instrument_betas, closing)
@@ -357,7 +363,7 @@ def _context(inputs: DecisionInputs, batch: OrderBatch, scores: Floats, bundle: 
         working_buy=_working(inputs, keys, 1),
         working_sell=_working(inputs, keys, -1),
         working_orders=_counts(inputs, keys),
-        price=_floats(inputs.prices),
+        price=inputs.marks,
         bar_age=inputs.bar_ages,
         daily_sigma=inputs.sigmas(mandate),
         adv=inputs.adv,

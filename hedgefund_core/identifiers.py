@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Iterable
 from typing import NewType
 
 InstrumentId = NewType("InstrumentId", str)
@@ -60,11 +61,14 @@ class IntentHash:
     def __init__(self, *, account: str, book: str, session: str, decision: str) -> None:
         self._shared = hashlib.sha256(f"{account}\x1f{book}\x1f{session}\x1f{decision}\x1f".encode())
 
-    def digest(self, instrument_id: str, leg: str, slice_number: int = 0) -> bytes:
-        """The 20 bytes that ``client_order_id`` writes in base32."""
-        whole = self._shared.copy()
-        whole.update(f"{instrument_id}\x1f{leg}\x1f{slice_number}".encode())
-        return whole.digest()[:20]
+    def digests(self, intents: Iterable[tuple[str, str]]) -> bytes:
+        """The 20 bytes each that ``client_order_id`` writes in base32, of instruments and legs that go out whole."""
+        found = []
+        for instrument_id, leg in intents:
+            whole = self._shared.copy()
+            whole.update(f"{instrument_id}\x1f{leg}\x1f0".encode())
+            found.append(whole.digest()[:20])
+        return b"".join(found)
 
 
 def decision_id(*, account: str, book: str, session: str, kind: str) -> DecisionId:

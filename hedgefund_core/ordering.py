@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from hedgefund_core.identifiers import IntentHash
 from hedgefund_core.risk.limits import Limits
 from hedgefund_core.risk.price_collar import table_width, widening
-from hedgefund_core.risk.rule import Bools, Floats, OrderBatch
+from hedgefund_core.risk.rule import Bools, Floats, Ints, OrderBatch
 from hedgefund_core.trading.capabilities import to_tick
 from hedgefund_core.trading.instrument import ONE, ZERO, Instrument, to_price
 from hedgefund_core.trading.order import Leg, Order, OrderType, Purpose, Side, TimeInForce
@@ -27,10 +27,12 @@ _NEAR = 1e-12
 """Relative: six roundings of a float64 are off by less than a thousandth of it."""
 _LETTERS = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz234567", dtype=np.uint8)
 _ID_LENGTH = 32
+_BUY, _SELL, _CLOSE, _OPEN, _LIMIT, _DAY = Side.BUY, Side.SELL, Leg.CLOSE, Leg.OPEN, OrderType.LIMIT, TimeInForce.DAY
+_CLOSE_WORD, _OPEN_WORD = _CLOSE.value, _OPEN.value
+"""Named once: an enum looks a member or its value up anew at every use, which is a third of an order's time."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trade:
+class Trade(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One wanted trade in the instrument at ``place``."""
 
     place: int
@@ -91,7 +93,7 @@ def rebalanced(market: Market, weights: Floats, held: Mapping[str, Decimal], equ
     closes, opens = _legs(np.flatnonzero(moves & ~unsure), shares, holds)
     for place in np.flatnonzero(unsure).tolist():
         for trade in _exact(market, place, float(weights[place]), held.get(names[place], ZERO), equity, band):
-            (closes if trade.leg is Leg.CLOSE else opens).append(trade)
+            (closes if trade.leg is _CLOSE else opens).append(trade)
     closes.sort(key=lambda trade: names[trade.place])
     opens.sort(key=lambda trade: names[trade.place])
     return closes + opens
@@ -109,19 +111,19 @@ def _near(values: Floats, edge: Floats | float) -> Bools:
     return found
 
 
-def _legs(rows: NDArray[np.int64], shares: Floats, holds: Floats) -> tuple[list[Trade], list[Trade]]:
+def _legs(rows: Ints, shares: Floats, holds: Floats) -> tuple[list[Trade], list[Trade]]:
     """A change that crosses zero takes a closing and an opening leg; one toward zero a closing leg; any other an opening one."""
     closes: list[Trade] = []
     opens: list[Trade] = []
     for place, target, held in zip(rows.tolist(), shares[rows].tolist(), holds[rows].tolist(), strict=True):
-        side = Side.BUY if target > held else Side.SELL
+        side = _BUY if target > held else _SELL
         if held * target < 0.0:
-            closes.append(Trade(place=place, side=side, quantity=Decimal(int(abs(held))), leg=Leg.CLOSE))
-            opens.append(Trade(place=place, side=side, quantity=Decimal(int(abs(target))), leg=Leg.OPEN))
+            closes.append(Trade(place=place, side=side, quantity=Decimal(int(abs(held))), leg=_CLOSE))
+            opens.append(Trade(place=place, side=side, quantity=Decimal(int(abs(target))), leg=_OPEN))
         elif abs(target) < abs(held):
-            closes.append(Trade(place=place, side=side, quantity=Decimal(int(abs(target - held))), leg=Leg.CLOSE))
+            closes.append(Trade(place=place, side=side, quantity=Decimal(int(abs(target - held))), leg=_CLOSE))
         else:
-            opens.append(Trade(place=place, side=side, quantity=Decimal(int(abs(target - held))), leg=Leg.OPEN))
+            opens.append(Trade(place=place, side=side, quantity=Decimal(int(abs(target - held))), leg=_OPEN))
     return closes, opens
 
 
@@ -139,14 +141,33 @@ def _exact(market: Market, place: int, weight: float, held: Decimal, equity: Dec
 # ---- identity and price --------------------------------------------------------------------------------------------------------
 
 
-def orders_of(trades: Sequence[Trade], market: Market, terms: Terms, limits: Limits) -> list[Order]:
-    """Trades with identity and price. Auction orders carry the collar's edge as their limit: no fill beyond what was judged.
+def orders_of(
+    trades: Sequence[Trade], market: Market, terms: Terms, limits: Limits, sent: Collection[str]
+) -> tuple[list[Order], OrderBatch]:
+    """Trades with identity and price, and the same as the rules read them.
+
+    Auction orders carry the collar's edge as their limit: no fill beyond what was judged.
 
     Without a fresh price the edge of a reduction widens, as the rule does that judges it.
     """
-    edges = _edges(trades, market, limits)
+    places = np.array([trade.place for trade in trades], dtype=np.int64)
+    sign = np.array([1.0 if trade.side is _BUY else -1.0 for trade in trades], dtype=np.float64)
+    closing = np.array([trade.leg is _CLOSE for trade in trades], dtype=np.bool_)
+    edges = _edges(places, sign, closing, market, limits)
     rows = zip(trades, _names(trades, market, terms), edges.tolist(), strict=True)
-    return [_order(trade, name, to_price(edge), market, terms) for trade, name, edge in rows]
+    orders = [_order(trade, name, to_price(edge), market, terms) for trade, name, edge in rows]
+    lots = [market.instruments[place].lot for place in places.tolist()]
+    return orders, OrderBatch(
+        instrument=places,
+        sign=sign,
+        quantity=np.array([trade.quantity for trade in trades], dtype=np.float64),
+        price=market.price[places],
+        limit_price=np.array([order.limit_price for order in orders], dtype=np.float64),
+        reduction=closing,
+        auction=np.full(len(orders), terms.time_in_force is not _DAY),
+        duplicate=np.array([order.client_order_id in sent for order in orders], dtype=np.bool_),
+        lot=np.ones(len(orders)) if all(lot == ONE for lot in lots) else np.array(lots, dtype=np.float64),
+    )
 
 
 def _order(trade: Trade, name: str, limit: Decimal, market: Market, terms: Terms) -> Order:
@@ -159,8 +180,8 @@ def _order(trade: Trade, name: str, limit: Decimal, market: Market, terms: Terms
         symbol=instrument.symbol,
         side=trade.side,
         quantity=trade.quantity,
-        order_type=OrderType.LIMIT,
-        limit_price=to_tick(limit, up=trade.side is Side.SELL) if terms.on_tick else limit,
+        order_type=_LIMIT,
+        limit_price=to_tick(limit, up=trade.side is _SELL) if terms.on_tick else limit,
         time_in_force=terms.time_in_force,
         leg=trade.leg,
         purpose=terms.purpose,
@@ -170,24 +191,29 @@ def _order(trade: Trade, name: str, limit: Decimal, market: Market, terms: Terms
     )
 
 
-def _edges(trades: Sequence[Trade], market: Market, limits: Limits) -> Floats:
+def _edges(places: Ints, sign: Floats, closing: Bools, market: Market, limits: Limits) -> Floats:
     """The worst price of each trade: the wider of the table and so many daily sigmas from the last good price."""
-    places = np.array([trade.place for trade in trades], dtype=np.int64)
     price = market.price[places]
     width = np.fmax(table_width(price, limits), limits.collar_daily_sigmas * market.sigma[places])
-    closing = np.array([trade.leg is Leg.CLOSE for trade in trades], dtype=np.bool_)
     width = np.where(closing, width + widening(market.age[places], limits), width)
-    sign = np.array([1.0 if trade.side is Side.BUY else -1.0 for trade in trades])
     return price * (1.0 + sign * width)
 
 
 def _names(trades: Sequence[Trade], market: Market, terms: Terms) -> list[str]:
     """What ``client_order_id`` gives of each, hashed from one prefix and written together."""
     intent = IntentHash(account=terms.account, book=terms.book, session=terms.session, decision=terms.decision_id)
-    digests = b"".join([intent.digest(market.instruments[trade.place].instrument_id, trade.leg) for trade in trades])
-    fives = np.packbits(np.unpackbits(np.frombuffer(digests, dtype=np.uint8)).reshape(-1, 5), axis=1)[:, 0] >> 3
-    text = _LETTERS[fives].tobytes().decode()
+    instruments = market.instruments
+    pairs = [(instruments[trade.place].instrument_id, _CLOSE_WORD if trade.leg is _CLOSE else _OPEN_WORD) for trade in trades]
+    text = _base32(intent.digests(pairs))
     return [f"{text[start : start + _ID_LENGTH]}-r0" for start in range(0, len(text), _ID_LENGTH)]
+
+
+def _base32(content: bytes) -> str:
+    """Lower-case base32 of many times five bytes."""
+    fives = np.unpackbits(np.frombuffer(content, dtype=np.uint8)).reshape(-1, 5)
+    eights = np.zeros((len(fives), 8), dtype=np.uint8)
+    eights[:, 3:] = fives
+    return _LETTERS[np.packbits(eights)].tobytes().decode()
 
 
 # ---- the border again: Decimals become numpy columns for the rules -------------------------------------------------------------
@@ -197,16 +223,15 @@ def batch_of(orders: Sequence[Order], instruments: Sequence[Instrument], sent: C
     """Orders as the rules read them."""
     column = {instrument.instrument_id: index for index, instrument in enumerate(instruments)}
     places = [column.get(order.instrument_id, -1) for order in orders]
-    buy, close, day = Side.BUY, Leg.CLOSE, TimeInForce.DAY
     nothing = float("nan")
     return OrderBatch(
         instrument=np.array(places, dtype=np.int64),
-        sign=np.array([1.0 if order.side is buy else -1.0 for order in orders], dtype=np.float64),
+        sign=np.array([1.0 if order.side is _BUY else -1.0 for order in orders], dtype=np.float64),
         quantity=np.array([order.quantity for order in orders], dtype=np.float64),
         price=np.array([order.reference_price for order in orders], dtype=np.float64),
         limit_price=np.array([nothing if order.limit_price is None else order.limit_price for order in orders], dtype=np.float64),
-        reduction=np.array([order.leg is close for order in orders], dtype=np.bool_),
-        auction=np.array([order.time_in_force is not day for order in orders], dtype=np.bool_),
+        reduction=np.array([order.leg is _CLOSE for order in orders], dtype=np.bool_),
+        auction=np.array([order.time_in_force is not _DAY for order in orders], dtype=np.bool_),
         duplicate=np.array([order.client_order_id in sent for order in orders], dtype=np.bool_),
         lot=np.array([nothing if place < 0 else instruments[place].lot for place in places], dtype=np.float64),
     )

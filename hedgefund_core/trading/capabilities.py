@@ -143,7 +143,10 @@ def _window_reason(force: TimeInForce, window: Window | None) -> str:
 
 def tick_of(price: Decimal, row: Capabilities = ALPACA[-1]) -> Decimal:
     """Smallest step of a limit price."""
-    return next(tick for least, tick in reversed(row.ticks) if price >= least)
+    for least, tick in reversed(row.ticks):
+        if price >= least:
+            return tick
+    return row.ticks[0][1]
 
 
 def to_tick(price: Decimal, *, up: bool) -> Decimal:

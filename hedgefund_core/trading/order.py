@@ -232,8 +232,8 @@ REFUSED: dict[tuple[OrderStatus, OrderMove], str] = {
 """Every other pair, with the reason: such news is said and left to reconciliation; a fill is booked and freezes its instrument."""
 
 
-class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """One order and what has happened to it so far."""
+class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """One order and what has happened to it so far; what has not happened yet takes no room in the journal."""
 
     client_order_id: str
     decision_id: str

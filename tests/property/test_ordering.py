@@ -76,7 +76,7 @@ def test_ids_and_limits_are_those_of_one_order(
         instruments=market.instruments, prices=market.prices, price=market.price, sigma=np.array(sigmas[:n]), age=np.array(ages[:n])
     )
     trades = [Trade(place=place, side=sides[place], quantity=Decimal(5), leg=legs[place]) for place in range(n)]
-    made = orders_of(trades, market, TERMS, LIMITS)
+    made, columns = orders_of(trades, market, TERMS, LIMITS, set())
     for place, order in enumerate(made):
         assert order.client_order_id == client_order_id(
             account="a", book="b", session="2020-03-03", decision="d", instrument_id=ids[place], leg=legs[place]
@@ -86,6 +86,8 @@ def test_ids_and_limits_are_those_of_one_order(
         if legs[place] is Leg.CLOSE:
             width += reduction_widening(ages[place], LIMITS)
         assert order.limit_price == to_price(float(quoted[place]) * (1.0 + sides[place].sign * width))
+    for name in ("instrument", "sign", "quantity", "price", "limit_price", "reduction", "auction", "duplicate", "lot"):
+        np.testing.assert_array_equal(getattr(columns, name), getattr(batch_of(made, market.instruments, set()), name), err_msg=name)
     batch = batch_of(made, market.instruments, {made[0].client_order_id})
     assert batch.instrument.tolist() == list(range(n))
     assert batch.duplicate.tolist() == [True, *[False] * (n - 1)]

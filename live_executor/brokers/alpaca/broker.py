@@ -42,6 +42,7 @@ _MAYBE_DONE = frozenset({408, 409, 425})
 """Answers below 500 after which the server may still act."""
 _REFUSALS = 3
 _NOT_THERE = frozenset({404, 405, 301, 302, 303, 307, 308})
+_SELL = Side.SELL
 _encode = msgspec.json.Encoder().encode
 
 
@@ -201,13 +202,13 @@ def order_body(order: Order) -> dict[str, str]:
     body = {
         "symbol": order.symbol,
         "qty": _plain(order.quantity),
-        "side": order.side.value,
-        "type": order.order_type.value,
-        "time_in_force": order.time_in_force.value,
+        "side": order.side,
+        "type": order.order_type,
+        "time_in_force": order.time_in_force,
         "client_order_id": order.client_order_id,
     }
     if order.limit_price is not None:
-        body["limit_price"] = _plain(to_tick(order.limit_price, up=order.side is Side.SELL))
+        body["limit_price"] = _plain(to_tick(order.limit_price, up=order.side is _SELL))
     return body
 
 
@@ -217,5 +218,7 @@ def lane_of(order: Order) -> Lane:
 
 
 def _plain(value: Decimal) -> str:
-    text = format(value, "f")
+    text = str(value)
+    if "E" in text:
+        text = format(value, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
