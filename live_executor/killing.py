@@ -1,7 +1,8 @@
 """A halt of a live account that reaches the broker whether or not the executor can still do it.
 
-The request is left for the executor first. If it has not journaled it within a short patience, or none runs, the command goes to
-the broker itself (`emergency_stop`): with the account's own adapter, past journal and lock, written down in the emergency log.
+The request is left for the executor first, and its queries are waited for to show that nothing is left. If it has not journaled it
+within a short patience, falls silent before that proof, or none runs, the command goes to the broker itself (`emergency_stop`): with
+the account's own adapter, past journal and lock, written down in the emergency log.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from hedgefund_core.trading.state import Level
 from live_executor import logging
 from live_executor.clock import SteadyClock
 from live_executor.commands import Halt, Mailbox, send
+from live_executor.confirming import confirmed
 from live_executor.emergency_stop import EmergencyStop, Stopped
 from live_executor.journals.emergency import EmergencyLog
 from live_executor.journals.lock import holder_of
@@ -30,7 +32,7 @@ from live_executor.journals.sqlite import JournalReader
 from live_executor.live import heartbeat
 from live_executor.live.adapters import LIVE_BROKERS, LiveSetup
 from live_executor.logging import logger
-from live_executor.operations import Done, journal_directly, journaled, wait_until_taken
+from live_executor.operations import Done, journal_directly, wait_until_taken
 from live_executor.ports import Clock
 from live_executor.settings import Settings
 
@@ -109,7 +111,9 @@ def kill(
     log_beside(folder)
     path, runs = leave(data, account, command), holder_of(folder) is not None
     if runs and path is not None and wait_until_taken(path, folder, wait_seconds):
-        return journaled(data, account)
+        done_by_executor = confirmed(data, account, Level(command.level), broker_seconds)
+        if done_by_executor is not None:
+            return done_by_executor
     stopped = stop_at_broker(data, account, where, command, seconds=broker_seconds)
     done = None if settings is None or holder_of(folder) is not None else _journal(settings, account, command, path)
     return Killed(

@@ -10,6 +10,8 @@ import structlog
 from structlog.typing import EventDict, Processor
 
 LOG_FILE = "executor.log"
+logging.raiseExceptions = False
+"""A log that cannot be written (a full disk, a closed terminal) ends nothing and prints nothing of its own."""
 _SHARED: list[Processor] = [
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),

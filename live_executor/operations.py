@@ -41,6 +41,10 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     person: str
     by: str
     journal_seq: int
+    verified: bool | None = None
+    """Whether the executor's queries have shown since that nothing is left; None: that was not waited for."""
+    left: tuple[str, ...] = ()
+    """What was, in words"""
 
 
 def ask(settings: Settings, account: str, command: Latch, *, patience_seconds: float) -> Done:

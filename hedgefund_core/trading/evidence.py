@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from hedgefund_core.trading import cash_lines
 from hedgefund_core.trading import news as n
 from hedgefund_core.trading.instrument import NINE_PLACES, ZERO
+from hedgefund_core.trading.ledger import CashKind
 from hedgefund_core.trading.observed import ActivitySighting, Channel, FillSighting, OrderSighting
 from hedgefund_core.trading.order import Order, OrderStatus, Side
 
@@ -405,19 +406,17 @@ def _of_activity(booked: Booked, seen: ActivitySighting, session: str, *, settle
         return _of_fill_line(booked, seen, session, settle=settle)
     if seen.activity_id in booked.activities or seen.at <= booked.opened_at:
         return Evidence()
-    kind = cash_lines.kind_of(seen)
-    if kind is not None and seen.net_amount is not None:
-        key = booked.instruments.get(seen.symbol, "")
-        if seen.net_amount == ZERO:
-            return Evidence()
-        posted = n.CashPosted(
-            ts=seen.at, broker_seq=0, activity_id=seen.activity_id, cash_kind=kind, amount=seen.net_amount, session=session,
-            instrument_id=key,
-        )  # fmt: skip
-        return Evidence(news=(posted,))
     if seen.activity_type in cash_lines.SPLITS:
         return _of_split(booked, [seen], session)
-    return Evidence(news=(_not_understood(f"activity {seen.activity_type}", seen),))
+    kind, amount = cash_lines.kind_of(seen), seen.net_amount
+    strange = (_not_understood(f"activity {seen.activity_type}", seen),) if kind is None or amount is None else ()
+    if not amount:
+        return Evidence(news=strange)
+    posted = n.CashPosted(
+        ts=seen.at, broker_seq=0, activity_id=seen.activity_id, cash_kind=kind or CashKind.ADJUSTMENT, amount=amount, session=session,
+        instrument_id=booked.instruments.get(seen.symbol, ""),
+    )  # fmt: skip
+    return Evidence(news=(posted, *strange))  # the money has moved, whatever the broker calls it
 
 
 def _of_fill_line(booked: Booked, seen: ActivitySighting, session: str, *, settle: bool) -> Evidence:

@@ -131,6 +131,8 @@ def _tell(done: Done | Killed, *, as_json: bool) -> None:
         _print_killed(done)
     if isinstance(done, Killed):
         raise typer.Exit(done.exit_code)
+    if done.verified is False and done.state == "cancelling":  # a flattening is armed: what is held is closed when it can be
+        raise typer.Exit(5)
 
 
 def _print_killed(done: Killed) -> None:
@@ -169,6 +171,10 @@ def _ask(account: str, command: Latch, wait: float, *, as_json: bool) -> None:
 def _print_done(done: Done) -> None:
     whose = "the running executor" if done.by == "executor" else "this command, since no executor runs"
     show.line(f"account {done.account} is {done.state.upper()} ({done.cause}); journaled by {whose} as entry {done.journal_seq}")
+    if done.verified:
+        show.line("verified by query: nothing is open" + (", nothing is held" if done.state == "flattening" else ""))
+    elif done.verified is False:
+        show.line(f"NOT VERIFIED yet: {', '.join(done.left)}; the executor stays at it until nothing is")
 
 
 def _data() -> Path:

@@ -40,6 +40,14 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     targets_file: str = ""
     targets_trouble: str = ""
     targets: int = 0
+    orders_asked_at: datetime | None = None
+    """When the newest query of open orders that was answered had been asked"""
+    open_at_broker: int = 0
+    """Orders it showed, whoever sent them"""
+    working: int = 0
+    """Orders of ours that are not surely over"""
+    flat: bool = False
+    """A flattening is done: the broker's books say that nothing is held."""
     stopped: bool = False
     """The last one of a run that ended in order: nobody is missing."""
 

@@ -49,6 +49,7 @@ class Reconciler:
         self._ghosts, self._told = set[str](), set[str]()
         self.reconciled_at: datetime | None = None
         self.open_at_broker: tuple[OrderSighting, ...] = ()
+        self.orders_asked_at: datetime | None = None
 
     # ---- what others tell ----------------------------------------------------------------------------------------------
 
@@ -119,9 +120,11 @@ class Reconciler:
 
     async def _read_since(self, asked: Sequence[Order], since: datetime | None) -> list[Order]:
         """Book what is shown; returns the orders of ``asked`` that should be there and are not."""
+        asked_at = self._floor.now()
         seen = await self._floor.broker.orders(since=since)
         await self._intake.orders(seen)
         self.open_at_broker = tuple(sighting for sighting in seen if sighting.status not in _OVER)
+        self.orders_asked_at = asked_at
         shown, known = {sighting.client_order_id for sighting in seen}, self._floor.state.orders
         left = [known[order.client_order_id] for order in asked if order.client_order_id in known and order.client_order_id not in shown]
         return [order for order in left if order.is_working and order.status is not OrderStatus.PENDING_NEW]
@@ -183,7 +186,9 @@ class Reconciler:
         settings, pause = self._floor.settings, self._floor.pause(failures)
 
         def seconds() -> float:
-            waiting = NOT_RECONCILED in self._gates.closed
+            state = self._floor.state
+            proof_due = state.ladder.level is Level.FLATTENING and state.is_flat and not state.flat_confirmed
+            waiting = NOT_RECONCILED in self._gates.closed or proof_due
             return pause if failures else settings.urgent_every_seconds if waiting else settings.books_every_seconds
 
         return seconds

@@ -339,6 +339,14 @@ def test_a_line_that_is_not_understood_is_said() -> None:
     assert isinstance(said, e.NewsNotUnderstood)
 
 
+def test_money_under_a_word_we_do_not_know_is_booked_and_said() -> None:
+    posted, said = news_of(EMPTY, line("SPIN", "4.20"), session="s").news
+    assert isinstance(posted, e.CashPosted)
+    assert (posted.cash_kind, posted.amount) == (CashKind.ADJUSTMENT, Decimal("4.20"))
+    assert isinstance(said, e.NewsNotUnderstood)
+    assert news_of(replace(EMPTY, activities=frozenset("a")), line("SPIN", "4.20"), session="s") == Evidence()
+
+
 @pytest.mark.parametrize(
     "lines",
     [

@@ -46,7 +46,7 @@ def test_zero_open_is_proven_with_the_daemon_stopped_cancels_ignored_and_request
             house.exchange.fault("cancel_stays_open", target="order", times=60)
             house.exchange.fault("status", route="GET /v2/orders", status=429, headers={"Retry-After": "0.2"}, times=3, skip=1)
             house.exchange.fault("status", route="DELETE /v2/orders/", status=429, headers={"Retry-After": "0.2"}, times=5, skip=10)
-            held = house.exchange.held()
+            held, sent = house.exchange.held(), len(house.exchange.truth()["orders"])
             done = house.json("halt", "--level", "2", "--reason", "drill", "--wait", "0.3")
             assert (done["verified"], done["by"], done["orders_left"], done["journal_seq"]) == (True, "broker", [], 0)
             assert house.exchange.open_orders() == []
@@ -57,8 +57,22 @@ def test_zero_open_is_proven_with_the_daemon_stopped_cancels_ignored_and_request
         house.until(lambda: house.json("status")["orders_open"] == 0)
     taken = house.exchange.truth()["faults_taken"]
     assert (taken["cancel_stays_open"], taken["status"]) == (60, 8)
-    assert len(house.exchange.truth()["orders"]) == 40, "nothing new left after it went on"
+    assert len(house.exchange.truth()["orders"]) == sent, "nothing new left after it went on"
     house.agree()
+
+
+def test_a_running_executor_says_verified_only_when_its_own_queries_show_nothing(house_of: Callable[..., House]) -> None:
+    house = house_of(settings=Settings(autofill=False), positions={"MSFT": (Decimal(3), Decimal(100))})
+    house.want({"quantities": {"AAPL": 5}})
+    with house.trading():
+        house.until(lambda: house.json("status")["orders_open"] == 1)
+        house.exchange.fault("cancel_stays_open", target="order", times=3)
+        asked = ("halt", "--level", "2", "--reason", "drill", "--wait", "10")
+        early = house.json(*asked, "--patience", "0.3", code=5)
+        assert (early["verified"], early["by"], len(early["left"])) == (False, "executor", 1)
+        assert (house.json(*asked)["verified"], house.exchange.open_orders(), house.exchange.held()) == (True, [], {"MSFT": 3})
+        armed = house.json("flatten", "--reason", "drill", "--wait", "10", "--patience", "0")
+        assert (armed["verified"], armed["state"]) == (False, "flattening"), "armed is what was asked for: exit 0"
 
 
 def test_flat_after_a_closed_night_and_a_halted_name_without_any_executor(house_of: Callable[..., House]) -> None:
@@ -96,7 +110,7 @@ def test_the_daemon_itself_is_flat_after_a_closed_night_and_a_halted_name(house_
         house.exchange.act("halt", symbol="MSFT")
         house.exchange.ask("/_clock", {"now": "2026-11-24T21:00:05+00:00"})
         house.until(lambda: bool(house.frames("session_ended")))
-        assert house.json("flatten", "--reason", "enough", "--wait", "10")["state"] == "flattening"
+        assert house.json("flatten", "--reason", "enough", "--wait", "10", "--patience", "0")["state"] == "flattening"
         assert house.exchange.held() == {"AAPL": 10, "MSFT": -5}
         house.exchange.ask("/_clock", {"now": "2026-11-25T14:30:01+00:00"})
         house.exchange.act("session", moment="open", by_clock=True)
