@@ -102,7 +102,8 @@ def featured(own_house, instance, monkeypatch):
 
 @pytest.mark.parametrize("leak", [centred_window, full_sample_z_score, back_fill, shift_by_minus_one, future_split_factor, target_encoding])
 def test_a_leak_in_a_feature_fails_its_check(leak, featured, monkeypatch):
-    planted = replace(FEATURES[VICTIM], kernel=lambda panel, _params: leak(panel))
+    victim = FEATURES[VICTIM]
+    planted = replace(victim, kernel=lambda bars, params: leak(bars.panel)[victim.warm_up(params) - 1 :])
     monkeypatch.setitem(FEATURES, VICTIM, planted)
     with pytest.raises(DataInvalid, match=f"files/features no_look_ahead_{VICTIM}: .*knowable then"):
         featured.run(keys("features"))
