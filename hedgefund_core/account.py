@@ -20,8 +20,8 @@ from hedgefund_core.decision import DecisionInputs
 from hedgefund_core.errors import DataInvalid
 from hedgefund_core.quant.bars import FIELDS, Panel, PriceKind
 from hedgefund_core.quant.features import latest_features
-from hedgefund_core.quant.features.kernels import returns_of
-from hedgefund_core.quant.portfolio.scaling import betas, book_beta, book_volatility, historical_var, market_returns
+from hedgefund_core.quant.features.window import Window
+from hedgefund_core.quant.portfolio.scaling import betas, book_beta, book_volatility, historical_var
 from hedgefund_core.trading.events import (
     AccountMarked,
     BarsClosed,
@@ -34,7 +34,7 @@ from hedgefund_core.trading.events import (
     Row,
     SessionEnded,
 )
-from hedgefund_core.trading.instrument import SIX_PLACES, ZERO, to_money, to_price
+from hedgefund_core.trading.instrument import SIX_PLACES, ZERO, Instrument, to_money, to_price
 from hedgefund_core.trading.ledger import equity
 from hedgefund_core.trading.order import Purpose, TimeInForce
 from hedgefund_core.trading.state import Level
@@ -56,19 +56,23 @@ def prices_of(state: State) -> dict[str, Decimal]:
 
 def weights_of(state: State) -> Floats:
     """Positions as signed fractions of equity: float64 (n,)."""
-    prices = prices_of(state)
-    values = [
-        float(state.ledger.quantity(i.instrument_id) * prices[i.instrument_id]) if i.instrument_id in prices else 0.0
-        for i in state.instruments
-    ]
-    return np.array(values) / float(state.equity) if state.equity > ZERO else np.zeros(len(values))
+    values, held = np.zeros(len(state.instruments)), state.ledger.positions
+    if not held or state.equity <= ZERO:
+        return values
+    for column, (instrument, price) in enumerate(zip(state.instruments, state.marks, strict=True)):
+        position = held.get(instrument.instrument_id)
+        if position is not None and price is not None:
+            values[column] = float(position.quantity * price)
+    return values / float(state.equity)
 
 
 # ---- bars -------------------------------------------------------------------------------------------------------------
 
 
-def _grid(rows: tuple[Row, ...] | None) -> Floats | None:
-    return None if rows is None else np.array(rows, dtype=np.float64).reshape(len(rows), -1)
+def _grid(name: str, rows: tuple[Row, ...] | None, n: int, session: str) -> Floats | None:
+    if rows is None:
+        return None
+    return np.concatenate([_row_of(name, cells, n, session) for cells in rows]) if rows else np.empty((0, n))
 
 
 def _panel(state: State, sessions: tuple[str, ...], fields: Mapping[str, Floats | None], benchmark: Floats | None) -> Panel:
@@ -86,15 +90,14 @@ def _panel(state: State, sessions: tuple[str, ...], fields: Mapping[str, Floats 
 
 def with_history(state: State, event: HistoryLoaded) -> State:
     """Replace the ring by the given history; prices of held instruments keep their marks."""
-    for name in _GRIDS:
-        for cells in getattr(event, name) or ():
-            _check_row(name, cells, len(state.instruments), event.sessions[-1] if event.sessions else "")
-    fields = {name: _grid(getattr(event, name)) for name in _GRIDS}
+    last = event.sessions[-1] if event.sessions else ""
+    fields = {name: _grid(name, getattr(event, name), len(state.instruments), last) for name in _GRIDS}
     benchmark = None if event.benchmark is None else np.array(event.benchmark, dtype=np.float64)
     ring = _panel(state, event.sessions, fields, benchmark)
+    state = replace(state, window=Window.of(ring))
     if any(mark is not None for mark in state.marks):
-        return replace(state, ring=ring)
-    return _with_marks(replace(state, ring=ring), [_last_known(ring.close[:, column]) for column in range(len(state.instruments))])
+        return state
+    return _with_marks(state, [_last_known(ring.close[:, column]) for column in range(len(state.instruments))])
 
 
 def _last_known(column: Floats) -> tuple[float | None, int]:
@@ -109,38 +112,40 @@ def _with_marks(state: State, last: list[tuple[float | None, int]]) -> State:
 
 def with_bars(state: State, event: BarsClosed, keep: int) -> State:
     """Append a session to the ring and mark every instrument that has a bar; the others keep their last good price."""
-    rows: dict[str, Row | None] = {name: getattr(event, name) for name in _GRIDS}
-    for name, cells in rows.items():
-        if cells is not None:
-            _check_row(name, cells, len(state.instruments), event.session)
-    fields = {name: None if cells is None else _grid((cells,)) for name, cells in rows.items()}
+    n, fields = len(state.instruments), dict[str, Floats | None]()
+    for name in _GRIDS:
+        cells: Row | None = getattr(event, name)
+        fields[name] = None if cells is None else _row_of(name, cells, n, event.session)
     benchmark = _benchmark_row(state.ring, event.benchmark)
     row = _panel(state, (event.session,), fields, benchmark)
-    ring = row if state.ring is None else state.ring.extend(row, keep=keep)
-    closes = zip(event.close, _restated_marks(state, event), state.mark_ages, strict=True)
-    fresh = [(mark, age + 1) if close is None else (to_price(close), 0) for close, mark, age in closes]
-    marks, ages = tuple(mark for mark, _ in fresh), tuple(age for _, age in fresh)
-    return replace(state, ring=ring, marks=marks, mark_ages=ages, restated=frozenset())
+    window = Window.of(row) if state.window is None else state.window.extended(row, keep=keep)
+    olds = zip(event.close, event.split_ratios or (None,) * n, state.instruments, state.marks, strict=True)
+    marks = tuple(
+        _restated(state, instrument, mark, ratio) if close is None else to_price(close) for close, ratio, instrument, mark in olds
+    )
+    ages = tuple(age + 1 if close is None else 0 for close, age in zip(event.close, state.mark_ages, strict=True))
+    return replace(state, window=window, marks=marks, mark_ages=ages, restated=frozenset())
 
 
-def _check_row(name: str, cells: Row, n: int, session: str) -> None:
-    """A value that is no number would be journaled as absent, so that a replay saw other bars than we did: it is refused here."""
-    above_zero = name not in {"volume", "dividends"}
-    good = all(cell is None or (isfinite(cell) and (cell > 0.0 or not above_zero)) for cell in cells)
+def _row_of(name: str, cells: Row, n: int, session: str) -> Floats:
+    """A row of bars, (1, n), NaN where there is none.
+
+    A value that is no number would be journaled as absent, so that a replay saw other bars than we did: it is refused here.
+    """
+    values = np.array(cells, dtype=np.float64)
+    known = values > 0.0 if name not in {"volume", "dividends"} else ~np.isnan(values)
+    good = int(known.sum()) + cells.count(None) == n and not np.isinf(values).any()
     if len(cells) != n or not good:
         message = f"{name} of session {session} has {len(cells)} values for {n} instruments, or one that is no number above zero"
         raise DataInvalid(message, mend="ingest and validate the source again")
+    return values.reshape(1, n)
 
 
-def _restated_marks(state: State, event: BarsClosed) -> tuple[Decimal | None, ...]:
-    """Last prices in new shares: the broker tells of splits of what is held, the bars tell of the others."""
-    if event.split_ratios is None:
-        return state.marks
-    rows = zip(state.instruments, state.marks, event.split_ratios, strict=True)
-    return tuple(
-        price if price is None or ratio is None or instrument.instrument_id in state.restated else to_price(float(price) / ratio)
-        for instrument, price, ratio in rows
-    )
+def _restated(state: State, instrument: Instrument, mark: Decimal | None, ratio: float | None) -> Decimal | None:
+    """A last price in new shares: the broker tells of splits of what is held, the bars tell of the others."""
+    if mark is None or ratio is None or instrument.instrument_id in state.restated:
+        return mark
+    return to_price(float(mark) / ratio)
 
 
 def session_closed(state: State) -> bool:
@@ -168,12 +173,7 @@ def rows_kept(state: State) -> int:
 def returns_and_market(state: State) -> tuple[Floats, Floats]:
     """Split-adjusted daily returns (T, n) and the market's (T,), oldest first, from the ring."""
     n = len(state.instruments)
-    ring = state.ring
-    if ring is None or ring.shape[0] < 2:
-        return np.zeros((0, n)), np.zeros(0)
-    returns = returns_of(ring)[1:]
-    benchmark = None if ring.benchmark is None else ring.benchmark[1:] / ring.benchmark[:-1] - 1.0
-    return returns, market_returns(returns, benchmark)
+    return (np.zeros((0, n)), np.zeros(0)) if state.window is None else (state.window.returns, state.window.market)
 
 
 # ---- the mark ---------------------------------------------------------------------------------------------------------
@@ -263,8 +263,8 @@ def decision_inputs(state: State, event: DecisionDue, purpose: Purpose) -> Decis
     bundle = state.bundle if purpose is Purpose.MODEL else None
     n = len(state.instruments)
     features = np.zeros((n, 0))
-    if bundle is not None and state.ring is not None:
-        features = latest_features(state.ring, bundle.manifest.features)
+    if bundle is not None and state.window is not None:
+        features = latest_features(state.window, bundle.manifest.features)
     return DecisionInputs(
         account=state.account,
         book=state.book,

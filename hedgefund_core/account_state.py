@@ -15,6 +15,7 @@ import msgspec
 
 from hedgefund_core.bundle import Bundle
 from hedgefund_core.quant.bars import Panel
+from hedgefund_core.quant.features.window import Window
 from hedgefund_core.risk.limits import Mandate
 from hedgefund_core.trading.events import Difference, InstrumentStatusSeen, Row, SplitAnnounced
 from hedgefund_core.trading.instrument import ZERO, Instrument
@@ -120,7 +121,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     bundles: dict[str, Bundle] = {}
     model_digest: str = ""
     sessions_per_year: float = 252.0
-    ring: Panel | None = None
+    window: Window | None = None
+    """The last bars."""
     marks: tuple[Decimal | None, ...] = ()
     mark_ages: tuple[int, ...] = ()
     ledger: Ledger = Ledger()
@@ -190,6 +192,11 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     def bundle(self) -> Bundle | None:
         """The model in use."""
         return self.bundles.get(self.model_digest)
+
+    @property
+    def ring(self) -> Panel | None:
+        """The last bars as a panel."""
+        return None if self.window is None else self.window.panel
 
     @property
     def working(self) -> tuple[Order, ...]:

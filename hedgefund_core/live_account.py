@@ -19,6 +19,7 @@ from hedgefund_core.errors import DataInvalid
 from hedgefund_core.freezes import FROZEN_BY_SPLIT, FROZEN_BY_STRANGER, causes_of
 from hedgefund_core.live_inputs import LiveInputs
 from hedgefund_core.quant.bars import FIELDS, Panel
+from hedgefund_core.quant.features.window import Window
 from hedgefund_core.trading import ledger as books
 from hedgefund_core.trading.capabilities import EASTERN
 from hedgefund_core.trading.events import DecisionDue, Event, InstrumentsAdded, InstrumentStatusSeen, PricesSeen, Row
@@ -152,7 +153,7 @@ def with_instruments(state: State, event: InstrumentsAdded) -> State:
         marks=state.marks + nothing,
         mark_ages=state.mark_ages + (0,) * n,
         quotes=quotes,
-        ring=None if state.ring is None else _widened(state.ring, tuple(instrument.symbol for instrument in fresh)),
+        window=None if state.ring is None else Window.of(_widened(state.ring, tuple(instrument.symbol for instrument in fresh))),
     )
 
 

@@ -18,9 +18,10 @@ import msgspec
 import hedgefund_core
 from hedgefund_core.account import State
 from hedgefund_core.bundle import Bundle
+from hedgefund_core.quant.features.window import Window
 from hedgefund_core.quant.panel_codec import pack_panel, unpack_panel
 
-_APART = ("ring", "bundles")
+_APART = ("window", "bundles")
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,4 +75,6 @@ def state_of(snapshot: Snapshot, bundle_of: typing.Callable[[str], Bundle]) -> S
     hints = typing.get_type_hints(State)
     values = {name: msgspec.msgpack.decode(raw, type=hints[name]) for name, raw in snapshot.fields.items()}
     ring = None if snapshot.ring is None else replaced(unpack_panel(snapshot.ring), data_version=snapshot.ring_version)
-    return State(**values, ring=ring, bundles={digest: bundle_of(digest) for digest in snapshot.bundles})
+    return State(
+        **values, window=None if ring is None else Window.of(ring), bundles={digest: bundle_of(digest) for digest in snapshot.bundles}
+    )

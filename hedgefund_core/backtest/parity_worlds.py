@@ -16,6 +16,7 @@ from hedgefund_core.backtest import exchange
 from hedgefund_core.backtest.event_driven import DECISION_DELAY, close_time
 from hedgefund_core.machine import Record, step
 from hedgefund_core.quant.bars import FIELDS, Floats, Panel
+from hedgefund_core.quant.features.window import Window
 from hedgefund_core.risk.limits import Mandate
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.instrument import ZERO, to_money, to_price
@@ -76,7 +77,7 @@ def lake_inputs(state: State, panel: Panel | None) -> State | None:
         return None
     last = theirs.close[-1].tolist()
     marks = tuple(mark if price != price else to_price(price) for mark, price in zip(state.marks, last, strict=True))  # noqa: PLR0124
-    return replace(state, ring=theirs, marks=marks)
+    return replace(state, window=Window.of(theirs), marks=marks)
 
 
 def _rows(panel: Panel, like: Panel, session: str, count: int) -> Panel | None:

@@ -34,7 +34,7 @@ def to_price(value: float) -> Decimal:
     Remembered: most prices that are seen in a session were the same a moment ago.
     """
     if -_FORMATTED < value < _FORMATTED:
-        return Decimal(f"{value:.6f}")
+        return Decimal(f"{value + 0.0:.6f}")  # one zero: the two are equal, so what is remembered of one would be told of the other
     return Decimal(value).quantize(SIX_PLACES, rounding=ROUND_HALF_EVEN)
 
 

@@ -24,7 +24,7 @@ from hedgefund_core.account import State, rows_kept
 from hedgefund_core.backtest.event_driven import bars_closed, history_loaded
 from hedgefund_core.errors import JournalError
 from hedgefund_core.layout import journal_file
-from hedgefund_core.machine import Command, Record, SubmitOrder, attach_bundle, fold, step
+from hedgefund_core.machine import Record, SubmitOrder, attach_bundle, fold, step
 from hedgefund_core.quant.bars import Panel, PriceKind
 from hedgefund_core.quant.features import code_digest, compute_features, resolve
 from hedgefund_core.quant.models import single_feature_rule
@@ -184,18 +184,19 @@ def _process(*arguments: str, env: dict[str, str]) -> Iterator[subprocess.Popen[
 
 def _frame(folder: Path) -> Iterator[Row]:
     panel = _panel()
-    ready = _ready(panel)
+    state = _ready(panel, panel.shape[0] - ROUNDS)
     journal = open_journal(folder, folder / "keys", "frame")
-    row = panel.shape[0] - 1
-    bars = bars_closed(panel, row)
-    due = e.DecisionDue(
-        ts=bars.ts + timedelta(minutes=15), session=bars.session, for_session="2026-12-31", time_in_force="opg", rebalance=True
-    )
     taken: list[float] = []
     orders = 0
-    for _ in range(ROUNDS):
+    for row in range(panel.shape[0] - ROUNDS, panel.shape[0]):
+        bars = bars_closed(panel, row)
+        after = str(panel.sessions[row] + np.timedelta64(1, "D"))
+        due = e.DecisionDue(
+            ts=bars.ts + timedelta(minutes=15), session=bars.session, for_session=after, time_in_force="opg", rebalance=True
+        )
+        state, _ = step(state, e.SessionBegan(ts=bars.ts, session=bars.session))
         started = time.perf_counter()
-        orders = _one(ready, bars, due, journal.append)
+        state, orders = _one(state, bars, due, journal.append)
         taken.append((time.perf_counter() - started) * 1000)
     journal.close()
     p99, p50 = float(np.percentile(taken, 99)), statistics.median(taken)
@@ -209,26 +210,25 @@ def _frame(folder: Path) -> Iterator[Row]:
     )
 
 
-def _one(state: State, bars: e.BarsClosed, due: e.DecisionDue, append: object) -> int:
-    """Bars in, durable intents and request bodies out."""
+def _one(state: State, bars: e.BarsClosed, due: e.DecisionDue, append: object) -> tuple[State, int]:
+    """Bars in, durable intents and request bodies out. The state is the one of before the orders: each frame orders every name anew."""
     frames: list[e.Event] = []
-    commands: list[Command] = []
     bodies = 0
-    for event in (bars, due):
-        state, commands = step(state, event)
+    state, commands = step(state, bars)
+    for event, made in ((bars, commands), (due, commands := step(state, due)[1])):
         frames.append(event)
-        frames += [command.frame for command in commands if isinstance(command, Record)]
+        frames += [command.frame for command in made if isinstance(command, Record)]
     append(frames)  # type: ignore[operator]
     for command in commands:
         if isinstance(command, SubmitOrder):
             msgspec.json.encode(order_body(command.order))
             bodies += 1
-    return bodies
+    return state, bodies
 
 
 def _panel() -> Panel:
     rng = np.random.default_rng(11)
-    shape = (300, NAMES)
+    shape = (300 + ROUNDS, NAMES)
     close = np.round(60.0 * np.cumprod(1.0 + 0.012 * rng.standard_normal(shape), axis=0), 2)
     sessions = np.arange(np.datetime64("2026-12-30", "D") - shape[0] + 1, np.datetime64("2026-12-31", "D"))
     volume = np.round(5e6 * (0.5 + rng.random(shape)))
@@ -238,8 +238,8 @@ def _panel() -> Panel:
     )  # fmt: skip
 
 
-def _ready(panel: Panel) -> State:
-    """An account of 500 names with a model, at the evening before the frame."""
+def _ready(panel: Panel, stop: int) -> State:
+    """An account of 500 names with a model, that knows the bars before row ``stop``."""
     mandate, bundle = _mandate(), _bundle(panel)
     names = tuple(Instrument(instrument_id=symbol, symbol=symbol) for symbol in panel.symbols)
     at = datetime(2026, 1, 1, tzinfo=UTC)
@@ -258,9 +258,7 @@ def _ready(panel: Panel) -> State:
         trained_through=bundle.manifest.trained_through, expires_after_days=4000,
     )  # fmt: skip
     state = fold(attach_bundle(state, bundle), [loaded])
-    stop = panel.shape[0] - 1
-    history = history_loaded(panel.rows(max(0, stop - rows_kept(state)), stop), at=at)
-    return fold(state, [history, e.SessionBegan(ts=at, session=str(panel.sessions[-1]))])
+    return fold(state, [history_loaded(panel.rows(max(0, stop - rows_kept(state)), stop), at=at)])
 
 
 def _mandate() -> Mandate:
@@ -275,7 +273,7 @@ def _bundle(panel: Panel) -> b.Bundle:
     manifest = b.Manifest(
         schema=b.SCHEMA, name="rule", kind="rule", features=specs, columns=(_FEATURE,), code_digest=code_digest(specs),
         universe=panel.symbols, calendar="observed", price_kind=panel.price_kind.value, source=panel.source,
-        trained_from=str(panel.sessions[0]), trained_through=str(panel.sessions[-2]), expires_after_days=4000,
+        trained_from=str(panel.sessions[0]), trained_through=str(panel.sessions[-ROUNDS - 1]), expires_after_days=4000,
         signal_contract=b.SignalContract(min_coverage=0.5, max_abs_score=1e6), mandate="market_neutral",
         data_versions={panel.source: panel.data_version}, mlflow_run_id="run", dagster_run_id="dagster",
         gate=b.GateRecord(kind="bootstrap", passed=True),

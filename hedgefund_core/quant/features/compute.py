@@ -18,6 +18,7 @@ from hedgefund_core.errors import ConfigError, DataInvalid, InvariantViolation, 
 from hedgefund_core.quant.bars import FIELDS, Floats, KnownAtBasis, Panel, PriceKind
 from hedgefund_core.quant.features.feature import Feature, FeaturePanel, FeatureSpec
 from hedgefund_core.quant.features.kernels import Bars
+from hedgefund_core.quant.features.window import Window
 
 FeatureName = str | FeatureSpec
 _SHARED_MODULES = ("hedgefund_core.quant.features.feature", "hedgefund_core.quant.features.kernels")
@@ -92,17 +93,16 @@ def compute_features(panel: Panel, names: Sequence[FeatureName]) -> FeaturePanel
     return FeaturePanel(values=values, names=tuple(spec.name for spec in specs), sessions=panel.sessions, symbols=panel.symbols)
 
 
-def latest_features(panel: Panel, names: Sequence[FeatureName], *, returns: Floats | None = None) -> Floats:
+def latest_features(bars: Panel | Window, names: Sequence[FeatureName]) -> Floats:
     """Values at the last session, float64 (n_symbols, n_features), each from its last ``warm_up`` rows only.
 
     The same bits as ``compute_features(panel, names).values[-1]``; all NaN for an empty panel. Raises as `compute_features`.
-    ``returns`` : those of the panel's closes from session to session (kernels.returns_of), where they are known already.
     """
     specs = resolve(names)
-    values = np.full((panel.shape[1], len(specs)), np.nan)
-    bars = Bars(panel, 1, returns=returns)
+    last = Bars(bars.panel, 1, returns=bars.returns, market=bars.mean_returns) if isinstance(bars, Window) else Bars(bars, 1)
+    values = np.full((last.panel.shape[1], len(specs)), np.nan)
     for column, spec in enumerate(specs):
-        values[:, column] = feature_named(spec.name).last_values(bars, spec.params)[0]
+        values[:, column] = feature_named(spec.name).last_values(last, spec.params)[0]
     return values
 
 
@@ -153,13 +153,13 @@ class FeatureStream:
         self._symbols = tuple(symbols)
         self._price_kind = price_kind
         self._source = source
-        self._panel: Panel | None = None
+        self._window: Window | None = None
 
     @classmethod
     def from_panel(cls, names: Sequence[FeatureName], panel: Panel) -> FeatureStream:
         """A stream warmed up with the last rows of ``panel``."""
         stream = cls(names, panel.symbols, price_kind=panel.price_kind, source=panel.source)
-        stream._panel = panel.rows(max(0, panel.shape[0] - stream._keep), panel.shape[0])
+        stream._window = Window.of(panel.rows(max(0, panel.shape[0] - stream._keep), panel.shape[0]))
         return stream
 
     @property
@@ -170,12 +170,12 @@ class FeatureStream:
     @property
     def panel(self) -> Panel | None:
         """The rows held: the last ``warm_up`` sessions, or None before the first update."""
-        return self._panel
+        return None if self._window is None else self._window.panel
 
     @property
     def rows_missing(self) -> int:
         """Sessions still to come before every feature can have a value."""
-        return self._keep - (0 if self._panel is None else self._panel.shape[0])
+        return self._keep - (0 if self._window is None else self._window.panel.shape[0])
 
     def update(self, bars: Panel | Mapping[str, Floats], session: np.datetime64 | None = None) -> Floats:
         """Append a session and return its features, float64 (n_symbols, n_features).
@@ -191,20 +191,20 @@ class FeatureStream:
             If the session is not after the last one, or symbols, fields or kind of price differ from those held.
         """
         added = bars if isinstance(bars, Panel) else self._row(bars, session)
-        if self._panel is None:
+        if self._window is None:
             if added.symbols != self._symbols or added.price_kind is not self._price_kind:
                 message = f"bars of {added.source} have other symbols or another kind of price than the stream"
                 raise DataInvalid(message, mend="feed the stream from the panel of its own source")
-            self._panel = added.rows(max(0, added.shape[0] - self._keep), added.shape[0])
+            self._window = Window.of(added.rows(max(0, added.shape[0] - self._keep), added.shape[0]))
         else:
-            self._panel = self._panel.extend(added, keep=self._keep)
+            self._window = self._window.extended(added, keep=self._keep)
         return self.latest()
 
     def latest(self) -> Floats:
         """Features of the last session held, float64 (n_symbols, n_features); all NaN before the first update."""
-        if self._panel is None:
+        if self._window is None:
             return np.full((len(self._symbols), len(self._specs)), np.nan)
-        return latest_features(self._panel, self._specs)
+        return latest_features(self._window, self._specs)
 
     def _row(self, bars: Mapping[str, Floats], session: np.datetime64 | None) -> Panel:
         unknown = sorted(set(bars) - set(_ROW_FIELDS))

@@ -33,15 +33,14 @@ class Bars:
 
     Attributes
     ----------
-    panel : the bars. rows : sessions, counted from the last one, of which values are wanted.
+    panel : the bars. rows : sessions, counted from the last one, of which values are wanted. Returns and their market may be known.
     """
 
     __slots__ = ("_market", "_prices", "_returns", "_split_columns", "panel", "rows")
 
-    def __init__(self, panel: Panel, rows: int, *, returns: Floats | None = None) -> None:
-        self.panel, self.rows, self._returns = panel, rows, returns
+    def __init__(self, panel: Panel, rows: int, *, returns: Floats | None = None, market: Floats | None = None) -> None:
+        self.panel, self.rows, self._returns, self._market = panel, rows, returns, market
         self._prices: dict[str, Floats] = {}
-        self._market: Floats | None = None
         self._split_columns: NDArray[np.intp] | None = None
 
     def prices(self, window: int, field: str = "close") -> Floats:

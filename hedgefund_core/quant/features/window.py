@@ -1,0 +1,112 @@
+"""The last sessions of a panel and what follows from each of them: a ring that takes a row without moving the others.
+
+A window is a value. Windows that follow one another share their memory: a row is written behind the newest one, where no window has
+looked yet. Of two that follow the same window, the second gets memory of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hedgefund_core.quant.bars import FIELDS, Floats, Panel
+from hedgefund_core.quant.features import kernels
+from hedgefund_core.quant.portfolio.scaling import market_returns
+
+_FIELDS = ("sessions", *FIELDS, "dividends", "split_ratios", "benchmark", "known_at", "close_at")
+_LEAST_ROOM = 16
+
+
+@dataclass(slots=True, eq=False)
+class _Tape:
+    """Rows in one piece of memory, oldest first; ``used`` of ``length`` are written, and those never change."""
+
+    arrays: dict[str, NDArray[Any]]
+    length: int
+    used: int
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Window:
+    """The last sessions of a panel.
+
+    Attributes
+    ----------
+    panel : the bars, (T, n_symbols).
+    returns : float64 (T - 1, n_symbols), simple returns from session to session, adjusted for splits, oldest first.
+    mean_returns : float64 (T - 1, 1), their mean in each session (kernels.market_returns).
+    market : float64 (T - 1,), return of the benchmark, or of the equal-weight market where the panel has none.
+    """
+
+    panel: Panel
+    returns: Floats
+    mean_returns: Floats
+    market: Floats
+    _tape: _Tape = field(repr=False)
+    _stop: int = field(repr=False)
+
+    @classmethod
+    def of(cls, panel: Panel) -> Window:
+        """The window of a whole panel."""
+        return _window(panel, _tape_of(_columns(panel), _moves(panel), panel.shape[0]), 0, panel.shape[0])
+
+    def extended(self, rows: Panel, *, keep: int) -> Window:
+        """The window with ``rows`` after its own, cut to the last ``keep`` rows.
+
+        Raises
+        ------
+        DataInvalid
+            If symbols, kind of price or fields differ, or ``rows`` do not start after the last session.
+        """
+        held, added = self.panel.shape[0], rows.shape[0]
+        if not held or added >= keep:
+            return Window.of(self.panel.extend(rows, keep=keep))
+        joined = self.panel.rows(held - 1, held).extend(rows)
+        tape, start = self._tape, self._stop - held
+        if tape.used != self._stop or self._stop + added > tape.length:
+            start = max(start, self._stop + added - keep)
+            kept = {name: values[start : self._stop] for name, values in tape.arrays.items()}
+            tape, start = _tape_of(kept, {}, self._stop - start), 0
+        stop = tape.used + added
+        for name, values in (_columns(rows) | _moves(joined)).items():
+            tape.arrays[name][tape.used : stop] = values[len(values) - added :]
+        tape.used = stop
+        return _window(self.panel, tape, max(start, stop - keep), stop)
+
+
+def _columns(panel: Panel) -> dict[str, NDArray[Any]]:
+    return {name: getattr(panel, name) for name in _FIELDS if getattr(panel, name) is not None}
+
+
+def _moves(panel: Panel) -> dict[str, NDArray[Any]]:
+    """What follows from one session to the next; the first row has nothing before it."""
+    returns = kernels.returns_of(panel)
+    moves: dict[str, NDArray[Any]] = {
+        "returns": returns,
+        "mean_returns": np.full((len(returns), 1), np.nan),
+        "market": np.full(len(returns), np.nan),
+    }
+    if len(returns) > 1:
+        level = panel.benchmark
+        moves["mean_returns"][1:] = kernels.market_returns(returns[1:])
+        moves["market"][1:] = market_returns(returns[1:], None if level is None else level[1:] / level[:-1] - 1.0)
+    return moves
+
+
+def _tape_of(columns: dict[str, NDArray[Any]], moves: dict[str, NDArray[Any]], used: int) -> _Tape:
+    """A copy with room for as many rows again."""
+    length = used + max(used, _LEAST_ROOM)
+    arrays = {}
+    for name, values in (columns | moves).items():
+        arrays[name] = np.empty((length, *values.shape[1:]), dtype=values.dtype)
+        arrays[name][:used] = values
+    return _Tape(arrays=arrays, length=length, used=used)
+
+
+def _window(like: Panel, tape: _Tape, start: int, stop: int) -> Window:
+    rows: dict[str, Any] = {name: tape.arrays[name][start:stop] for name in _FIELDS if name in tape.arrays}  # replace() takes all types
+    moves = {name: tape.arrays[name][min(start + 1, stop) : stop] for name in ("returns", "mean_returns", "market")}
+    return Window(panel=replace(like, **rows), _tape=tape, _stop=stop, **moves)
