@@ -396,11 +396,11 @@ def _no_bundle(digest: str) -> Bundle:
 
 
 def _bytes(state: State) -> bytes:
-    return msgspec.msgpack.encode({name: getattr(state, name) for name in State.__struct_fields__ if name not in {"ring", "bundles"}})
+    return msgspec.msgpack.encode({name: getattr(state, name) for name in State.__struct_fields__ if name not in {"window", "bundles"}})
 
 
 def _difference(one: State, other: State) -> str:
-    names = [name for name in State.__struct_fields__ if name not in {"ring", "bundles"}]
+    names = [name for name in State.__struct_fields__ if name not in {"window", "bundles"}]
     return ", ".join(name for name in names if msgspec.msgpack.encode(getattr(one, name)) != msgspec.msgpack.encode(getattr(other, name)))
 
 

@@ -307,7 +307,7 @@ def comparable(state: State) -> dict[str, Any]:
     """The state without arrays and bundles."""
     facts = {name: value for name, value in msgspec.structs.asdict(state).items() if name not in {"ring", "bundles", "expected_volatility"}}
     facts["volatility"] = repr(state.expected_volatility)
-    facts["ring"] = None if state.ring is None else (str(state.ring.sessions[-1]), np.nan_to_num(state.ring.close, nan=-1.0).tobytes())
+    facts["window"] = None if state.ring is None else (str(state.ring.sessions[-1]), np.nan_to_num(state.ring.close, nan=-1.0).tobytes())
     return facts
 
 
