@@ -305,7 +305,8 @@ class Trading(RuleBasedStateMachine):
 
 def comparable(state: State) -> dict[str, Any]:
     """The state without arrays and bundles."""
-    facts = {name: value for name, value in msgspec.structs.asdict(state).items() if name not in {"ring", "bundles", "expected_volatility"}}
+    apart = {"window", "bundles", "expected_volatility"}
+    facts = {name: value for name, value in msgspec.structs.asdict(state).items() if name not in apart}
     facts["volatility"] = repr(state.expected_volatility)
     facts["window"] = None if state.ring is None else (str(state.ring.sessions[-1]), np.nan_to_num(state.ring.close, nan=-1.0).tobytes())
     return facts
