@@ -66,7 +66,8 @@ class Recorder:
     def adopt(self) -> list[SegmentRecorded]:
         """Segments that an earlier process left open: cut after their last whole line, closed, to be journaled now."""
         found = []
-        for path in sorted(self._folder.glob(f"*{SUFFIX}{OPEN}")):
+        left = set(self._folder.glob(f"*{SUFFIX}{OPEN}")) - ({self._path} if self._file is not None else set())  # ours is still written
+        for path in sorted(left):
             content = path.read_bytes()
             whole = content[: content.rfind(b"\n") + 1]
             lines = [_read_line(line, path) for line in whole.splitlines()]

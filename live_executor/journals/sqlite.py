@@ -7,6 +7,7 @@ what is on the disk): the object refuses further writes and the process must end
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -60,9 +61,11 @@ class JournalReader:
         self._path = path
         try:
             self._database = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
-            self._database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            being_made = not _tables(self._database)
         except sqlite3.Error as error:
             raise JournalError(f"cannot read {path}: {error}", mend=_MEND_BROKEN) from error
+        if being_made:
+            raise JournalError(f"there is no journal at {path} yet: its first executor is still making it", mend="ask again in a moment")
 
     def read(self, after_seq: int = 0, kinds: Sequence[str] = ()) -> Iterator[JournalEntry]:
         """Entries after ``after_seq`` in order; only those of ``kinds`` if any are named."""
@@ -242,6 +245,15 @@ def _open_durable(path: Path) -> sqlite3.Connection:
     database.execute("DELETE FROM reserve")
     database.execute("PRAGMA wal_checkpoint(RESTART)")
     return database
+
+
+def _tables(database: sqlite3.Connection) -> bool:
+    """Whether the tables are there; waits a little for a process that has made the file a moment ago."""
+    for wait in (*[0.05] * 20, 0.0):
+        if database.execute("SELECT count(*) FROM sqlite_schema WHERE name IN ('frames', 'heads')").fetchone()[0] == 2:
+            return True
+        time.sleep(wait)
+    return False
 
 
 def _entries(database: sqlite3.Connection, path: Path, after_seq: int, kinds: Sequence[str]) -> Iterator[JournalEntry]:

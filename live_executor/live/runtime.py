@@ -184,6 +184,8 @@ class Live:
         self._adoption.sync()
         self._adoption.prepare()
         self._hear_latch()
+        if self._recording is not None:
+            self._recording.begin()  # before anything is asked of the feed: what is open then is an earlier process's
         self._fence = Fence(floor, self._gates, self._requests, self._reconciler)
         floor.fence, floor.knows_the_books = self._fence.passed, self._fence.knows_the_books
         self._gates.start(floor.state.gates)
@@ -218,7 +220,6 @@ class Live:
         """Tasks that only some accounts have."""
         crew = self._floor.crew
         if self._recording is not None:
-            self._recording.begin()
             crew.start("recorder", self._recording.run(), forever=True)
         if self._volumes is not None:
             crew.start("volumes", self._volumes.run(), forever=True)

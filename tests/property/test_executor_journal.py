@@ -9,6 +9,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Timer
 
 import pytest
 from hypothesis import given
@@ -224,6 +225,20 @@ def test_readers_read_while_the_writer_writes(data: Path, keys: Path) -> None:
     assert reader.head.seq == 5
     assert sum(1 for _ in reader.read()) == 5
     journal.close()
+
+
+def test_a_journal_that_is_being_made_is_waited_for_and_never_called_broken(data: Path, keys: Path) -> None:
+    path = data / journal_file("paper")
+    path.parent.mkdir(parents=True)
+    path.touch()
+    with pytest.raises(JournalError, match="still making it"):
+        JournalReader(path)
+    maker = Timer(0.2, lambda: open_journal(data, keys, "paper").close())
+    maker.start()
+    try:
+        assert list(JournalReader(path).read()) == []
+    finally:
+        maker.join()
 
 
 def test_key_is_private_and_a_public_one_is_refused(data: Path, keys: Path) -> None:

@@ -97,6 +97,16 @@ def test_after_a_kill_what_was_made_durable_is_adopted_and_a_torn_line_is_cut(tm
     assert Recorder(tmp_path, SimulatedClock(T0)).adopt() == []
 
 
+def test_what_this_process_has_open_is_not_adopted(tmp_path: Path) -> None:
+    recorder = recorded(tmp_path, SimulatedClock(T0))
+    recorder.sync()
+    assert recorder.adopt() == []
+    recorder.take(said()[0])
+    (frame,) = recorder.close()
+    assert frame.sha256 == hashlib.sha256((tmp_path / frame.segment).read_bytes()).hexdigest()
+    assert recorder.trouble == ""
+
+
 def test_a_line_that_was_changed_is_named(tmp_path: Path) -> None:
     (frame,) = recorded(tmp_path, SimulatedClock(T0)).close()
     path = tmp_path / frame.segment
