@@ -18,11 +18,12 @@ class Crew:
         self._tasks: dict[asyncio.Task[None], None] = {}  # in order of their start: a simulation ends them in the same order each time
         self._failure: asyncio.Future[tuple[str, BaseException]] = asyncio.get_running_loop().create_future()
 
-    def start(self, name: str, work: Coroutine[None, None, None], *, forever: bool = False) -> None:
+    def start(self, name: str, work: Coroutine[None, None, None], *, forever: bool = False) -> asyncio.Task[None]:
         """Begin a task; one that is ``forever`` may not even return."""
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks[task] = None
         task.add_done_callback(lambda done: self._ended(done, forever=forever))
+        return task
 
     async def failure(self) -> tuple[str, BaseException]:
         """The first task that ended and should not have, and why."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from hedgefund_core import errors
 from hedgefund_core.trading import events as e
@@ -27,13 +27,21 @@ FILL = "FILL"
 T = TypeVar("T")
 
 
+class _Batch:
+    """What is done in one commit, and who waits for it."""
+
+    def __init__(self) -> None:
+        self.works: list[Callable[[], None]] = []
+        self.answers: list[asyncio.Future[Any]] = []
+
+
 class Intake:
     """Books what is seen, whoever saw it: stream, queries and the answers to our own requests come here alike."""
 
     def __init__(self, floor: Floor, instruments: Instruments, cursor: ActivityCursor) -> None:
         self._floor, self._instruments, self._cursor = floor, instruments, cursor
         self._mending: set[str] = set()
-        self._waiting: list[Callable[[], None]] = []
+        self._batch: _Batch | None = None
 
     async def order(self, seen: OrderSighting) -> None:
         """Book an order's sighting; raises BrokerUnavailable where a hole was found and could not be asked about."""
@@ -132,16 +140,25 @@ class Intake:
             result = work()
             self._floor.afterwards(lambda: None if done.done() else done.set_result(result))
 
-        self._waiting.append(do)
-        if len(self._waiting) == 1:
-            self._floor.crew.start("books what has come", self._book_waiting())
+        if self._batch is None:
+            batch = self._batch = _Batch()
+            self._floor.crew.start("books what has come", self._book_batch(batch)).add_done_callback(lambda _task: self._let_go(batch))
+        self._batch.works.append(do)
+        self._batch.answers.append(done)
         return done
 
-    async def _book_waiting(self) -> None:
-        waiting, self._waiting = self._waiting, []
+    async def _book_batch(self, batch: _Batch) -> None:
+        self._batch = None
         with self._floor.group():
-            for do in waiting:
+            for do in batch.works:
                 do()
+
+    def _let_go(self, batch: _Batch) -> None:
+        """Nobody waits for a commit that did not come: the run ends."""
+        if self._batch is batch:
+            self._batch = None
+        for answer in batch.answers:
+            answer.cancel()
 
     def _take(self, seen: OrderSighting) -> None:
         found = self._show(seen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -13,6 +14,7 @@ from msgspec.structs import replace
 from hedgefund_core.errors import InvariantViolation
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.observed import Channel, FillSighting, OrderSighting
+from hedgefund_core.trading.order import Order
 from live_executor.crash import hook_crashes
 from live_executor.desk import Desk
 from live_executor.journals.sqlite import SqliteJournal
@@ -170,3 +172,24 @@ def test_a_group_is_cut_before_or_after_it_is_durable_and_never_in_between(point
         hook_crashes(None)
     assert disk.head.seq == kept
     assert _desk(disk).state.ledger.cash == (1003 if kept == 3 else 1000)
+
+
+def test_whoever_waits_for_a_commit_that_does_not_come_is_let_go(stage: Stage) -> None:
+    """A request that loses its own cancel in the moment of its answer must not keep a run that ends from ending."""
+    submit, sent = stage.broker.submit, list[str]()
+
+    async def stubborn(order: Order) -> OrderSighting:
+        sent.append(order.client_order_id)
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return await submit(order)
+
+    stage.broker.submit = stubborn  # type: ignore[method-assign]
+    stage.targets.write_text('{"quantities": {"N00": 5}}')
+
+    async def script(stage: Stage) -> None:
+        while not sent:
+            await wait(0.5)
+
+    stage.play(script, on_stop="leave")
+    assert len(sent) == 1
