@@ -50,11 +50,11 @@ def _columns(values: Sequence[Floats]) -> list[Column]:
     whole: Bools = np.all(finite, axis=1)
     single: Bools = ~np.any(finite, axis=1) | (whole & np.all(grid == grid[:, :1], axis=1))
     found: list[Column] = []
-    for row, one, complete in zip(grid.tolist(), single.tolist(), whole.tolist(), strict=True):
+    for row, one, complete in zip(grid, single.tolist(), whole.tolist(), strict=True):
         if one:
-            found.append(row[0] if complete else None)
+            found.append(float(row[0]) if complete else None)
         else:
-            found.append(tuple(row) if complete else tuple(cell if isfinite(cell) else None for cell in row))
+            found.append(tuple(row.tolist()) if complete else tuple(cell if isfinite(cell) else None for cell in row.tolist()))
     return found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isfinite, nan
 from typing import TypeVar, cast
 
 import numpy as np
@@ -152,26 +153,27 @@ def largest_sums(batch: OrderBatch, found: Exposures, count: int, *, including: 
     if np.isnan(found.base).any():
         return np.full(len(batch), np.nan)
     step = found.after - found.before
-    now, book = dict(enumerate(found.base.tolist())), sorted(found.base.tolist())
-    rows = zip(batch.instrument.tolist(), step.tolist(), _counted(step, batch).tolist(), strict=True)
-    sums = [_moved(now, book, *row, count=count, including=including) for row in rows]
+    base: list[float] = found.base.tolist()
+    now, book = dict(enumerate(base)), sorted(base)
+    sums: list[float] = []
+    for key, change, kept in zip(batch.instrument.tolist(), step.tolist(), _counted(step, batch).tolist(), strict=True):
+        if not including:
+            sums.append(sum(book[-count:]))
+        elif kept != change:  # an order that reserves nothing is judged as if it did, and leaves no trace
+            sums.append(sum(_moved(list(book), now.get(key), change)[-count:]) if isfinite(change) else nan)
+        if kept != 0.0:
+            _moved(book, now.get(key), kept)
+            now[key] = now.get(key, 0.0) + kept
+        if including and kept == change:
+            sums.append(sum(book[-count:]))
     return np.array(sums, dtype=np.float64)
 
 
-def _moved(now: dict[int, float], book: list[float], key: int, step: float, kept: float, *, count: int, including: bool) -> float:
-    """Move one instrument of the sorted ``book`` by ``kept``; the sum of the largest before or after, with the whole ``step``."""
-    before, total = now.get(key, 0.0), 0.0 if including else sum(book[-count:])
-    if kept != 0.0:
-        if key in now:
-            del book[bisect_left(book, before)]
-        now[key] = before + kept
-        insort(book, before + kept)
-    if not including:
-        return total
-    if kept == step:
-        return sum(book[-count:])
-    with_it = list(book)  # an order that reserves nothing is judged as if it did, and leaves no trace
-    if key in now:
-        del with_it[bisect_left(with_it, before)]
-    insort(with_it, before + step)
-    return sum(with_it[-count:]) if step == step else step  # noqa: PLR0124 - NaN: a malformed order
+def _moved(book: list[float], before: float | None, change: float) -> list[float]:
+    """The sorted ``book`` with one of its exposures moved; None = it is not in the book yet."""
+    if before is None:
+        insort(book, change)
+    else:
+        del book[bisect_left(book, before)]
+        insort(book, before + change)
+    return book

@@ -25,9 +25,9 @@ def check(batch: OrderBatch, context: RiskContext, mandate: Mandate) -> RuleResu
         "quantity is not a multiple of the lot": ~_whole(batch.quantity, batch) & ~(batch.reduction & _whole(_left(batch, context), batch)),
         "a reduction would exceed the position": _beyond_position(batch, context),
     }
-    count = np.sum(list(faults.values()), axis=0)
-    reason = "; ".join(name for name, found in faults.items() if found.any()) or "well formed"
-    return at_most(len(batch), count, 0.0, reason)
+    seen = {name: found for name, found in faults.items() if found.any()}
+    count = np.sum(list(seen.values()), axis=0) if seen else np.zeros(len(batch))
+    return at_most(len(batch), count, 0.0, "; ".join(seen) or "well formed")
 
 
 def _whole(quantity: Floats, batch: OrderBatch) -> Bools:
@@ -49,6 +49,8 @@ def _left(batch: OrderBatch, context: RiskContext) -> Floats:
 
 
 def _beyond_position(batch: OrderBatch, context: RiskContext) -> Bools:
+    if not batch.reduction.any():
+        return batch.reduction
     left = _left(batch, context)
     fits: Bools = left >= -np.abs(left + batch.quantity) * TOLERANCE
     return batch.reduction & ~fits

@@ -183,17 +183,13 @@ def _process(*arguments: str, env: dict[str, str]) -> Iterator[subprocess.Popen[
 
 
 def _frame(folder: Path) -> Iterator[Row]:
-    panel = _panel()
-    state = _ready(panel, panel.shape[0] - ROUNDS)
+    panel = panel_of_names()
+    state = ready_account(panel, panel.shape[0] - ROUNDS)
     journal = open_journal(folder, folder / "keys", "frame")
     taken: list[float] = []
     orders = 0
     for row in range(panel.shape[0] - ROUNDS, panel.shape[0]):
-        bars = bars_closed(panel, row)
-        after = str(panel.sessions[row] + np.timedelta64(1, "D"))
-        due = e.DecisionDue(
-            ts=bars.ts + timedelta(minutes=15), session=bars.session, for_session=after, time_in_force="opg", rebalance=True
-        )
+        bars, due = frame_of(panel, row)
         state, _ = step(state, e.SessionBegan(ts=bars.ts, session=bars.session))
         started = time.perf_counter()
         state, orders = _one(state, bars, due, journal.append)
@@ -208,6 +204,13 @@ def _frame(folder: Path) -> Iterator[Row]:
         met=p99 <= FRAME_GOAL_MS,
         note=f"p50 {p50:.1f} ms; bars, features, model, every rule on every order, one durable commit, the broker's request bodies",
     )
+
+
+def frame_of(panel: Panel, row: int) -> tuple[e.BarsClosed, e.DecisionDue]:
+    """The bars of a session and the decision on them."""
+    bars, after = bars_closed(panel, row), str(panel.sessions[row] + np.timedelta64(1, "D"))
+    at = bars.ts + timedelta(minutes=15)
+    return bars, e.DecisionDue(ts=at, session=bars.session, for_session=after, time_in_force="opg", rebalance=True)
 
 
 def _one(state: State, bars: e.BarsClosed, due: e.DecisionDue, append: object) -> tuple[State, int]:
@@ -226,7 +229,8 @@ def _one(state: State, bars: e.BarsClosed, due: e.DecisionDue, append: object) -
     return state, bodies
 
 
-def _panel() -> Panel:
+def panel_of_names() -> Panel:
+    """500 names: what a model needs of the past, and a session for each round."""
     rng = np.random.default_rng(11)
     shape = (300 + ROUNDS, NAMES)
     close = np.round(60.0 * np.cumprod(1.0 + 0.012 * rng.standard_normal(shape), axis=0), 2)
@@ -238,7 +242,7 @@ def _panel() -> Panel:
     )  # fmt: skip
 
 
-def _ready(panel: Panel, stop: int) -> State:
+def ready_account(panel: Panel, stop: int) -> State:
     """An account of 500 names with a model, that knows the bars before row ``stop``."""
     mandate, bundle = _mandate(), _bundle(panel)
     names = tuple(Instrument(instrument_id=symbol, symbol=symbol) for symbol in panel.symbols)
