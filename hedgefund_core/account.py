@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from hedgefund_core.account_state import State, WindDown, column_of
+from hedgefund_core.border import to_prices, with_gaps
 from hedgefund_core.bundle import Bundle
 from hedgefund_core.decision import DecisionInputs
 from hedgefund_core.errors import DataInvalid
@@ -34,7 +35,7 @@ from hedgefund_core.trading.events import (
     Row,
     SessionEnded,
 )
-from hedgefund_core.trading.instrument import SIX_PLACES, ZERO, Instrument, to_money, to_price
+from hedgefund_core.trading.instrument import SIX_PLACES, ZERO, to_money, to_price
 from hedgefund_core.trading.ledger import equity
 from hedgefund_core.trading.order import Purpose, TimeInForce
 from hedgefund_core.trading.state import Level
@@ -119,12 +120,13 @@ def with_bars(state: State, event: BarsClosed, keep: int) -> State:
     benchmark = _benchmark_row(state.ring, event.benchmark)
     row = _panel(state, (event.session,), fields, benchmark)
     window = Window.of(row) if state.window is None else state.window.extended(row, keep=keep)
-    olds = zip(event.close, event.split_ratios or (None,) * n, state.instruments, state.marks, strict=True)
-    marks = tuple(
-        _restated(state, instrument, mark, ratio) if close is None else to_price(close) for close, ratio, instrument, mark in olds
-    )
-    ages = tuple(age + 1 if close is None else 0 for close, age in zip(event.close, state.mark_ages, strict=True))
-    return replace(state, window=window, marks=marks, mark_ages=ages, restated=frozenset())
+    absent = [place for place, close in enumerate(event.close) if close is None]
+    marks = with_gaps(to_prices(row.close[0, ~np.isnan(row.close[0])]), absent)
+    ages = [0] * n
+    for place in absent:
+        marks[place] = _restated(state, place, None if event.split_ratios is None else event.split_ratios[place])
+        ages[place] = state.mark_ages[place] + 1
+    return replace(state, window=window, marks=tuple(marks), mark_ages=tuple(ages), restated=frozenset())
 
 
 def _row_of(name: str, cells: Row, n: int, session: str) -> Floats:
@@ -141,9 +143,10 @@ def _row_of(name: str, cells: Row, n: int, session: str) -> Floats:
     return values.reshape(1, n)
 
 
-def _restated(state: State, instrument: Instrument, mark: Decimal | None, ratio: float | None) -> Decimal | None:
+def _restated(state: State, place: int, ratio: float | None) -> Decimal | None:
     """A last price in new shares: the broker tells of splits of what is held, the bars tell of the others."""
-    if mark is None or ratio is None or instrument.instrument_id in state.restated:
+    mark = state.marks[place]
+    if mark is None or ratio is None or state.instruments[place].instrument_id in state.restated:
         return mark
     return to_price(float(mark) / ratio)
 

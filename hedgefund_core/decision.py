@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from hedgefund_core.border import to_prices
 from hedgefund_core.bundle import Bundle
 from hedgefund_core.identifiers import decision_id
 from hedgefund_core.live_inputs import LiveInputs, context_of, facts_of
@@ -31,7 +32,7 @@ from hedgefund_core.risk.limits import Limits, Mandate, collar_width, drawdown_m
 from hedgefund_core.risk.reducing import reducing_trades
 from hedgefund_core.risk.rule import OrderBatch, RiskContext
 from hedgefund_core.trading.events import DecisionMade, Judgements, Scaler
-from hedgefund_core.trading.instrument import ZERO, Instrument, to_lots, to_price
+from hedgefund_core.trading.instrument import ZERO, Instrument, to_lots
 from hedgefund_core.trading.order import Leg, Order, Purpose, Side, TimeInForce
 from hedgefund_core.trading.rebalance import Intent, NoTradeBand, intents_toward, rebalance
 from hedgefund_core.trading.state import Ladder
@@ -248,11 +249,8 @@ def daily_sigmas(returns: Floats, mandate: Mandate) -> Floats:
 
 def as_decimals(instruments: Sequence[Instrument], weights: Floats) -> dict[str, Decimal]:
     """Weights across the border to Decimal; an absent weight has no entry."""
-    return {
-        instrument.instrument_id: to_price(weight)
-        for instrument, weight in zip(instruments, weights.tolist(), strict=True)
-        if isfinite(weight)
-    }
+    places = np.flatnonzero(np.isfinite(weights))
+    return {instruments[place].instrument_id: weight for place, weight in zip(places.tolist(), to_prices(weights[places]), strict=True)}
 
 
 def prices_by_id(inputs: DecisionInputs) -> dict[str, Decimal]:

@@ -14,6 +14,7 @@ from decimal import Decimal
 import msgspec
 import numpy as np
 
+from hedgefund_core.border import to_prices
 from hedgefund_core.identifiers import IntentHash
 from hedgefund_core.risk.limits import Limits
 from hedgefund_core.risk.price_collar import table_width, widening
@@ -154,8 +155,8 @@ def orders_of(
     sign = np.array([1.0 if trade.side is _BUY else -1.0 for trade in trades], dtype=np.float64)
     closing = np.array([trade.leg is _CLOSE for trade in trades], dtype=np.bool_)
     edges = _edges(places, sign, closing, market, limits)
-    rows = zip(trades, _names(trades, market, terms), edges.tolist(), strict=True)
-    orders = [_order(trade, name, to_price(edge), market, terms) for trade, name, edge in rows]
+    rows = zip(trades, _names(trades, market, terms), to_prices(edges), strict=True)
+    orders = [_order(trade, name, edge, market, terms) for trade, name, edge in rows]
     lots = [market.instruments[place].lot for place in places.tolist()]
     return orders, OrderBatch(
         instrument=places,

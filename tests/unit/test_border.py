@@ -1,0 +1,28 @@
+"""A column of floats becomes the Decimals that each of them would become alone."""
+
+from decimal import ROUND_HALF_EVEN, Decimal
+
+import numpy as np
+
+from hedgefund_core.border import to_prices, with_gaps
+from hedgefund_core.trading.instrument import SIX_PLACES, to_price
+
+
+def exact(value: float) -> Decimal:
+    return Decimal(value + 0.0).quantize(SIX_PLACES, rounding=ROUND_HALF_EVEN)
+
+
+def test_a_column_is_rounded_as_each_value_alone_to_the_digit() -> None:
+    rng = np.random.default_rng(3)
+    ties = np.array([k / 2**n for n in range(1, 30) for k in (1, 3, 7, 1001, 123457)])
+    odd = np.array([0.0, -0.0, 1e-9, -1e-9, 5e-7, -5e-7, 1.5, 0.1, 1e8, 999_999_999.9999995, 1e12])
+    for values in (ties, odd, rng.uniform(0.01, 5000.0, 5000), np.round(rng.uniform(-1.0, 1.0, 5000), 6), np.zeros(0)):
+        wanted = [exact(value) for value in values.tolist()]
+        assert [value.as_tuple() for value in to_prices(values)] == [value.as_tuple() for value in wanted]
+        assert [to_price(value).as_tuple() for value in values.tolist()] == [value.as_tuple() for value in wanted]
+
+
+def test_what_is_absent_keeps_its_place() -> None:
+    one, two = Decimal(1), Decimal(2)
+    assert with_gaps([one, two], [0, 2]) == [None, one, None, two]
+    assert with_gaps([one], []) == [one]
