@@ -305,6 +305,8 @@ def test_a_disconnect_of_the_server_and_a_wanted_restart() -> None:
         b"",
         b"\xff\xfe",
         b"[]",
+        b"[1]",
+        b"[[[",
         b"null",
         b'{"stream":"trade_updates"}',
         b'{"stream":"trade_updates","data":{"event":"fill"}}',
@@ -334,6 +336,14 @@ def test_no_update_whatever_it_holds_raises(data: object, cut: int) -> None:
         assert isinstance(update, OrderSighting | UnknownUpdate)
         if isinstance(update, OrderSighting):
             assert update.filled_quantity.is_finite()
+
+
+def test_a_frame_may_be_a_list_of_messages() -> None:
+    conversation = OrderConversation(read_endpoints({"ALPACA_API_KEY": "k", "ALPACA_SECRET_KEY": "s"}), SystemClock())
+    one = '{"stream":"trade_updates","data":{"event":"new","order":{"id":"%d","client_order_id":"c"}}}'
+    first, odd, second = conversation.read(f"[{one % 1},null,{one % 2}]".encode())
+    assert isinstance(odd, UnknownUpdate)
+    assert [update.broker_order_id for update in (first, second) if isinstance(update, OrderSighting)] == ["1", "2"]
 
 
 def test_a_bare_order_is_enough() -> None:

@@ -1,4 +1,4 @@
-"""What Alpaca's order stream says (``/stream``, trade_updates): JSON in text or binary frames, one message a frame."""
+"""What Alpaca's order stream says (``/stream``, trade_updates): JSON in text or binary frames, one message a frame or a list of them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class OrderConversation:
 
     def __init__(self, endpoints: Endpoints, clock: Clock, answer_seconds: float = ANSWER_SECONDS) -> None:
         self._endpoints, self._clock, self._answer_seconds = endpoints, clock, answer_seconds
-        self._message, self._messages = msgspec.json.Decoder(_Message), msgspec.json.Decoder(list[_Message])
+        self._message, self._rows = msgspec.json.Decoder(_Message), msgspec.json.Decoder(list[msgspec.Raw])
         self._update = msgspec.json.Decoder(wire.WireUpdate)
         self._control = msgspec.json.Decoder(_Control)
 
@@ -61,16 +61,15 @@ class OrderConversation:
 
     async def _ask(self, link: Link, question: dict[str, object], answered_by: str, early: list[Said]) -> None:
         await link.send(msgspec.json.encode(question).decode())
-        while True:
-            frame = await link.receive()
-            message = self._read_envelope(frame)
-            if message is None:
-                early.append(unreadable("a frame that is no message", frame, self._clock))
-            elif message.stream == answered_by:
-                self._check(message, answered_by)
-                return
-            else:
-                early += self.read(frame)
+        answered = False
+        while not answered:
+            for part in self._parts(await link.receive()):
+                message = self._read_envelope(part)
+                if message is not None and message.stream == answered_by:
+                    self._check(message, answered_by)
+                    answered = True
+                else:
+                    early += self._read_one(part)
 
     def _check(self, message: _Message, answered_by: str) -> None:
         try:
@@ -83,7 +82,20 @@ class OrderConversation:
             raise StreamEndedError(f"the server does not offer {_CHANNEL}: {control.error or control.message or 'no reason'}")
 
     def read(self, frame: bytes) -> Sequence[Said]:
-        """An order's update; anything else is said not to be understood."""
+        """Orders' updates; anything else is said not to be understood."""
+        if frame[:1] != b"[":
+            return self._read_one(frame)
+        return [said for part in self._parts(frame) for said in self._read_one(part)]
+
+    def _parts(self, frame: bytes) -> list[bytes]:
+        """The messages of a frame: one, or a list of them as on the data stream."""
+        try:
+            rows = self._rows.decode(frame) if frame[:1] == b"[" else []
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            rows = []
+        return [bytes(row) for row in rows] or [frame]
+
+    def _read_one(self, frame: bytes) -> Sequence[Said]:
         message = self._read_envelope(frame)
         if message is None:
             return [unreadable("a frame that is no message", frame, self._clock)]
@@ -109,8 +121,6 @@ class OrderConversation:
 
     def _read_envelope(self, frame: bytes) -> _Message | None:
         try:
-            if frame[:1] == b"[":
-                return next((row for row in self._messages.decode(frame) if row.code is not None), None)
             return self._message.decode(frame)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return None
