@@ -175,7 +175,7 @@ def tradable_panel(n_sessions: int = 160, n_symbols: int = 8, seed: int = 11, *,
     return timed if opens else replace(close_only(timed), close_at=close_at, known_at=timed.known_at, dividends=None)
 
 
-def write_executor_house(house: Path, panel: Panel, *, feature: str = "reversal_5", trained: int = 130, expires: int = 400) -> Path:
+def write_executor_house(house: Path, panel: Panel, *, feature: str = "reversal_5", trained: int = 130, expires_after_days: int = 400) -> Path:
     """Panel, promotion key and a signed bundle under ``house``; returns the bundle's folder."""
     from hedgefund_core.layout import panel_file
     from hedgefund_core.quant.panel_codec import pack_panel
@@ -183,7 +183,7 @@ def write_executor_house(house: Path, panel: Panel, *, feature: str = "reversal_
     path = house / "data" / panel_file(panel.source)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(pack_panel(panel))
-    return write_bundle(house, panel, feature=feature, trained=trained, expires=expires)
+    return write_bundle(house, panel, feature=feature, trained=trained, expires_after_days=expires_after_days)
 
 
 def write_bundle(
@@ -194,7 +194,7 @@ def write_bundle(
     trained: int = 130,
     name: str = "bundle",
     passed: bool = True,
-    expires: int = 400,
+    expires_after_days: int = 400,
     **gate: str,
 ) -> Path:
     """A signed one-feature rule as a bundle folder; the promotion key is made where there is none."""
@@ -235,7 +235,7 @@ def write_bundle(
         source=panel.source,
         trained_from=str(panel.sessions[0]),
         trained_through=str(panel.sessions[trained]),
-        expires_after_days=expires,
+        expires_after_days=expires_after_days,
         signal_contract=b.SignalContract(min_coverage=0.5, max_abs_score=1e6),
         mandate="market_neutral",
         data_versions={panel.source: panel.data_version},

@@ -31,7 +31,7 @@ def trade(house: Path, monkeypatch: pytest.MonkeyPatch, end_state: str) -> list[
     panel = tradable_panel(n_sessions=TRAINED + SESSIONS, n_symbols=8)
     panel = replace(panel, volume=None if panel.volume is None else panel.volume * 100)
     days = int((panel.sessions[TRAINED + 4] - panel.sessions[TRAINED]).astype(int))
-    bundle = write_executor_house(house, panel, trained=TRAINED, expires=days)
+    bundle = write_executor_house(house, panel, trained=TRAINED, expires_after_days=days)
     run(read_settings(), RunRequest(account="a", source="noise", bundle=bundle))
     reader = JournalReader(house / "data" / journal_file("a"))
     try:
