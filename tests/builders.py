@@ -175,7 +175,9 @@ def tradable_panel(n_sessions: int = 160, n_symbols: int = 8, seed: int = 11, *,
     return timed if opens else replace(close_only(timed), close_at=close_at, known_at=timed.known_at, dividends=None)
 
 
-def write_executor_house(house: Path, panel: Panel, *, feature: str = "reversal_5", trained: int = 130, expires_after_days: int = 400) -> Path:
+def write_executor_house(
+    house: Path, panel: Panel, *, feature: str = "reversal_5", trained: int = 130, expires_after_days: int = 400
+) -> Path:
     """Panel, promotion key and a signed bundle under ``house``; returns the bundle's folder."""
     from hedgefund_core.layout import panel_file
     from hedgefund_core.quant.panel_codec import pack_panel
