@@ -187,6 +187,10 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     alarmed: bool = False
     """Whether the last prices in the session were beyond a limit that closes everything."""
     flat_confirmed: bool = False
+    running_since: datetime | None = None
+    """When the process began that has not ended in order yet."""
+    crashed: tuple[datetime, ...] = ()
+    """Starts of the last minutes that did not end in order."""
 
     @property
     def bundle(self) -> Bundle | None:

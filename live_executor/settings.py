@@ -44,6 +44,8 @@ class LiveSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     record_sync_seconds: float = 1.0
     record_rotate_minutes: float = 15.0
     on_journal_failure: Literal["cancel", "flatten", "leave"] = "cancel"
+    starts_budget: int = 5
+    starts_window_seconds: float = 600.0
 
 
 class TradingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -40,6 +40,7 @@ QUICK = {
     "ENTRIES_WAIT_SECONDS": "3.0",
     "START_PATIENCE_SECONDS": "2.0",
     "REPRICE_SECONDS": "2.0",
+    "STARTS_BUDGET": "1000",
 }
 """The same executor, less patient."""
 

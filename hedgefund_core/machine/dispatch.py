@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from hedgefund_core.account_state import State
 from hedgefund_core.bundle import Bundle
 from hedgefund_core.errors import InvariantViolation
-from hedgefund_core.machine import books, decisions, emergencies, orders, people, sessions
+from hedgefund_core.machine import books, decisions, emergencies, orders, people, runs, sessions
 from hedgefund_core.machine.ladders import Step
 from hedgefund_core.trading import events as e
 
@@ -97,4 +97,6 @@ HANDLERS: dict[type[e.Event], Callable[[State, Any], Step]] = {
     e.OrderRequested: people.on_order_requested,
     e.CancelRequested: people.on_cancel_requested,
     e.EmergencyAdopted: emergencies.on_emergency_adopted,
+    e.RunBegan: runs.on_run_began,
+    e.RunEnded: runs.on_run_ended,
 }

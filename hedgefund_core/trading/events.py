@@ -33,6 +33,8 @@ from hedgefund_core.trading.inputs import (
     PositionAdopted,
     PricesSeen,
     ResumeRequested,
+    RunBegan,
+    RunEnded,
     SegmentRecorded,
     SessionBegan,
     SessionEnded,
@@ -124,6 +126,8 @@ Input = (
     | TroubleSeen
     | SegmentRecorded
     | EmergencyAdopted
+    | RunBegan
+    | RunEnded
 )
 Output = (
     DecisionMade
@@ -228,6 +232,8 @@ __all__ = [
     "Row",
     "RuleColumn",
     "RuleVerdict",
+    "RunBegan",
+    "RunEnded",
     "Scaler",
     "SegmentRecorded",
     "SessionBegan",

@@ -270,6 +270,19 @@ class SessionEnded(Event, tag="session_ended", frozen=True, kw_only=True):
     session: str
 
 
+class RunBegan(Event, tag="run_began", frozen=True, kw_only=True):
+    """A process begins to trade the account. Where ``budget`` starts within ``window_seconds`` did not end in order, it may not."""
+
+    budget: int
+    window_seconds: float
+
+
+class RunEnded(Event, tag="run_ended", frozen=True, kw_only=True):
+    """A process ends in order, whatever the reason; a journal without it says that the process was killed or failed."""
+
+    reason: str
+
+
 class TroubleSeen(Event, tag="trouble_seen", frozen=True, kw_only=True):
     """The shell met something that a person should know (a bad target file, a task that ended): the machine raises the alert."""
 

@@ -37,6 +37,8 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     gates: tuple[str, ...]
     searches: int
     clock_offset_seconds: float
+    loop_lag_seconds: float = 0.0
+    """How late the event loop came back to a task at worst in the last minute."""
     targets_file: str = ""
     targets_trouble: str = ""
     targets: int = 0

@@ -18,6 +18,7 @@ from hedgefund_core.trading.instrument import ZERO
 from hedgefund_core.trading.observed import ActivitySighting, OrderSighting, UnknownUpdate
 from live_executor.crash import crash_here
 from live_executor.live.cursor import ActivityCursor
+from live_executor.live.dead_letters import POISON, DeadLetters
 from live_executor.live.floor import Floor
 from live_executor.live.instruments import Instruments
 from live_executor.logging import logger
@@ -42,6 +43,7 @@ class Intake:
         self._floor, self._instruments, self._cursor = floor, instruments, cursor
         self._mending: set[str] = set()
         self._batch: _Batch | None = None
+        self._letters = DeadLetters(floor)
 
     async def order(self, seen: OrderSighting) -> None:
         """Book an order's sighting; raises BrokerUnavailable where a hole was found and could not be asked about."""
@@ -92,8 +94,9 @@ class Intake:
                 elif self._show(line).gap and line.activity_type == FILL:
                     gaps.append(line)
             for group in splits.values():
-                self._book(split_news(self._booked(cash=True), group, session=self._session()))
+                self._show_split(group)
         unclear = [line for line in gaps if not await self._is_told_apart(line)]
+        unclear = sorted((*unclear, *(line for line in fresh if self._letters.waits(line))), key=lines.index)
         self._cursor.move(lines[: lines.index(unclear[0])] if unclear else lines)  # what is unclear is read again
 
     async def _is_told_apart(self, line: ActivitySighting) -> bool:
@@ -169,8 +172,23 @@ class Intake:
 
     def _show(self, seen: OrderSighting | ActivitySighting, *, settle: bool = False) -> Evidence:
         self._floor.adopt()
+        if self._letters.is_dead(seen):
+            return Evidence()
         cash = isinstance(seen, ActivitySighting) and seen.activity_type != FILL
-        return self._book(news_of(self._booked(cash=cash), seen, session=self._session(), settle=settle))
+        try:
+            return self._book(news_of(self._booked(cash=cash), seen, session=self._session(), settle=settle))
+        except POISON as error:
+            self._letters.failed(seen, error)
+            return Evidence()
+
+    def _show_split(self, lines: Sequence[ActivitySighting]) -> None:
+        """The lines of one split, which say together what none says alone."""
+        if any(self._letters.is_dead(line) for line in lines):
+            return
+        try:
+            self._book(split_news(self._booked(cash=True), lines, session=self._session()))
+        except POISON as error:
+            self._letters.failed(lines[0], error)
 
     def _booked(self, *, cash: bool) -> Booked:
         return self._floor.known.booked(self._floor.state, cash=cash)

@@ -32,6 +32,7 @@ from live_executor.live.gates import Gates
 from live_executor.live.instruments import Instruments
 from live_executor.live.intake import Intake
 from live_executor.live.known import KINDS, Known
+from live_executor.live.lag import LoopLag
 from live_executor.live.model import ModelPlan, ModelTrader
 from live_executor.live.opening import Opening, open_account, patiently
 from live_executor.live.past_journal import Adoption, Fence, stop_past_journal
@@ -111,7 +112,7 @@ class Live:
             rng=parts.rng,
         )
         self._cursor = ActivityCursor(parts.folder, fallback=known.newest_activity)
-        self._gates = Gates(self._floor)
+        self._gates, self._lag = Gates(self._floor), LoopLag(parts.sleep)
         self._instruments = Instruments(self._floor)
         self._intake = Intake(self._floor, self._instruments, self._cursor)
         self._searches = Searches(self._floor, self._intake)
@@ -159,18 +160,24 @@ class Live:
 
     async def run(self) -> Summary:
         """Trade until somebody stops it, everything asked for is done, or a task fails."""
+        ended = ""
         try:
             await self._start()
             await self._until_over()
             await self._leave()
             if self._recording is not None:
                 self._recording.end()
+            ended = self._ended
         except errors.JournalError as error:
             await self._floor.crew.dismiss()
             await stop_past_journal(self._floor, self._parts.folder, error)
             raise
+        except errors.HedgefundError as error:
+            ended = "" if isinstance(error, errors.InvariantViolation) else type(error).__name__  # it knew what it did not do
+            raise
         finally:
             await self._floor.crew.dismiss()
+            self._end_run(ended)
             self._floor.desk.sign()
             self._beat(stopped=not self._floor.desk.failed)
         return self._floor.desk.summary(self._ended)
@@ -183,6 +190,7 @@ class Live:
         await patiently(floor, lambda: open_account(floor, self._parts.opening, self._cursor))
         self._adoption.sync()
         self._adoption.prepare()
+        self._begin_run()
         self._hear_latch()
         if self._recording is not None:
             self._recording.begin()  # before anything is asked of the feed: what is open then is an earlier process's
@@ -212,6 +220,7 @@ class Live:
             ("targets file", self._rebalancer.watch_file()),
             ("rebalancing", self._rebalancer.run()),
             ("heartbeat", self._beat_for_ever()),
+            ("loop's lag", self._lag.run()),
         ):
             floor.crew.start(name, work, forever=True)
         self._start_what_is_wanted()
@@ -226,6 +235,17 @@ class Live:
         if self._trader is not None and self._swaps is not None:
             crew.start("model", self._trader.run(), forever=True)
             crew.start("alias", self._swaps.run(), forever=True)
+
+    def _begin_run(self) -> None:
+        """Journal the start: what crashes again and again comes up halted."""
+        settings = self._parts.settings
+        began = e.RunBegan(ts=self._floor.now(), budget=settings.starts_budget, window_seconds=settings.starts_window_seconds)
+        self._floor.take([began])
+
+    def _end_run(self, reason: str) -> None:
+        """Journal an end in order."""
+        if reason and not self._floor.desk.failed and self.state.running_since is not None:
+            self._floor.take([e.RunEnded(ts=self._floor.now(), reason=reason)])
 
     def _hear_latch(self) -> None:
         """A halt that was asked for while nobody ran; a halted account does not start."""
@@ -375,6 +395,7 @@ class Live:
             open_at_broker=len(self._reconciler.open_at_broker),
             working=len(state.working),
             flat=state.flat_confirmed,
+            loop_lag_seconds=self._lag.worst_seconds,
             targets_file="" if self._parts.targets is None else str(self._parts.targets.path),
             targets_trouble=self._rebalancer.trouble,
             targets=len(self._rebalancer.targets.symbols),

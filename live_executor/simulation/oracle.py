@@ -77,6 +77,8 @@ class Oracle:
             self._check_intents(state, frames)
         for frame in frames:
             self._take(frame)
+            if isinstance(frame, e.NewsNotUnderstood) and frame.what.startswith("set aside"):
+                self.broken("no message is poison", frame.what)
         if state is not None:
             self._check_worst_case(state, frames)
 

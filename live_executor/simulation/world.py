@@ -51,6 +51,7 @@ _PACE = {
     "clock_every_seconds": 1.0, "mailbox_every_seconds": 0.15, "targets_every_seconds": 0.5, "absence_seconds": 0.8,
     "stale_price_seconds": 2.0, "entries_wait_seconds": 3.0, "reprice_seconds": 4.0, "session_grace_seconds": 1.5,
     "start_patience_seconds": 2.0, "stop_patience_seconds": 1.5, "orders_in_flight": 4, "on_stop": "cancel_entries",
+    "starts_budget": 0,
 }  # fmt: skip
 """The executor as ever, in more of a hurry: a run of half a minute has everything a day has."""
 

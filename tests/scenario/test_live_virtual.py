@@ -19,6 +19,7 @@ from hedgefund_core.trading.observed import ActivitySighting, LinkState
 from hedgefund_core.trading.order import OrderStatus
 from live_executor.commands import Mailbox
 from live_executor.journals.sqlite import open_journal
+from live_executor.live.heartbeat import Heartbeat
 from live_executor.live.opening import Opening
 from live_executor.live.runtime import Live, LiveParts
 from live_executor.recovery import recover
@@ -41,6 +42,7 @@ class Stage:
         self.broker = MemoryBroker(self.clock, {"AAPL": Decimal(100), "MSFT": Decimal(50)})
         self.feed = MemoryFeed(self.broker, self.clock)
         self.frames: list[e.Frame] = []
+        self.beats: list[Heartbeat] = []
 
     def play(self, script: Script, *, every: float = 60.0, **changes: object) -> None:
         """Run the account beside ``script``; it stops when the script has ended."""
@@ -65,6 +67,7 @@ class Stage:
                 ),
                 targets=TargetsFile(self.targets),
                 rebalance_every=every,
+                on_beat=lambda _state, beat: self.beats.append(beat),
             )
             live = Live(parts, recovered)
             self.live = live

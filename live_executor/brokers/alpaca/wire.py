@@ -175,12 +175,18 @@ def needed(value: Number, what: str) -> Decimal:
     return number
 
 
+_LEAP = re.compile(r"(:59):60")
+
+
 def moment(text: str | None) -> datetime | None:
-    """A time as aware UTC, nanoseconds cut off; a bare date is its first moment; None where there is none."""
+    """A time as aware UTC, nanoseconds cut off; a bare date is its first moment; None where there is none.
+
+    A leap second is told as second 60, which no clock of ours has: it is the second before.
+    """
     if not text:
         return None
     try:
-        parsed = datetime.fromisoformat(text)
+        parsed = datetime.fromisoformat(_LEAP.sub(r"\1:59", text))
     except ValueError as error:
         raise Unreadable(f"{text!r} is no time") from error
     return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
