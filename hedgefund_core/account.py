@@ -319,7 +319,9 @@ def _average_volume(state: State) -> Floats:
 
 def check_weights(state: State, event: DecisionDue) -> None:
     """Refuse weights from outside that are no numbers (the journal would hold them as absent) or name a stranger."""
-    given = event.target_weights or {}
+    given = event.target_weights
+    if not given:
+        return
     wrong = sorted(key for key, weight in given.items() if not isfinite(weight))
     strangers = sorted(set(given) - {instrument.instrument_id for instrument in state.instruments})
     if wrong or strangers:

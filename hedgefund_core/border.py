@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 import numpy as np
@@ -11,6 +12,9 @@ from hedgefund_core.trading.instrument import SIX_PLACES, to_price
 
 _SAFE, _OFF_A_TIE = 1e15, 0.4
 """Below 2**50 a product is off by a sixteenth at most: it cannot have moved a value so far from a tie to its other side."""
+
+_EXACT, _NEAR_A_TIE = 1e6, 0.499
+"""Below a million a product is off by less than a thousandth of a millionth."""
 
 
 def to_prices(values: NDArray[np.float64]) -> list[Decimal]:
@@ -22,6 +26,16 @@ def to_prices(values: NDArray[np.float64]) -> list[Decimal]:
         return [SIX_PLACES * count for count in whole.astype(np.int64).tolist()]
     cells = zip(sure.tolist(), whole.tolist(), values.tolist(), strict=True)
     return [SIX_PLACES * int(count) if certain else to_price(value) for certain, count, value in cells]
+
+
+def float_views(values: NDArray[np.float64], prices: Sequence[Decimal]) -> NDArray[np.float64]:
+    """What ``float`` gives of each of ``to_prices(values)``: float64 (n,). A whole number of millionths divides to the nearest float."""
+    millionths = values * 1e6
+    whole = np.rint(millionths)
+    views: NDArray[np.float64] = whole / 1e6
+    for place in np.flatnonzero((np.abs(millionths - whole) > _NEAR_A_TIE) | (np.abs(values) > _EXACT)).tolist():
+        views[place] = float(prices[place])
+    return views
 
 
 def with_gaps(values: list[Decimal], absent: list[int]) -> list[Decimal | None]:

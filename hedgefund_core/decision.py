@@ -117,11 +117,15 @@ class Decision:
 
     decision_id: str
     scores: Floats
-    target_weights: dict[str, Decimal]
     scalings: tuple[Scaling, ...]
     allowed: tuple[Order, ...]
     denied: tuple[Order, ...]
     record: DecisionMade
+
+    @property
+    def target_weights(self) -> dict[str, Decimal]:
+        """By instrument; one that is left alone has none."""
+        return self.record.weights
 
     @property
     def digest(self) -> str:
@@ -145,11 +149,10 @@ def decide(inputs: DecisionInputs, bundle: Bundle | None, limits: Mandate) -> De
     scores = _scores(inputs, bundle)
     raw = _raw_weights(inputs, scores, limits)
     weights, scalings = scaled(inputs, raw, limits)
-    targets = as_decimals(inputs.instruments, weights)
     market = _market(inputs, limits)
-    trades = _trades(inputs, market, weights, targets, limits)
+    trades = _trades(inputs, market, weights, limits)
     orders, batch = orders_of(trades, market, _terms(inputs), limits.limits, inputs.sent)
-    return judged_decision(inputs, orders, limits, Basis(bundle=bundle, scores=scores, targets=targets, scalings=scalings), batch)
+    return judged_decision(inputs, orders, limits, Basis(bundle=bundle, scores=scores, weights=weights, scalings=scalings), batch)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +161,8 @@ class Basis:
 
     bundle: Bundle | None
     scores: Floats
-    targets: dict[str, Decimal]
+    weights: Floats
+    """Targets; NaN = left alone."""
     scalings: tuple[Scaling, ...]
     note: str = ""
 
@@ -180,7 +184,6 @@ def judged_decision(
     return Decision(
         decision_id=record.decision_id,
         scores=basis.scores,
-        target_weights=basis.targets,
         scalings=basis.scalings,
         allowed=allowed,
         denied=denied,
@@ -282,10 +285,10 @@ def _terms(inputs: DecisionInputs) -> Terms:
     )
 
 
-def _trades(inputs: DecisionInputs, market: Market, weights: Floats, targets: Mapping[str, Decimal], mandate: Mandate) -> list[Trade]:
+def _trades(inputs: DecisionInputs, market: Market, weights: Floats, mandate: Mandate) -> list[Trade]:
     if inputs.purpose not in {Purpose.FLATTEN, Purpose.DECAY} and inputs.ladder.admits_entries:
         return rebalanced(market, weights, inputs.positions, inputs.equity, _band(mandate))
-    return as_trades(_intents(inputs, targets, mandate), inputs.instruments)
+    return as_trades(_intents(inputs, as_decimals(inputs.instruments, weights), mandate), inputs.instruments)
 
 
 def _band(mandate: Mandate) -> NoTradeBand:
@@ -410,7 +413,7 @@ def _finite(value: float) -> float | None:
 
 
 def _record(inputs: DecisionInputs, basis: Basis, judgements: Judgements) -> DecisionMade:
-    bundle, targets = basis.bundle, basis.targets
+    bundle = basis.bundle
     record = DecisionMade(
         ts=inputs.decided_at,
         decision_id=decision_name(inputs),
@@ -419,7 +422,7 @@ def _record(inputs: DecisionInputs, basis: Basis, judgements: Judgements) -> Dec
         model_digest="" if bundle is None else bundle.digest,
         instruments=tuple(instrument.instrument_id for instrument in inputs.instruments),
         scores=_cells(basis.scores),
-        target_weights=tuple(targets.get(instrument.instrument_id) for instrument in inputs.instruments),
+        target_weights=_cells(basis.weights),
         scalers=tuple(Scaler(name=s.name, measured=_finite(s.measured), limit=s.limit, scale=s.scale) for s in basis.scalings),
         judgements=judgements,
         inputs_digest=inputs_digest(inputs),

@@ -279,8 +279,10 @@ def counted(state: State, orders: tuple[Order, ...], event: Event) -> State:
 
 def check_quantities(state: State, given: Mapping[str, Decimal] | None) -> None:
     """Refuse quantities from outside that are no numbers or name a stranger."""
+    if not given:
+        return
     known = {instrument.instrument_id for instrument in state.instruments}
-    wrong = sorted(key for key, quantity in (given or {}).items() if key not in known or not quantity.is_finite())
+    wrong = sorted(key for key, quantity in given.items() if key not in known or not quantity.is_finite())
     if wrong:
         message = f"target quantities of {', '.join(wrong[:5])}: not an instrument of the account, or no number"
         raise DataInvalid(message, mend="correct the target quantities")

@@ -14,7 +14,7 @@ from decimal import Decimal
 import msgspec
 import numpy as np
 
-from hedgefund_core.border import to_prices
+from hedgefund_core.border import float_views, to_prices
 from hedgefund_core.identifiers import IntentHash
 from hedgefund_core.risk.limits import Limits
 from hedgefund_core.risk.price_collar import table_width, widening
@@ -39,6 +39,8 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     place: int
     side: Side
     quantity: Decimal
+    size: float
+    """The quantity as the rules read it."""
     leg: Leg
 
 
@@ -75,7 +77,11 @@ class Market:
 def as_trades(intents: Sequence[Intent], instruments: Sequence[Instrument]) -> list[Trade]:
     """Intents in their order."""
     places = {instrument.instrument_id: place for place, instrument in enumerate(instruments)}
-    return [Trade(place=places[i.instrument.instrument_id], side=i.side, quantity=i.quantity, leg=i.leg) for i in intents]
+    return [_trade(places[i.instrument.instrument_id], i) for i in intents]
+
+
+def _trade(place: int, intent: Intent) -> Trade:
+    return Trade(place=place, side=intent.side, quantity=intent.quantity, size=float(intent.quantity), leg=intent.leg)
 
 
 def rebalanced(market: Market, weights: Floats, held: Mapping[str, Decimal], equity: Decimal, band: NoTradeBand) -> list[Trade]:
@@ -119,12 +125,12 @@ def _legs(rows: Ints, shares: Floats, holds: Floats) -> tuple[list[Trade], list[
     for place, target, held in zip(rows.tolist(), shares[rows].tolist(), holds[rows].tolist(), strict=True):
         side = _BUY if target > held else _SELL
         if held * target < 0.0:
-            closes.append(Trade(place=place, side=side, quantity=Decimal(int(abs(held))), leg=_CLOSE))
-            opens.append(Trade(place=place, side=side, quantity=Decimal(int(abs(target))), leg=_OPEN))
+            closes.append(Trade(place=place, side=side, quantity=Decimal(int(abs(held))), size=abs(held), leg=_CLOSE))
+            opens.append(Trade(place=place, side=side, quantity=Decimal(int(abs(target))), size=abs(target), leg=_OPEN))
         elif abs(target) < abs(held):
-            closes.append(Trade(place=place, side=side, quantity=Decimal(int(abs(target - held))), leg=_CLOSE))
+            closes.append(Trade(place=place, side=side, quantity=Decimal(int(abs(target - held))), size=abs(target - held), leg=_CLOSE))
         else:
-            opens.append(Trade(place=place, side=side, quantity=Decimal(int(abs(target - held))), leg=_OPEN))
+            opens.append(Trade(place=place, side=side, quantity=Decimal(int(abs(target - held))), size=abs(target - held), leg=_OPEN))
     return closes, opens
 
 
@@ -136,7 +142,7 @@ def _exact(market: Market, place: int, weight: float, held: Decimal, equity: Dec
     if band.skips((target - held) * price, wanted * equity, equity):
         return []
     legs = intents_toward(instrument, held, target, price)
-    return [Trade(place=place, side=leg.side, quantity=leg.quantity, leg=leg.leg) for leg in legs]
+    return [_trade(place, leg) for leg in legs]
 
 
 # ---- identity and price --------------------------------------------------------------------------------------------------------
@@ -155,15 +161,16 @@ def orders_of(
     sign = np.array([1.0 if trade.side is _BUY else -1.0 for trade in trades], dtype=np.float64)
     closing = np.array([trade.leg is _CLOSE for trade in trades], dtype=np.bool_)
     edges = _edges(places, sign, closing, market, limits)
-    rows = zip(trades, _names(trades, market, terms), to_prices(edges), strict=True)
+    edge_prices = to_prices(edges)
+    rows = zip(trades, _names(trades, market, terms), edge_prices, strict=True)
     orders = [_order(trade, name, edge, market, terms) for trade, name, edge in rows]
     lots = [market.instruments[place].lot for place in places.tolist()]
     return orders, OrderBatch(
         instrument=places,
         sign=sign,
-        quantity=np.array([trade.quantity for trade in trades], dtype=np.float64),
+        quantity=np.array([trade.size for trade in trades], dtype=np.float64),
         price=market.price[places],
-        limit_price=np.array([order.limit_price for order in orders], dtype=np.float64),
+        limit_price=np.array([o.limit_price for o in orders], dtype=np.float64) if terms.on_tick else float_views(edges, edge_prices),
         reduction=closing,
         auction=np.full(len(orders), terms.time_in_force is not _DAY),
         duplicate=np.array([order.client_order_id in sent for order in orders], dtype=np.bool_),

@@ -20,6 +20,7 @@ from hedgefund_core.decision import (
     Basis,
     Decision,
     DecisionInputs,
+    Floats,
     as_decimals,
     auction_collar,
     decision_name,
@@ -100,10 +101,10 @@ def decide_live(inputs: DecisionInputs, mandate: Mandate, pending: Mapping[str, 
                 plan.pending[key] = replace(pending[key], target=target)
             continue
         _toward(plan, inputs, column, target, mine, worked.get(key))
-    return judge_plan(inputs, plan, mandate, targets=decimals)
+    return judge_plan(inputs, plan, mandate, weights=None if weights is None else weights[0])
 
 
-def judge_plan(inputs: DecisionInputs, plan: Plan, mandate: Mandate, *, targets: dict[str, Decimal] | None = None, note: str = "") -> Made:
+def judge_plan(inputs: DecisionInputs, plan: Plan, mandate: Mandate, *, weights: Floats | None = None, note: str = "") -> Made:
     """Orders with identity, price and route, reductions first; every one judged."""
     plan.wanted.sort(key=lambda wanted: (wanted.leg is Leg.OPEN, wanted.instrument.instrument_id))
     decision_id = decision_name(inputs)
@@ -121,7 +122,8 @@ def judge_plan(inputs: DecisionInputs, plan: Plan, mandate: Mandate, *, targets:
             first = replace(whole, client_order_id=_name(inputs, wanted, decision_id, 1), quantity=way.slices[0])
             parents[first.client_order_id] = adopt(whole, way)
         orders.append(first)
-    basis = Basis(bundle=None, scores=np.full(len(inputs.instruments), np.nan), targets=targets or {}, scalings=(), note=note)
+    nothing = np.full(len(inputs.instruments), np.nan)
+    basis = Basis(bundle=None, scores=nothing, weights=nothing if weights is None else weights, scalings=(), note=note)
     decision = judged_decision(inputs, orders, mandate, basis)
     begun = tuple(parents[order.client_order_id] for order in decision.allowed if order.client_order_id in parents)
     return Made(plan=plan, decision=decision, parents=begun)
@@ -344,5 +346,6 @@ def reissued(inputs: DecisionInputs, order: Order, mandate: Mandate, *, note: st
     if order.purpose is not Purpose.MANUAL and order.time_in_force is TimeInForce.DAY and price is not None:
         wanted = Wanted(instrument=inputs.instruments[place], side=order.side, quantity=order.quantity, leg=order.leg)
         order = replace(order, reference_price=price, limit_price=_limit(inputs, wanted, mandate, place, float("nan")))
-    basis = Basis(bundle=None, scores=np.full(len(inputs.instruments), np.nan), targets={}, scalings=(), note=note)
+    nothing = np.full(len(inputs.instruments), np.nan)
+    basis = Basis(bundle=None, scores=nothing, weights=nothing, scalings=(), note=note)
     return judged_decision(inputs, [replace(order, decision_id=decision_name(inputs))], mandate, basis)

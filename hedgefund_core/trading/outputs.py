@@ -8,6 +8,7 @@ from decimal import Decimal
 import msgspec
 
 from hedgefund_core.trading.frame import Event, Row
+from hedgefund_core.trading.instrument import to_price
 from hedgefund_core.trading.order import Order
 
 DENY = "deny"
@@ -102,12 +103,19 @@ class DecisionMade(Event, tag="decision_made", frozen=True, kw_only=True):
     model_digest: str
     instruments: tuple[str, ...]
     scores: Row
-    target_weights: tuple[Decimal | None, ...]
+    target_weights: Row
+    """On the grid of a millionth."""
     scalers: tuple[Scaler, ...]
     judgements: Judgements
     inputs_digest: str
     digest: str
     note: str = ""
+
+    @property
+    def weights(self) -> dict[str, Decimal]:
+        """Target weights by instrument; one that was left alone has none."""
+        pairs = zip(self.instruments, self.target_weights, strict=True)
+        return {key: to_price(weight) for key, weight in pairs if weight is not None}
 
 
 class OrdersIntended(Event, tag="orders_intended", frozen=True, kw_only=True):

@@ -221,15 +221,13 @@ def _edited_mandate(mandate: Mandate, path: str, text: str) -> Mandate:
 def _compare(opened: Reopened, decision: Decision, edits: tuple[str, ...]) -> Comparison:
     made = opened.recorded.made
     names = {instrument.instrument_id: instrument.symbol for instrument in opened.inputs.instruments}
-    weights = tuple(
-        WeightChange(symbol=names.get(key, key), recorded=recorded, now=decision.target_weights.get(key))
-        for key, recorded in zip(made.instruments, made.target_weights, strict=True)
-    )
-    before = {scaler.name: scaler for scaler in made.scalers}
+    before, now = made.weights, decision.target_weights
+    weights = tuple(WeightChange(symbol=names.get(key, key), recorded=before.get(key), now=now.get(key)) for key in made.instruments)
+    was = {scaler.name: scaler for scaler in made.scalers}
     scalers = tuple(
         ScalerChange(
             name=scaler.name,
-            recorded=before[scaler.name].scale if scaler.name in before else None,
+            recorded=was[scaler.name].scale if scaler.name in was else None,
             now=scaler.scale,
             limit=scaler.limit,
             measured=scaler.measured,

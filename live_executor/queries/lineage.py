@@ -233,7 +233,7 @@ def _decision(recorded: Recorded, instrument_id: str) -> DecisionLine:
         score=made.scores[column],
         rank=places.get(instrument_id),
         scored=len(scores),
-        target_weight=made.target_weights[column],
+        target_weight=made.weights.get(instrument_id),
         scalers=made.scalers,
         inputs_digest=made.inputs_digest,
         digest=made.digest,

@@ -6,7 +6,6 @@ import asyncio
 import os
 import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
 
@@ -146,7 +145,7 @@ def _measures(state: State) -> dict[str, float]:
 
 
 def _changes(before: State, after: State, made: e.DecisionMade | None) -> tuple[Change, ...]:
-    targets: dict[str, Decimal | None] = {} if made is None else dict(zip(made.instruments, made.target_weights, strict=True))
+    targets = {} if made is None else made.weights
     pairs = zip(before.instruments, weights_of(before).tolist(), weights_of(after).tolist(), strict=True)
     return tuple(
         Change(symbol=instrument.symbol, weight=was, target=targets.get(instrument.instrument_id), after=then)

@@ -43,7 +43,9 @@ def _pre_trade() -> Row:
             raise RuntimeError("the account has no mandate")
         inputs = decision_inputs(state, due, Purpose.MODEL)
         made = decide(inputs, state.bundle, state.mandate)
-        basis = Basis(bundle=state.bundle, scores=made.scores, targets=made.target_weights, scalings=made.scalings)
+        basis = Basis(
+            bundle=state.bundle, scores=made.scores, weights=np.array(made.record.target_weights, dtype=np.float64), scalings=made.scalings
+        )
         started = time.perf_counter()
         judged = judged_decision(inputs, made.allowed, state.mandate, basis)
         chain_hash(GENESIS, 1, 0, "decision_made", e.encode(judged.record))

@@ -75,7 +75,7 @@ def test_ids_and_limits_are_those_of_one_order(
     market = Market(
         instruments=market.instruments, prices=market.prices, price=market.price, sigma=np.array(sigmas[:n]), age=np.array(ages[:n])
     )
-    trades = [Trade(place=place, side=sides[place], quantity=Decimal(5), leg=legs[place]) for place in range(n)]
+    trades = [Trade(place=place, side=sides[place], quantity=Decimal(5), size=5.0, leg=legs[place]) for place in range(n)]
     made, columns = orders_of(trades, market, TERMS, LIMITS, set())
     for place, order in enumerate(made):
         assert order.client_order_id == client_order_id(

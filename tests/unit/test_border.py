@@ -4,7 +4,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 
 import numpy as np
 
-from hedgefund_core.border import to_prices, with_gaps
+from hedgefund_core.border import float_views, to_prices, with_gaps
 from hedgefund_core.trading.instrument import SIX_PLACES, to_price
 
 
@@ -19,6 +19,7 @@ def test_a_column_is_rounded_as_each_value_alone_to_the_digit() -> None:
     for values in (ties, odd, rng.uniform(0.01, 5000.0, 5000), np.round(rng.uniform(-1.0, 1.0, 5000), 6), np.zeros(0)):
         wanted = [exact(value) for value in values.tolist()]
         assert [value.as_tuple() for value in to_prices(values)] == [value.as_tuple() for value in wanted]
+        assert float_views(values, to_prices(values)).tolist() == [float(value) for value in wanted]
         assert [to_price(value).as_tuple() for value in values.tolist()] == [value.as_tuple() for value in wanted]
 
 

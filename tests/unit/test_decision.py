@@ -262,7 +262,7 @@ def test_the_digest_of_a_decision_covers_its_result() -> None:
 def test_a_decision_on_the_wall_clock_is_denied_what_the_broker_does_not_take() -> None:
     def verdicts(limit: str, moment: datetime) -> tuple[bool, list[str]]:
         order = msgspec.structs.replace(ORDER, limit_price=Decimal(limit), submitted_at=moment, time_in_force=TimeInForce.OPG)
-        basis = Basis(bundle=None, scores=np.full(N, np.nan), targets={}, scalings=())
+        basis = Basis(bundle=None, scores=np.full(N, np.nan), weights=np.full(N, np.nan), scalings=())
         (judged,) = judged_decision(replace(inputs(), live=LIVE), [order], BOOK, basis).record.judgements
         return judged.allowed, [verdict.reason for verdict in judged.verdicts if verdict.rule == "capabilities"]
 
