@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from hedgefund_core import errors
 from hedgefund_core.trading import events as e
+from hedgefund_core.trading.observed import OrderSighting
 from hedgefund_core.trading.order import Leg, Order, OrderStatus, TimeInForce
 from hedgefund_core.trading.state import Level
 from live_executor.crash import crash_here
@@ -179,7 +180,7 @@ class Sender:
                 self._waiting[name] = order  # it was to leave before the process stood still: looked at again
                 return
             crash_here("before_send")
-            seen = await self._floor.broker.submit(order)
+            seen = await self._submit(order)
         except errors.OrderRejected as error:
             await self._intake.refused(name, error.message)
         except errors.OrderOutcomeUnknown as error:
@@ -197,6 +198,11 @@ class Sender:
         current = self._floor.state.orders.get(name)
         if current is not None and current.status is OrderStatus.PENDING_CANCEL:
             self._cancels.setdefault(name, 0)  # asked for while it was on its way
+
+    async def _submit(self, order: Order) -> OrderSighting:
+        if order.symbol in self._floor.strange_names:
+            raise errors.OrderRejected(f"the name {order.symbol} is another instrument's now: nothing is sent under it")
+        return await self._floor.broker.submit(order)
 
     async def _later(self, order: Order, error: errors.BrokerUnavailable) -> None:
         """Surely nothing was done: again after a pause, if it may still leave then."""

@@ -65,6 +65,8 @@ class Floor:
     sleep: Sleep
     rng: random.Random
     hands: Hands = field(init=False)
+    strange_names: set[str] = field(default_factory=set, init=False)
+    """Names of ours that are another instrument's by now: nothing leaves under them, closing orders included."""
     adopt: Callable[[], None] = field(default=_nothing, init=False)
     """Take over what was done past the journal: before anything that the broker shows is booked."""
     fence: Callable[[], bool] = field(default=_awake, init=False)

@@ -34,6 +34,8 @@ class Instruments:
             asset = await self._floor.broker.asset(symbol)
             if asset is None:
                 unknown.append(symbol)
+                if symbol in names:
+                    fresh.append(_gone(symbol))
             else:
                 self._assets[symbol] = asset
                 fresh.append(asset)
@@ -49,12 +51,13 @@ class Instruments:
             await self._floor.feed.subscribe(wanted)
 
     async def refresh(self) -> None:
-        """Read again what may be done with each instrument: a borrow list is a day's."""
+        """Read again what may be done with each instrument: a borrow list is a day's, and a name may be another's or nobody's today."""
+        fresh = list[AssetSighting]()
         for instrument in self._floor.state.instruments:
             asset = await self._floor.broker.asset(instrument.symbol)
-            if asset is not None:
-                self._assets[instrument.symbol] = asset
-        self._journal(list(self._assets.values()))
+            fresh.append(asset or _gone(instrument.symbol))
+        self._assets |= {asset.symbol: asset for asset in fresh}
+        self._journal(fresh)
 
     def halted(self, seen: HaltSighting) -> None:
         """A halt or its end."""
@@ -82,8 +85,11 @@ class Instruments:
 
     def _status(self, asset: AssetSighting, instrument_id: str) -> e.InstrumentStatusSeen:
         halt = self._floor.view.halted(asset.symbol)
-        tradable = asset.tradable and asset.status in {"", "active"}
-        cause = halt or ("" if tradable else f"the broker says {asset.status or 'not tradable'}")
+        another = bool(asset.asset_id) and instrument_id not in {asset.asset_id, asset.symbol}
+        (self._floor.strange_names.add if another else self._floor.strange_names.discard)(asset.symbol)
+        tradable = asset.tradable and asset.status in {"", "active"} and not another
+        said = "its name is another instrument's now" if another else f"the broker says {asset.status or 'not tradable'}"
+        cause = halt or ("" if tradable else said)
         return e.InstrumentStatusSeen(
             ts=_NO_TIME,
             instrument_id=instrument_id,
@@ -94,3 +100,11 @@ class Instruments:
             fractionable=asset.fractionable,
             cause=cause,
         )
+
+
+def _gone(symbol: str) -> AssetSighting:
+    """A name of ours that the broker does not have any more: renamed, merged or delisted; nothing new in it before a person looks."""
+    return AssetSighting(
+        asset_id="", symbol=symbol, exchange="", tradable=False, shortable=False, easy_to_borrow=False, fractionable=False,
+        status="that it has no such name",
+    )  # fmt: skip

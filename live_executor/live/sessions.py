@@ -14,6 +14,8 @@ from live_executor.logging import logger
 
 _log = logger("sessions")
 _CALENDAR_DAYS = 14
+_BEFORE_THE_OPEN = timedelta(minutes=30)
+"""Brokers have the day's names and borrow lists by then."""
 
 
 class Sessions:
@@ -22,6 +24,9 @@ class Sessions:
     def __init__(self, floor: Floor, reconciler: Reconciler, instruments: Instruments, on_session: Callable[[str], None]) -> None:
         self._floor, self._reconciler, self._instruments, self._on_session = floor, reconciler, instruments, on_session
         self._calendar_of: date | None = None
+        self._names_of = ""
+        """The session whose names were read: who trades under which one may change over night."""
+        self._unread = False
         self.ended = 0
 
     async def read(self) -> None:
@@ -34,6 +39,8 @@ class Sessions:
             span = timedelta(days=_CALENDAR_DAYS)
             days = await self._floor.broker.market_days((today - span).isoformat(), (today + span).isoformat())
             self._floor.timeline.learn_days(days)
+            if self._calendar_of is None:
+                self._names_of = self._nearest()  # at a start they are read by themselves
             self._calendar_of = today
 
     def begin(self) -> None:
@@ -68,10 +75,15 @@ class Sessions:
         over = bool(state.session) and state.ended != state.session and not (line.is_open and line.session == state.session)
         if over and line.session >= state.session:
             await self._end(state.session)
-        before = self._floor.state.session
         self.begin()
-        if self._floor.state.session != before:
-            await self._refresh()
+        if self._names_of != self._nearest():
+            await self._refresh(self._nearest())
+
+    def _nearest(self) -> str:
+        """The session that runs or is about to; else the one that ended last."""
+        line = self._floor.timeline
+        soon = line.opens_at is not None and line.opens_at - line.now() <= _BEFORE_THE_OPEN
+        return line.next_session if soon and not line.is_open else line.session
 
     async def _end(self, session: str) -> None:
         """After the close the broker says what became of the day's orders: then the session is ended, with what is known by then."""
@@ -84,8 +96,13 @@ class Sessions:
         self._reconciler.ask_now()
         self.ended += 1
 
-    async def _refresh(self) -> None:
+    async def _refresh(self, session: str) -> None:
+        """Before a session's open, if need be in it; what could not be read is asked for again at the next look at the clock."""
         try:
             await self._instruments.refresh()
         except (errors.BrokerUnavailable, errors.DataUnavailable) as error:
-            self._floor.trouble(f"what may be traded today could not be read: {error.message}")
+            if not self._unread:
+                self._unread = True
+                self._floor.trouble(f"what may be traded today could not be read: {error.message}")
+        else:
+            self._names_of, self._unread = session, False

@@ -10,10 +10,14 @@ import random
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from hedgefund_core import errors
 from hedgefund_core.trading.instrument import ZERO
+from hedgefund_core.trading.observed import SplitSighting
 from hedgefund_core.trading.state import Level
 from live_executor.commands import Halt, Mailbox
 from live_executor.emergency_stop import EmergencyStop
@@ -36,10 +40,12 @@ class Accidents:
     def __init__(self, world: World, rng: random.Random) -> None:
         self._world, self._rng = world, rng
         self._aims: list[Fault] = []
+        self._announced: list[Fault] = []
+        self._renames: list[Fault] = []
         self._killers = 0
         self.acts: dict[Kind, Callable[[Fault], None]] = {
             Kind.OVERFILL: self._aims.append, Kind.WORD: self._aims.append, Kind.PAUSE: self._aims.append,
-            Kind.FREEZE: self._freeze, Kind.KILL: self._kill, Kind.CLOCK: self._set_clock,
+            Kind.RENAME: self._renames.append, Kind.FREEZE: self._freeze, Kind.KILL: self._kill, Kind.CLOCK: self._set_clock,
         }  # fmt: skip
 
     def heal(self) -> None:
@@ -95,6 +101,43 @@ class Accidents:
             self._world.venue.replace(order)
         else:
             self._world.venue.say_word(order, "")
+
+    # ---- over night --------------------------------------------------------------------------------------------------
+
+    def announce(self, fault: Fault) -> None:
+        """A split comes into the vendor's calendar, in time or not."""
+        self._announced.append(fault)
+        if fault.text != "late":
+            self._show(fault)
+        if fault.text == "twice":  # corrected at once: first another ratio was said, then this one again
+            first = replace(fault, number=fault.number + 1)
+            self._show(first)
+            self._later(1.0, lambda: self._show(fault))
+
+    def _show(self, fault: Fault) -> None:
+        hours, market = self._world.hours, self._world.market
+        session = hours.days[hours.day_number + 6].session
+        market.announced[fault.symbol] = SplitSighting(symbol=fault.symbol, ratio=Decimal(str(fault.number)), session=session)
+
+    def at_night(self) -> None:
+        """The day has changed: what was announced happens or does not, names change hands."""
+        world = self._world
+        for fault in self._announced:
+            resting = any(order.symbol == fault.symbol for order in world.venue.orders.values() if order.is_open)
+            self._count(f"split {fault.text}" + (", orders resting" if resting else ""))
+            if fault.text == "withdrawn":
+                world.market.announced.pop(fault.symbol, None)
+            elif fault.text == "late":
+                session = world.hours.days[world.hours.day_number + 5].session
+                late = SplitSighting(symbol=fault.symbol, ratio=Decimal(str(fault.number)), session=session)
+                self._later(3.0, partial(world.market.announced.update, {fault.symbol: late}))
+        self._announced.clear()
+        for fault in self._renames:
+            for order in world.venue.open_orders(fault.symbol):
+                world.venue.end(order, "canceled")
+            world.venue.rename(fault.symbol, reused=fault.text == "reused")
+            self._count(fault.text + (", held" if world.venue.positions.get(fault.symbol) else ""))
+        self._renames.clear()
 
     # ---- the process -------------------------------------------------------------------------------------------------
 

@@ -41,7 +41,7 @@ class Director:
         self._acts: dict[Kind, Callable[[Fault], None]] = {
             Kind.DROP: self._drop, Kind.MUTE: self._mute,
             Kind.REFUSE: self._refuse, Kind.FEED_DROP: self._feed_drop, Kind.THIN: self._thin, Kind.HALT: self._halt,
-            Kind.JUMP: self._jump, Kind.SPLIT: self._splits.append, Kind.DIVIDEND: self._dividend, Kind.FEE: self._fee,
+            Kind.JUMP: self._jump, Kind.SPLIT: self._split, Kind.DIVIDEND: self._dividend, Kind.FEE: self._fee,
             Kind.MANUAL: self._by_hand, Kind.AIM: self._aims.append, Kind.TARGETS: self._targets, Kind.STOP_LEVEL: self._stop_level,
             Kind.RESUME: self._resume, Kind.PLACE: self._place, Kind.CANCEL: self._cancel, Kind.TERMINATE: self._terminate,
             Kind.CRASH: self._crashes.append, Kind.CUT: self._cut, Kind.FSYNC: self._fsync, Kind.DISK_FULL: self._disk_full,
@@ -72,8 +72,10 @@ class Director:
         before, was_running = self._day
         if day != before and before >= 0:
             for fault in self._splits:
-                venue.split(fault.symbol, Decimal(str(fault.number)))
+                if fault.symbol not in venue.renamed:
+                    venue.split(fault.symbol, Decimal(str(fault.number)))
             self._splits.clear()
+            self.accidents.at_night()
         if running and not was_running:
             venue.auction()
         if was_running and not running:
@@ -135,6 +137,13 @@ class Director:
     def _jump(self, fault: Fault) -> None:
         mid = self._world.market.mid
         mid[fault.symbol] = (mid[fault.symbol] * (1 + Decimal(str(fault.number)))).quantize(Decimal("0.01"))
+
+    def _split(self, fault: Fault) -> None:
+        """At the next night, if it is not withdrawn; announced or not."""
+        if fault.text != "withdrawn":
+            self._splits.append(fault)
+        if fault.text:
+            self.accidents.announce(fault)
 
     def _dividend(self, fault: Fault) -> None:
         held = self._world.venue.positions.get(fault.symbol, ZERO)

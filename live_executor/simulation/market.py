@@ -92,6 +92,10 @@ class Market:
         self._rng, self.hours = rng, hours
         self.mid = {symbol: Decimal(60 + 35 * place) for place, symbol in enumerate(symbols)}
         self.halted: dict[str, float] = {}
+        self.announced: dict[str, SplitSighting] = {}
+        """Splits as the vendor's calendar shows them."""
+        self.gone: set[str] = set()
+        """Names under which nothing of ours trades any more."""
         self.listeners: list[Callable[[FeedUpdate], None]] = []
 
     def quote(self, symbol: str) -> tuple[Decimal, Decimal]:
@@ -103,7 +107,7 @@ class Market:
         for symbol in self.mid:
             step = Decimal(str(round(self._rng.gauss(0.0, 0.0004), 6)))
             self.mid[symbol] = max((self.mid[symbol] * (1 + step)).quantize(CENT), Decimal(2))
-            if symbol not in self.halted:
+            if symbol not in self.halted and symbol not in self.gone:
                 self.say(self.sighting(symbol, Channel.STREAM))
 
     def sighting(self, symbol: str, channel: Channel) -> QuoteSighting:
@@ -159,15 +163,21 @@ class SimulatedFeed:
         await asyncio.sleep(0.01)
         if self.away:
             raise DataUnavailable("the vendor does not answer", mend="wait")
-        return [self._market.sighting(symbol, Channel.QUERY) for symbol in symbols if symbol in self._market.mid]
+        return [
+            self._market.sighting(symbol, Channel.QUERY)
+            for symbol in symbols
+            if symbol in self._market.mid and symbol not in self._market.gone
+        ]
 
     async def daily_bars(self, symbols: Sequence[str], first: str, last: str) -> list[BarSighting]:
         """It has no history."""
         return []
 
     async def splits(self, symbols: Sequence[str], first: str, last: str) -> list[SplitSighting]:
-        """It announces none: they are learned from the broker's books."""
-        return []
+        """What is announced; other splits are learned from the broker's books."""
+        await asyncio.sleep(0.01)
+        shown = (self._market.announced.get(symbol) for symbol in symbols)
+        return [split for split in shown if split is not None and first <= split.session <= last]
 
     async def close(self) -> None:
         """Let go."""

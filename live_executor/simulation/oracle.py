@@ -60,6 +60,7 @@ class Oracle:
         self.stream_down_for: Callable[[], float] = lambda: 0.0
         self.written_past_the_journal: Callable[[str], bool] = lambda _name: False
         """Whether the emergency log has an order."""
+        self._announced: dict[str, e.SplitAnnounced] = {}
         self._overfilled: set[str] = set()
         self._filled: dict[str, Decimal] = {}
 
@@ -129,8 +130,20 @@ class Oracle:
                 self._filled[name] += fresh - quantity
             case e.PositionAdopted(instrument_id=key, quantity=quantity):
                 self._positions[key] = quantity
+            case _:
+                self._count_split(frame)
+
+    def _count_split(self, frame: e.Event) -> None:
+        match frame:
             case e.SplitProcessed(instrument_id=key, ratio=ratio):
                 self._split(key, ratio)
+            case e.SplitAnnounced(instrument_id=key):
+                self._announced[key] = frame
+            case e.BrokerReported(session=session, positions=positions):
+                for key, split in self._announced.items():  # the report may tell of it before the list of activities does
+                    held, theirs = self._positions.get(key, ZERO), positions.get(key, ZERO)
+                    if split.session <= session and held != theirs and _in_new_shares(held, split.ratio) == theirs:
+                        self._split(key, split.ratio)
             case _:
                 pass
 
@@ -140,8 +153,7 @@ class Oracle:
     def _split(self, key: str, ratio: Decimal) -> None:
         if (key, ratio) not in self._splits:
             self._splits.add((key, ratio))
-            held = self._positions.get(key, ZERO) * ratio
-            self._positions[key] = abs(held).to_integral_value(rounding=ROUND_FLOOR).copy_sign(held)
+            self._positions[key] = _in_new_shares(self._positions.get(key, ZERO), ratio)
 
     def _check_state(self, state: State) -> None:
         for key in {*self._positions, *state.ledger.positions}:
@@ -290,6 +302,10 @@ class Oracle:
         for order in state.working:
             if order.client_order_id not in venue.orders:
                 self.broken("no order stays unknown", f"{order.client_order_id} is {order.status.value}, the broker has none")
+
+
+def _in_new_shares(held: Decimal, ratio: Decimal) -> Decimal:
+    return abs(held * ratio).to_integral_value(rounding=ROUND_FLOOR).copy_sign(held)
 
 
 def _plain(rows: Mapping[str, Decimal]) -> str:

@@ -49,6 +49,7 @@ class Kind(StrEnum):
     HALT = "halt"
     JUMP = "jump"
     SPLIT = "split"
+    RENAME = "rename"
     DIVIDEND = "dividend"
     FEE = "fee"
     MANUAL = "manual"
@@ -259,8 +260,21 @@ class _Seldom(_Maker):
         for draw in draws:
             if rng.random() < share:
                 draw()
-        if self.sessions > 1 and rng.random() < 2 * share:
+        if self.sessions > 1:
+            self._over_night(min(1.0, 4 * share))
+
+    def _over_night(self, share: float) -> None:
+        """What needs a night: half days, splits that were announced (or not after all), names that change hands."""
+        rng = self.rng
+        if rng.random() < share:
             self.add(Kind.HALF_DAY, at=0.0, number=0.0)
+        if rng.random() < share:
+            symbol, evening = self.symbol(), DAY_SECONDS - EVENING_SECONDS + 0.2
+            text = rng.choice(("announced", "announced", "late", "withdrawn", "twice"))
+            self.add(Kind.SPLIT, at=round(rng.random() * evening, 3), symbol=symbol, number=float(rng.choice((2, 3, 0.5))), text=text)
+            self.add(Kind.PLACE, at=round(evening + rng.random(), 3), symbol=symbol, number=float(rng.choice((-30, 20, 61))))
+        if rng.random() < share / 2:
+            self.add(Kind.RENAME, at=1.0, symbol=self.symbol(), text=rng.choice(("renamed", "reused")))
 
     def _stand_still(self) -> None:
         at = self.moment()

@@ -127,6 +127,12 @@ class Books:
         self.thin: set[str] = set()
         self._serial = 0
         self.shortable = dict.fromkeys(market.mid, True)
+        self.renamed: dict[str, str] = {}
+        """Old name -> the one that our shares have now."""
+        self.shown_as: dict[str, str] = {}
+        """The other way round."""
+        self.reused: set[str] = set()
+        self.on_wrong_company: Callable[[str], None] = lambda _name: None
 
     def now(self) -> datetime:
         """The market's time."""
@@ -182,20 +188,40 @@ class Books:
     def held(self) -> list[PositionSighting]:
         """Positions that are not zero."""
         return [
-            PositionSighting(symbol=symbol, quantity=quantity, average_price=self.costs.get(symbol, ZERO), asset_id=f"id-{symbol}")
+            PositionSighting(
+                symbol=self.renamed.get(symbol, symbol),
+                quantity=quantity,
+                average_price=self.costs.get(symbol, ZERO),
+                asset_id=f"id-{symbol}",
+            )
             for symbol, quantity in sorted(self.positions.items())
             if quantity != ZERO
         ]
 
     def asset(self, symbol: str) -> AssetSighting | None:
         """What may be done with a name."""
-        if symbol not in self.market.mid:
-            return None
-        lent = self.shortable[symbol]
+        known = symbol if symbol in self.market.mid else self.shown_as.get(symbol, "")
+        if not known or symbol in self.shown_as.values():
+            return self._other(symbol) if symbol in self.reused else None
+        lent = self.shortable[known]
         return AssetSighting(
-            asset_id=f"id-{symbol}", symbol=symbol, exchange="SIM", tradable=True, shortable=lent, easy_to_borrow=lent,
+            asset_id=f"id-{known}", symbol=symbol, exchange="SIM", tradable=True, shortable=lent, easy_to_borrow=lent,
             fractionable=False, status="active",
         )  # fmt: skip
+
+    def _other(self, symbol: str) -> AssetSighting:
+        """Another company under a name that was ours."""
+        return AssetSighting(
+            asset_id=f"other-{symbol}", symbol=symbol, exchange="SIM", tradable=True, shortable=True, easy_to_borrow=True,
+            fractionable=False, status="active",
+        )  # fmt: skip
+
+    def rename(self, symbol: str, *, reused: bool) -> None:
+        """From here on the shares have another name; the old one is nobody's, or somebody else's."""
+        self.renamed[symbol], self.shown_as[f"{symbol}X"] = f"{symbol}X", symbol
+        self.market.gone.add(symbol)
+        if reused:
+            self.reused.add(symbol)
 
     def shown(self, since: datetime | None) -> list[OrderSighting]:
         """Open orders; with ``since`` those that ended after it, too."""
@@ -219,6 +245,10 @@ class Matching(Books):
         there = self.orders.get(order.client_order_id)
         if there is not None:
             return there
+        if order.symbol in self.renamed:
+            if order.symbol in self.reused and self.market.hours.is_open:  # before it the day's names may be unread still
+                self.on_wrong_company(order.client_order_id)
+            raise OrderRejected(f"asset {order.symbol} not found", mend="the reason is the broker's")
         reason = self._refusal(order)
         if reason:
             raise OrderRejected(reason, mend="the reason is the broker's")

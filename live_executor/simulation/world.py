@@ -111,6 +111,7 @@ class World:
         self.feed: SimulatedFeed | None = None
         self.taken_back = dict[str, bool]()
         """Fills that were taken back or changed, and whether a living process was told so."""
+        self.venue.on_wrong_company = lambda name: self.oracle.broken("a name that is another's now is not traded", name)
         self.wire.happened = lambda what: self.coverage.happened.update((what,))
         self.wire.on_takeback = lambda name: self.taken_back.update({name: False})
         self.disk_failed = False
@@ -308,12 +309,12 @@ class World:
     def _end_tasks(self) -> None:
         doomed = sorted((task for task in asyncio.all_tasks(self.loop) if task not in self._own), key=self.loop.age)
         self._dead[0] = True
-        for task in doomed:
-            task.cancel()
-        if doomed:
-            self.loop.immune = True
-            self.loop.run_until_complete(asyncio.gather(*doomed, return_exceptions=True))
-            self.loop.immune = False
+        self.loop.immune = True
+        while doomed := [task for task in doomed if not task.done()]:  # a cancel may be lost where a wait ends at the same moment
+            for task in doomed:
+                task.cancel()
+            self.loop.run_until_complete(asyncio.wait(doomed, timeout=0.001))
+        self.loop.immune = False
 
     def _shown(self, name: str) -> bool:
         """An order that was neither taken late nor hidden from a look-up once."""
