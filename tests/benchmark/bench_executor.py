@@ -39,7 +39,7 @@ from live_executor.ports import JournalEntry
 from live_executor.settings import read_settings
 from tests.benchmark.row import Row
 
-NAMES, ROUNDS = 500, 60
+NAMES, ROUNDS = 500, 200
 FRAME_GOAL_MS = 10.0
 LIMIT = 200
 """Requests a minute that Alpaca allows. Source: Alpaca's trading API documentation."""

@@ -7,6 +7,8 @@ Reference: Appel (2005).
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from hedgefund_core.quant.bars import Floats
@@ -19,17 +21,19 @@ def _warm_up(params: Params) -> int:
 
 
 def _values(bars: kernels.Bars, params: Params) -> Floats:
-    weights = _weights(params)
+    weights = _weights(
+        *(float(params[name]) for name in ("fast", "slow", "signal")), int(params["line_window"]), int(params["signal_window"])
+    )
     return kernels.over_prices(lambda stack: kernels.weighted_sum(stack, weights) / stack[0], bars, len(weights))
 
 
-def _weights(params: Params) -> Floats:
+@cache
+def _weights(fast: float, slow: float, signal: float, n_line: int, n_signal: int) -> Floats:
     """Weights on past prices, newest first: a line less an exponential mean of lines is one weighted sum."""
-    n_line, n_signal = int(params["line_window"]), int(params["signal_window"])
-    line = kernels.ema_weights(params["fast"], n_line) - kernels.ema_weights(params["slow"], n_line)
+    line = kernels.ema_weights(fast, n_line) - kernels.ema_weights(slow, n_line)
     total = np.zeros(n_line + n_signal - 1)
     total[:n_line] = line
-    for shift, weight in enumerate(kernels.ema_weights(params["signal"], n_signal)):
+    for shift, weight in enumerate(kernels.ema_weights(signal, n_signal)):
         total[shift : shift + n_line] -= weight * line
     return total
 

@@ -21,13 +21,14 @@ def _warm_up(params: Params) -> int:
 
 def _values(bars: kernels.Bars, params: Params) -> Floats:
     window = int(params["window"])
-    change = bars.returns(window)
     weights = kernels.ema_weights(2 * int(params["period"]) - 1, window)
-    gain, loss = (
-        kernels.over_windows(lambda stack: kernels.weighted_sum(stack, weights), window, np.maximum(moves, 0.0), rows=bars.rows)
-        for moves in (change, -change)
-    )
-    return 100.0 * (gain / (gain + loss))
+
+    def index(changes: Floats) -> Floats:
+        gain = kernels.weighted_sum(np.maximum(changes, 0.0), weights)
+        loss = -kernels.weighted_sum(np.minimum(changes, 0.0), weights)
+        return 100.0 * (gain / (gain + loss))
+
+    return kernels.over_windows(index, window, bars.returns(window), rows=bars.rows)
 
 
 FEATURE = Feature(
