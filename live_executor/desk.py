@@ -30,6 +30,8 @@ _COUNTED = ("session_began", "orders_intended", "orders_denied", "order_filled")
 
 Watcher = Callable[[Sequence[e.Event]], None]
 """Hears of frames once they are durable."""
+Idle = Callable[[State, State, Sequence[e.Event]], bool]
+"""Whether nothing came of inputs, by the state before, the state after, and the frames: then they are not worth a commit."""
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,25 +103,18 @@ class Desk:
             self._state = attach_bundle(self._state, bundle)
         self.fold(events)
 
-    def fold(self, events: Sequence[e.Input]) -> list[Command]:
-        """Step through events, make them and their outputs durable in one commit, and return what is to be done outside."""
-        state, frames, others = self.state, list[e.Event](), list[Command]()
-        for event in events:
-            if isinstance(event, e.BrokerEvent) and event.broker_seq <= state.broker_seq:
-                continue  # booked already
-            before = state.ladder.level
-            state, commands = step(state, event)
-            frames.append(event)
-            self._place, self._ts = place_of(event) or self._place, max(self._ts, event.ts)
-            for command in commands:
-                if isinstance(command, Record):
-                    frames.append(command.frame)
-                else:
-                    others.append(command)
-            if state.ladder.level > before:
-                self._unsigned = self._sign_every  # a halt is signed at once
-        if not frames:
+    def fold(self, events: Sequence[e.Input], *, idle: Idle | None = None) -> list[Command]:
+        """Step through events, make them and their outputs durable in one commit, and return what is to be done outside.
+
+        Where ``idle`` says so, and nothing is to be done, it is as if nobody had looked.
+        """
+        state, frames, others = self._stepped(events)
+        if not frames or (idle is not None and not others and idle(self.state, state, frames)):
             return others
+        for event in events:
+            self._place, self._ts = place_of(event) or self._place, max(self._ts, event.ts)
+        if state.ladder.level > self.state.ladder.level:
+            self._unsigned = self._sign_every  # a halt is signed at once
         for listener in self._listeners:
             listener(frames)
         if self._group is None:
@@ -129,6 +124,21 @@ class Desk:
         self._group.frames += frames
         self._group.commands += others
         return []
+
+    def _stepped(self, events: Sequence[e.Input]) -> tuple[State, list[e.Event], list[Command]]:
+        """The state after events, they and their records, and the other commands."""
+        state, frames, others = self.state, list[e.Event](), list[Command]()
+        for event in events:
+            if isinstance(event, e.BrokerEvent) and event.broker_seq <= state.broker_seq:
+                continue  # booked already
+            state, commands = step(state, event)
+            frames.append(event)
+            for command in commands:
+                if isinstance(command, Record):
+                    frames.append(command.frame)
+                else:
+                    others.append(command)
+        return state, frames, others
 
     @contextlib.contextmanager
     def together(self) -> Iterator[Sequence[Command]]:

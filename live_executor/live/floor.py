@@ -16,7 +16,7 @@ from hedgefund_core.commands import CancelOrder, Command, LookUpOrder, MirrorHal
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.order import Order
 from live_executor.commands import Mailbox
-from live_executor.desk import Desk
+from live_executor.desk import Desk, Idle
 from live_executor.live.crew import Crew
 from live_executor.live.known import Known
 from live_executor.market_view import MarketView
@@ -88,9 +88,9 @@ class Floor:
         """The broker's time: what is compared with its own words carries its own clock."""
         return self.timeline.now()
 
-    def take(self, events: Sequence[e.Input]) -> None:
-        """Journal inputs with what the machine makes of them, then act."""
-        self.carry_out(self.desk.fold(events))
+    def take(self, events: Sequence[e.Input], *, idle: Idle | None = None) -> None:
+        """Journal inputs with what the machine makes of them, then act; nothing of either where ``idle`` says so."""
+        self.carry_out(self.desk.fold(events, idle=idle))
 
     def book(self, news: Sequence[e.BrokerNews]) -> None:
         """Journal news of the broker, then act."""

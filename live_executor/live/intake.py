@@ -73,6 +73,11 @@ class Intake:
         """Journal what we have no word for."""
         self._soon(lambda: self._floor.book([e.NewsNotUnderstood(ts=update.at, broker_seq=0, what=update.what, payload=update.payload)]))
 
+    async def settle(self) -> None:
+        """Wait until what has come is booked: a run that ends leaves nothing of it to the next one."""
+        while self._batch is not None:
+            await asyncio.wait(self._batch.answers)
+
     async def refused(self, client_order_id: str, reason: str) -> None:
         """Book a definite no to a request of ours."""
         await self._soon(

@@ -146,7 +146,7 @@ class ModelTrader:
         self._since_prices = 0.0
         if self._decided and self._decided < (state.ended or self._decided):
             self._say(f"the decision of session {state.ended} was missed: a rebalance is made up after the session that runs")
-        await self._prices.see()
+        await self._prices.glance()
 
     def _decide(self, session: str) -> None:
         panel = self._plan.panel()

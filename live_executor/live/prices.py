@@ -1,4 +1,7 @@
-"""The feed listened to, and asked where it is silent: what a decision knows is fresh, or said to be old."""
+"""The feed listened to, and asked where it is silent: what a decision knows is fresh, or said to be old.
+
+Looks of which nothing comes are not journaled: a quiet day is a short one. Prices that have moved are, once a minute at the latest.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from hedgefund_core import errors
+from hedgefund_core.account_state import State
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.observed import BarSighting, HaltSighting, LinkChanged, LinkState, QuoteSighting
 from live_executor.feeds.tick_filter import TickFilter
@@ -15,6 +19,9 @@ from live_executor.live.instruments import Instruments
 from live_executor.logging import logger
 
 _log = logger("prices")
+_SHOWN_EVERY = timedelta(seconds=60)
+_LOOKED_AT = frozenset({"quotes", "marks", "mark_ages", "equity"})
+_LOOKS = (e.PricesSeen, e.DecisionDue)
 
 
 class Prices:
@@ -41,14 +48,21 @@ class Prices:
         if self._ticks.admits(seen):
             self._floor.view.take(seen)
 
-    async def see(self, symbols: Sequence[str] | None = None) -> None:
-        """Journal the prices of the account's instruments; those of ``symbols`` (None = all) are asked for where they are old."""
+    async def look(self, symbols: Sequence[str] | None = None) -> e.PricesSeen:
+        """Prices of the account's instruments, to be journaled; those of ``symbols`` (None = all) are asked for where they are old."""
         state = self._floor.state
         wanted = [instrument.symbol for instrument in state.instruments] if symbols is None else list(symbols)
         await self._refresh(wanted)
         state, now = self._floor.state, self._floor.now()
-        seen = self._floor.view.prices_seen(state.instruments, state.session, now, now, self._floor.timeline.closes_at)
-        self._floor.take([seen])
+        return self._floor.view.prices_seen(state.instruments, state.session, now, now, self._floor.timeline.closes_at)
+
+    async def see(self, symbols: Sequence[str] | None = None) -> None:
+        """Journal prices: somebody is about to act on them."""
+        self._floor.take([await self.look(symbols)])
+
+    async def glance(self) -> None:
+        """See whether prices move anything, and journal them where they do."""
+        self._floor.take([await self.look()], idle=nothing_came)
 
     async def _refresh(self, symbols: Sequence[str]) -> None:
         limit = timedelta(seconds=self._floor.settings.stale_price_seconds)
@@ -72,3 +86,22 @@ class Prices:
         if change.state is LinkState.REFUSED:
             message = f"the data stream is refused ({change.reason}): prices come by query"
             self._floor.take([e.TroubleSeen(ts=self._floor.now(), severity="warning", message=message)])
+
+
+def nothing_came(before: State, after: State, frames: Sequence[e.Event]) -> bool:
+    """Whether a look changed nothing but what was looked at, and that not at all or a moment after it was journaled last."""
+    if not all(isinstance(frame, _LOOKS) for frame in frames):
+        return False
+    was, now = before.quotes, after.quotes
+    if was is None or now is None or was.session != now.session:
+        return False
+    rest = (name for name in State.__struct_fields__ if name not in _LOOKED_AT)
+    if any(not _same(getattr(before, name), getattr(after, name)) for name in rest):
+        return False
+    moved = before.marks != after.marks or before.mark_ages != after.mark_ages
+    return not moved or now.at - was.at < _SHOWN_EVERY
+
+
+def _same(one: object, other: object) -> bool:
+    """Arrays and bundles are only compared by being the same."""
+    return one is other or (isinstance(one, dict | str | int | frozenset | tuple) and one == other)

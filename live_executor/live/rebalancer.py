@@ -14,7 +14,7 @@ from hedgefund_core.trading.state import Level
 from live_executor.live.floor import Floor
 from live_executor.live.gates import Gates
 from live_executor.live.instruments import Instruments
-from live_executor.live.prices import Prices
+from live_executor.live.prices import Prices, nothing_came
 from live_executor.live.stopwatch import Stopwatch
 from live_executor.logging import logger
 from live_executor.sender import HOUSE
@@ -163,7 +163,7 @@ class Rebalancer:
             self._held = None
         elif not self._waited_for_gates():
             return  # entries would be denied: wait a while for the gates, then let at least the reductions go
-        await self._decide(state.session, TimeInForce.DAY)
+        await self._decide(state.session, TimeInForce.DAY, only_drift=not (self._due or new_session))
         self._decided_session = state.session
 
     async def _wake_waiting(self) -> None:
@@ -200,10 +200,10 @@ class Rebalancer:
         elif line.takes_opening_orders:
             await self._decide(line.next_session, TimeInForce.OPG, flatten=True)
 
-    async def _decide(self, for_session: str, time_in_force: TimeInForce, *, flatten: bool = False) -> None:
+    async def _decide(self, for_session: str, time_in_force: TimeInForce, *, flatten: bool = False, only_drift: bool = False) -> None:
         held = [i.symbol for i in self._floor.state.instruments if self._floor.state.ledger.quantity(i.instrument_id)]
         self._due, self._held = False, None
-        await self._prices.see(sorted({*held, *(() if flatten else self._targets.symbols)}))
+        seen = await self._prices.look(sorted({*held, *(() if flatten else self._targets.symbols)}))
         weights, quantities = ({}, {}) if flatten else self._wanted()
         due = e.DecisionDue(
             ts=self._floor.now(),
@@ -216,7 +216,7 @@ class Rebalancer:
             origin="" if flatten else self._targets.origin,
         )
         denied = self._denied
-        self._floor.take([due])
+        self._floor.take([seen, due], idle=nothing_came if only_drift else None)
         self.decisions += 1
         self._decided.start()
         self._was_denied = self._denied > denied

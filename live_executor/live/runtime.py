@@ -165,6 +165,7 @@ class Live:
             await self._start()
             await self._until_over()
             await self._leave()
+            await self._intake.settle()
             if self._recording is not None:
                 self._recording.end()
             ended = self._ended

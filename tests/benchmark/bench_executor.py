@@ -44,6 +44,7 @@ FRAME_GOAL_MS = 10.0
 LIMIT = 200
 """Requests a minute that Alpaca allows. Source: Alpaca's trading API documentation."""
 HALTS = 20
+QUIET_SECONDS = 90.0
 ACCOUNT = "bench"
 ROOT = Path(__file__).resolve().parents[2]
 _FEATURE = "momentum_12_1"
@@ -56,6 +57,7 @@ def measure(folder: Path) -> Iterator[Row]:
     yield from _limited(folder / "twenty", names=20, goal_seconds=30.0)
     yield from _limited(folder / "all", names=NAMES, goal_seconds=300.0)
     yield from _halted(folder / "halted")
+    yield from _quiet(folder / "quiet")
 
 
 # ---- a whole executor against a broker in a process of its own ------------------------------------------------------------------------
@@ -101,6 +103,18 @@ def _halted(folder: Path) -> Iterator[Row]:
     yield Row(name="level 1 halt, slowest", ours=worst, unit="ms", goal="at most 100 ms", met=worst <= 100.0, note=note)
 
 
+def _quiet(folder: Path) -> Iterator[Row]:
+    """What is wanted is held and prices stand still, while drift is looked at every second."""
+    with _trading(folder, names=20, every="1s") as run:
+        run.accepted()
+        time.sleep(QUIET_SECONDS / 3)  # the fills, and the first report after them
+        before = run.bytes_written()
+        time.sleep(QUIET_SECONDS)
+        taken = (run.bytes_written() - before) * 3600.0 / QUIET_SECONDS / 1e6
+    note = "20 names, drift looked at every second, the broker's books every minute; prices do not move"
+    yield Row(name="journal of a quiet hour", ours=taken, unit="MB", goal="at most 1 MB", met=taken <= 1.0, note=note)
+
+
 class _Run:
     """An executor that trades targets, looked at through its journal."""
 
@@ -129,6 +143,10 @@ class _Run:
             time.sleep(0.001)
         return time.perf_counter() - started
 
+    def bytes_written(self) -> int:
+        """Bytes of all entries so far."""
+        return sum(len(entry.payload) for entry in self._read())
+
     def _read(self, *kinds: str) -> list[JournalEntry]:
         path = self._data / journal_file(ACCOUNT)
         if not path.exists():
@@ -146,7 +164,7 @@ class _Run:
 
 
 @contextlib.contextmanager
-def _trading(folder: Path, *, names: int, limit: int = 0) -> Iterator[_Run]:
+def _trading(folder: Path, *, names: int, limit: int = 0, every: str = "1h") -> Iterator[_Run]:
     """A server, an executor, and a file of targets of so many names."""
     folder.mkdir(parents=True)
     symbols = [f"N{chr(65 + n // 26)}{chr(65 + n % 26)}" for n in range(names)]
@@ -159,7 +177,7 @@ def _trading(folder: Path, *, names: int, limit: int = 0) -> Iterator[_Run]:
     with _process("-m", "tests.alpaca_server", "--scenario", json.dumps(scenario), env={}) as server:
         assert server.stdout is not None
         broker = json.loads(server.stdout.readline())["env"]
-        command = ["-m", "live_executor", "run", "--targets", str(targets), "--account", ACCOUNT, "--rebalance-every", "1h"]
+        command = ["-m", "live_executor", "run", "--targets", str(targets), "--account", ACCOUNT, "--rebalance-every", every]
         with _process(*command, env={**env, **broker}):
             yield _Run(folder, names)
 

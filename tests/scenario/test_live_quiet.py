@@ -1,0 +1,62 @@
+"""A look of which nothing comes is not journaled: a quiet hour is a short entry, and what moves is there within a minute."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from hedgefund_core.trading import events as e
+from hedgefund_core.trading.order import OrderStatus
+from tests.scenario.test_live_virtual import Stage, wait
+
+
+@pytest.fixture
+def stage(own_house: Path) -> Stage:
+    stage = Stage(own_house)
+    stage.targets.write_text('{"weights": {"AAPL": 0.5, "MSFT": 0.3}}')
+    return stage
+
+
+def looks(stage: Stage) -> tuple[int, int]:
+    return len(stage.of(e.PricesSeen)), len(stage.of(e.DecisionDue))
+
+
+def test_a_quiet_time_writes_a_few_looks_and_not_one_at_each_tick(stage: Stage) -> None:
+    async def script(stage: Stage) -> None:
+        await wait(300)
+
+    stage.play(script, every=5.0)
+    seen, due = looks(stage)
+    assert len(stage.of(e.OrderFilled)) == 2
+    assert seen <= 8
+    assert due <= 8
+    assert stage.live._rebalancer.decisions >= 55, "it looked all the same"
+
+
+def test_prices_that_move_are_journaled_within_a_minute_and_drift_is_traded_at_once(stage: Stage) -> None:
+    async def script(stage: Stage) -> None:
+        await wait(120)
+        stage.broker.prices["AAPL"] = Decimal("100.5")  # moves what it is worth, not what is wanted
+        await wait(70)
+        state = stage.live.state
+        marks = {instrument.symbol: mark for instrument, mark in zip(state.instruments, state.marks, strict=True)}
+        assert marks["AAPL"] == Decimal("100.5")
+        before = len(state.known_orders)
+        stage.broker.prices["AAPL"] = Decimal(150)
+        await wait(10)
+        assert len(stage.live.state.known_orders) > before
+        assert {order.status for order in stage.live.state.known_orders.values()} == {OrderStatus.FILLED}
+
+    stage.play(script, every=5.0)
+
+
+def test_a_loss_is_seen_at_once_however_quiet_it_was(stage: Stage) -> None:
+    async def script(stage: Stage) -> None:
+        await wait(120)
+        stage.broker.prices["AAPL"] = stage.broker.prices["MSFT"] = Decimal(40)
+        await wait(10)
+
+    stage.play(script, every=5.0)
+    assert stage.of(e.LadderMoved)
