@@ -11,6 +11,7 @@ import pytest
 from hedgefund_core.errors import BrokerUnavailable, ConfigError
 from hedgefund_core.trading.observed import UnknownUpdate
 from live_executor.brokers.alpaca.endpoints import read_endpoints
+from live_executor.brokers.alpaca.queries import MANY_ASSETS
 from tests.alpaca_server.acts import act
 from tests.alpaca_server.faults import Fault
 from tests.alpaca_server.server import AlpacaServer, Scenario
@@ -178,6 +179,24 @@ def test_account_positions_assets_clock_and_calendar() -> None:
             before = sum(server.requests.values())
             await broker.asset("KO")
             assert sum(server.requests.values()) == before, "assets are remembered"
+
+    run(body())
+
+
+@pytest.mark.parametrize("status", [0, 404, 503])
+def test_many_names_are_one_question_and_where_the_list_cannot_be_had_one_each(status: int) -> None:
+    names = [f"N{n:02d}" for n in range(30)]
+
+    async def body() -> None:
+        async with desk(Scenario(assets={name: {} for name in names})) as (server, broker):
+            for name in names[: MANY_ASSETS - 1]:
+                assert (await broker.asset(name)) is not None
+            if status:
+                server.faults.arm(Fault(kind="status", route="GET /v2/assets", status=status, times=1 if status == 404 else 3))
+            for name in names[MANY_ASSETS - 1 :]:
+                assert (await broker.asset(name)) is not None
+            singles = sum(count for route, count in server.requests.items() if route.startswith("GET /v2/assets/"))
+            assert singles == (len(names) if status else MANY_ASSETS - 1)
 
     run(body())
 

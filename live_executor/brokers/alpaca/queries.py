@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -152,7 +153,8 @@ class AlpacaQueries:
             return known[1]
         self._misses = [at for at in self._misses if now - at < ASSET_EXPIRY] + [now]
         if len(self._misses) == MANY_ASSETS:  # a book of hundreds of names must not use up the minutes' requests one by one
-            await self._read_all_assets(now)
+            with contextlib.suppress(BrokerUnavailable):  # without the list they are asked for one by one
+                await self._read_all_assets(now)
             if symbol in self._assets:
                 return self._assets[symbol][1]
         path = f"/v2/assets/{quote(symbol, safe='')}"
