@@ -22,7 +22,7 @@ from hedgefund_core.quant.bars import FIELDS, Panel
 from hedgefund_core.quant.features.window import Window
 from hedgefund_core.trading import ledger as books
 from hedgefund_core.trading.capabilities import EASTERN
-from hedgefund_core.trading.events import DecisionDue, Event, InstrumentsAdded, InstrumentStatusSeen, PricesSeen, Row
+from hedgefund_core.trading.events import DecisionDue, Event, InstrumentRenamed, InstrumentsAdded, InstrumentStatusSeen, PricesSeen, Row
 from hedgefund_core.trading.instrument import ZERO, to_money, to_price
 from hedgefund_core.trading.order import Leg, Order, Purpose
 
@@ -30,6 +30,8 @@ OLDEST_LAST_PRICE = timedelta(days=4)
 """A last price of a long week-end counts as the last session's; an older one is stale. Source: default."""
 GAPS_OF_AGE = 5.0
 """An instrument whose prices come rarely may be as old as so many of its usual gaps. Source: contract on time."""
+MOST_PATIENCE = 300.0
+"""Seconds: however rarely a name trades, an older quote says nothing of where it would trade now. Source: default."""
 MOST_REJECTIONS = 3
 """Orders of the machine that the broker refused in a row: the next one of the instrument waits for another session."""
 _MINUTE = timedelta(minutes=1)
@@ -157,6 +159,16 @@ def with_instruments(state: State, event: InstrumentsAdded) -> State:
     )
 
 
+def with_name(state: State, event: InstrumentRenamed) -> State:
+    """An instrument under its new symbol: in its column, its past and the orders that may still trade."""
+    key = event.instrument_id
+    instruments = tuple(replace(i, symbol=event.symbol) if i.instrument_id == key else i for i in state.instruments)
+    working = {name: replace(o, symbol=event.symbol) for name, o in state.orders.items() if o.instrument_id == key and o.is_working}
+    symbols = tuple(instrument.symbol for instrument in instruments)
+    window = None if state.ring is None else Window.of(dataclasses.replace(state.ring, symbols=symbols))
+    return replace(state, instruments=instruments, orders={**state.orders, **working} if working else state.orders, window=window)
+
+
 def _widened(ring: Panel, symbols: tuple[str, ...]) -> Panel:
     """A panel with columns of which nothing is known: no bars, no splits, no dividends."""
     shape = (ring.shape[0], len(symbols))
@@ -256,7 +268,7 @@ def patience_of(state: State) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     gaps = None if state.quotes is None else state.quotes.gap_seconds
     if gaps is None:
         return np.full(len(state.instruments), np.nan)
-    return GAPS_OF_AGE * np.array([np.nan if gap is None else gap for gap in gaps], dtype=np.float64)
+    return np.minimum(GAPS_OF_AGE * np.array([np.nan if gap is None else gap for gap in gaps], dtype=np.float64), MOST_PATIENCE)
 
 
 # ---- counts ------------------------------------------------------------------------------------------------------------------

@@ -51,6 +51,8 @@ class MemoryBroker:
         self.lines: list[ActivitySighting] = []
         self.trouble: Callable[[str], None] = lambda _call: None
         self.link = LinkState.UP
+        self.ids: dict[str, str] = {}
+        """Symbol -> stable id, where it is not the symbol itself."""
         self._news: asyncio.Queue[BrokerUpdate] = asyncio.Queue()
 
     # ---- orders ----------------------------------------------------------------------------------------------------
@@ -151,17 +153,18 @@ class MemoryBroker:
     async def positions(self) -> list[PositionSighting]:
         self.trouble("positions")
         return [
-            PositionSighting(symbol=symbol, quantity=quantity, average_price=self.prices[symbol], asset_id=symbol)
+            PositionSighting(symbol=symbol, quantity=quantity, average_price=self.prices[symbol], asset_id=self.ids.get(symbol, symbol))
             for symbol, quantity in self.held.items()
             if quantity
         ]
 
     async def asset(self, symbol: str) -> AssetSighting | None:
         self.trouble("asset")
+        symbol = next((name for name, key in self.ids.items() if key == symbol), symbol)
         if symbol not in self.prices:
             return None
         return AssetSighting(
-            asset_id=symbol,
+            asset_id=self.ids.get(symbol, symbol),
             symbol=symbol,
             exchange="X",
             tradable=True,

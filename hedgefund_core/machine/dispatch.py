@@ -66,6 +66,7 @@ HANDLERS: dict[type[e.Event], Callable[[State, Any], Step]] = {
     e.BarsClosed: sessions.on_bars_closed,
     e.PricesSeen: sessions.on_prices_seen,
     e.InstrumentsAdded: sessions.on_instruments_added,
+    e.InstrumentRenamed: sessions.on_instrument_renamed,
     e.InstrumentStatusSeen: sessions.on_instrument_status_seen,
     e.EntriesGated: sessions.on_entries_gated,
     e.TroubleSeen: sessions.on_trouble_seen,

@@ -13,7 +13,7 @@ from hedgefund_core.account_state import State, column_of
 from hedgefund_core.commands import Command, Record
 from hedgefund_core.errors import ConfigError, InvariantViolation, ModelMismatch, ModelUnavailable
 from hedgefund_core.freezes import FROZEN_BY_BAN, FROZEN_BY_HALT, freeze, thaw
-from hedgefund_core.live_account import aged, repriced, with_equity, with_instruments, with_prices
+from hedgefund_core.live_account import aged, repriced, with_equity, with_instruments, with_name, with_prices
 from hedgefund_core.machine import books, follow
 from hedgefund_core.machine.ladders import Step, alert, triggered, triggered_in_session, with_ladder
 from hedgefund_core.risk.limits import Mandate
@@ -157,6 +157,16 @@ def on_prices_seen(state: State, event: e.PricesSeen) -> Step:
 def on_instruments_added(state: State, event: e.InstrumentsAdded) -> Step:
     """More columns."""
     return with_instruments(state, event), []
+
+
+def on_instrument_renamed(state: State, event: e.InstrumentRenamed) -> Step:
+    """Position, past and resting orders stay the instrument's: only its name is another."""
+    column = column_of(state, event.instrument_id)
+    if column < 0:
+        return state, [alert(event, f"a new name of {event.instrument_id}, which the account does not trade")]
+    before = state.instruments[column].symbol
+    text = f"{before} is {event.symbol} from here on: the same instrument, its position and orders"
+    return with_name(state, event), [alert(event, text)]
 
 
 def on_instrument_status_seen(state: State, event: e.InstrumentStatusSeen) -> Step:

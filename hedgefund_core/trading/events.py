@@ -24,6 +24,7 @@ from hedgefund_core.trading.inputs import (
     EntriesGated,
     HaltRequested,
     HistoryLoaded,
+    InstrumentRenamed,
     InstrumentsAdded,
     InstrumentStatusSeen,
     ModelLoaded,
@@ -113,6 +114,7 @@ Input = (
     | ResumeRequested
     | StandInResumed
     | InstrumentsAdded
+    | InstrumentRenamed
     | PositionAdopted
     | CashAdopted
     | PricesSeen
@@ -200,6 +202,7 @@ __all__ = [
     "Input",
     "Instrument",
     "InstrumentFrozen",
+    "InstrumentRenamed",
     "InstrumentStatusSeen",
     "InstrumentThawed",
     "InstrumentsAdded",

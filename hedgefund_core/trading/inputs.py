@@ -168,6 +168,13 @@ class InstrumentsAdded(Event, tag="instruments_added", frozen=True, kw_only=True
     instruments: tuple[Instrument, ...]
 
 
+class InstrumentRenamed(Event, tag="instrument_renamed", frozen=True, kw_only=True):
+    """An instrument trades under another symbol from here on: ids are stable, symbols are dated names of them."""
+
+    instrument_id: str
+    symbol: str
+
+
 class PositionAdopted(Event, tag="position_adopted", frozen=True, kw_only=True):
     """A position at the broker becomes ours as it is: at the opening of an account, or by a person with a reason. Nothing is traded."""
 

@@ -28,7 +28,12 @@ class TickFilter:
     def __init__(self) -> None:
         self._good: dict[str, Seen] = {}
         self._doubtful: dict[str, Seen] = {}
+        self._splits: dict[str, Decimal] = {}
         self.refused: Counter[str] = Counter()
+
+    def expect(self, symbol: str, ratio: Decimal) -> None:
+        """A split is announced: the first price in new shares is no flash."""
+        self._splits[symbol] = ratio
 
     def admits(self, seen: Seen) -> bool:
         """Whether a sighting may be believed now."""
@@ -38,6 +43,9 @@ class TickFilter:
             return False
         before = self._good.get(seen.symbol)
         if before is None or seen.at - before.at > _FORGET or _near(price, price_of(before)[0]):
+            return self._believe(seen)
+        if _near(price * self._splits.get(seen.symbol, _ZERO), price_of(before)[0]):
+            del self._splits[seen.symbol]
             return self._believe(seen)
         first = self._doubtful.get(seen.symbol)
         if first is not None and _near(price, price_of(first)[0]) and (seen.at > first.at or _stands(first, seen)):

@@ -12,6 +12,7 @@ from hedgefund_core.trading.instrument import Instrument
 from hedgefund_core.trading.observed import AssetSighting, HaltSighting
 from live_executor.live.floor import Floor
 
+_NO_SUCH_NAME = "that it has no such name"
 _NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -34,12 +35,12 @@ class Instruments:
             asset = await self._floor.broker.asset(symbol)
             if asset is None:
                 unknown.append(symbol)
-                if symbol in names:
-                    fresh.append(_gone(symbol))
             else:
                 self._assets[symbol] = asset
                 fresh.append(asset)
         self._journal(fresh)
+        if names.intersection(unknown):
+            await self.refresh()  # a name of ours that the broker does not have any more
         await self.follow([symbol for symbol in symbols if symbol not in unknown])
         return unknown
 
@@ -55,9 +56,13 @@ class Instruments:
         fresh = list[AssetSighting]()
         for instrument in self._floor.state.instruments:
             asset = await self._floor.broker.asset(instrument.symbol)
+            if _is_another(asset, instrument):  # by its id it is found under its new name
+                found = await self._floor.broker.asset(instrument.instrument_id)
+                asset = found if found is not None and found.asset_id == instrument.instrument_id else asset
             fresh.append(asset or _gone(instrument.symbol))
         self._assets |= {asset.symbol: asset for asset in fresh}
         self._journal(fresh)
+        await self.follow([instrument.symbol for instrument in self._floor.state.instruments])
 
     def halted(self, seen: HaltSighting) -> None:
         """A halt or its end."""
@@ -67,19 +72,25 @@ class Instruments:
 
     def _journal(self, assets: Sequence[AssetSighting]) -> None:
         ids = {instrument.symbol: instrument.instrument_id for instrument in self._floor.state.instruments}
-        there = set(ids.values())
+        there, taken = set(ids.values()), set(ids)
         ids |= {asset.symbol: asset.asset_id or asset.symbol for asset in assets if asset.symbol not in ids}
-        # an id that is there already under another name was renamed: it stays one instrument
+        renamed = {a.asset_id: a.symbol for a in assets if a.asset_id in there and a.symbol not in taken}
         names = {ids[asset.symbol]: asset.symbol for asset in assets if ids[asset.symbol] not in there}
         added = tuple(Instrument(instrument_id=key, symbol=symbol) for key, symbol in names.items())
         now, inputs = self._floor.now(), list[e.Input]()
         if added:
             inputs.append(e.InstrumentsAdded(ts=now, instruments=added))
+        inputs += [e.InstrumentRenamed(ts=now, instrument_id=key, symbol=symbol) for key, symbol in renamed.items()]
         for asset in assets:
             status = self._status(asset, ids[asset.symbol])
             if self._said.get(asset.symbol) != status:
                 self._said[asset.symbol] = status
                 inputs.append(replace(status, ts=now))
+                if asset.symbol in self._floor.strange_names or asset.status == _NO_SUCH_NAME:
+                    words = (
+                        f"{asset.symbol} ({status.instrument_id}): {status.cause}. Renamed, merged or delisted? Nothing new is traded in it"
+                    )
+                    inputs.append(e.TroubleSeen(ts=now, severity="critical", message=words))
         if inputs:
             self._floor.take(inputs)
 
@@ -102,9 +113,15 @@ class Instruments:
         )
 
 
+def _is_another(asset: AssetSighting | None, instrument: Instrument) -> bool:
+    """Whether a symbol leads to nothing, or to an instrument that bears it after ours; an account without ids knows names only."""
+    own_id = instrument.instrument_id != instrument.symbol
+    return own_id and (asset is None or bool(asset.asset_id and asset.asset_id != instrument.instrument_id))
+
+
 def _gone(symbol: str) -> AssetSighting:
     """A name of ours that the broker does not have any more: renamed, merged or delisted; nothing new in it before a person looks."""
     return AssetSighting(
         asset_id="", symbol=symbol, exchange="", tradable=False, shortable=False, easy_to_borrow=False, fractionable=False,
-        status="that it has no such name",
+        status=_NO_SUCH_NAME,
     )  # fmt: skip

@@ -35,6 +35,7 @@ class Prices:
 
     async def listen(self) -> None:
         """Take what the feed sends, for ever."""
+        self.heard(tuple(self._floor.state.announced.values()))
         async for update in self._floor.feed.updates():
             if isinstance(update, QuoteSighting | BarSighting):
                 self._take(update)
@@ -43,6 +44,13 @@ class Prices:
                 self._instruments.halted(update)
             elif isinstance(update, LinkChanged):
                 self._linked(update)
+
+    def heard(self, frames: Sequence[e.Event]) -> None:
+        """Commits: prices of a split that is announced are in new shares at once."""
+        symbols = {instrument.instrument_id: instrument.symbol for instrument in self._floor.state.instruments}
+        for frame in frames:
+            if isinstance(frame, e.SplitAnnounced) and frame.instrument_id in symbols:
+                self._ticks.expect(symbols[frame.instrument_id], frame.ratio)
 
     def _take(self, seen: QuoteSighting | BarSighting) -> None:
         if self._ticks.admits(seen):

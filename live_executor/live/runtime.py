@@ -296,6 +296,7 @@ class Live:
         self._reconciler.heard(frames)
         self._slices.heard(frames)
         self._splits.heard(frames)
+        self._prices.heard(frames)
         if self._volumes is not None:
             self._volumes.heard(frames)
         if self._swaps is not None:

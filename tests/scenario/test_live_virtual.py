@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -14,14 +15,16 @@ import msgspec
 import pytest
 
 from hedgefund_core.errors import BrokerUnavailable, ConfigError, InvariantViolation
+from hedgefund_core.layout import journal_file
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.observed import ActivitySighting, LinkState
 from hedgefund_core.trading.order import OrderStatus
 from live_executor.commands import Mailbox
-from live_executor.journals.sqlite import open_journal
+from live_executor.journals.sqlite import JournalReader, open_journal
 from live_executor.live.heartbeat import Heartbeat
 from live_executor.live.opening import Opening
 from live_executor.live.runtime import Live, LiveParts
+from live_executor.ports import JournalEntry
 from live_executor.recovery import recover
 from live_executor.settings import read_settings
 from live_executor.targets import TargetsFile
@@ -42,7 +45,7 @@ class Stage:
         self.broker = MemoryBroker(self.clock, {"AAPL": Decimal(100), "MSFT": Decimal(50)})
         self.feed = MemoryFeed(self.broker, self.clock)
         self.frames: list[e.Frame] = []
-        self.beats: list[Heartbeat] = []
+        self.beats: deque[Heartbeat] = deque(maxlen=100)
 
     def play(self, script: Script, *, every: float = 60.0, **changes: object) -> None:
         """Run the account beside ``script``; it stops when the script has ended."""
@@ -92,6 +95,13 @@ class Stage:
             self.frames = [entry.frame for entry in journal.read()]
             journal.close()
             loop.close()
+
+    def entries(self) -> list[JournalEntry]:
+        reader = JournalReader(self.folder / "data" / journal_file("v"))
+        try:
+            return list(reader.read())
+        finally:
+            reader.close()
 
     def of(self, kind: type[e.Event]) -> list[e.Frame]:
         return [frame for frame in self.frames if isinstance(frame, kind)]
@@ -264,6 +274,36 @@ def test_money_that_came_before_the_opening_is_booked_once_by_the_journal_alone(
         assert stage.live.state.ledger.cash == stage.broker.cash
         assert stage.live.state.gates == frozenset()
     assert [frame.amount for frame in stage.of(e.CashPosted)] == [Decimal(250)]
+
+
+def test_a_new_symbol_is_the_same_instrument_and_one_that_is_gone_is_frozen_and_said(stage: Stage) -> None:
+    stage.broker.ids = {"AAPL": "id-1", "MSFT": "id-2"}
+    stage.targets.write_text('{"quantities": {"AAPL": 10, "MSFT": 5}}')
+
+    def rename(old: str, new: str) -> None:
+        stage.broker.ids[new] = stage.broker.ids.pop(old)
+        stage.broker.prices[new] = stage.broker.prices.pop(old)
+        stage.broker.held[new] = stage.broker.held.pop(old)
+
+    async def script(stage: Stage) -> None:
+        await wait(90)
+
+    stage.play(script, every=5.0)
+    assert stage.held() == {"AAPL": Decimal(10), "MSFT": Decimal(5)}
+    rename("AAPL", "APPL")
+    del stage.broker.prices["MSFT"], stage.broker.held["MSFT"], stage.broker.ids["MSFT"]  # merged away: nobody knows it any more
+    stage.targets.write_text('{"quantities": {"APPL": 12}}')
+    stage.play(script, every=5.0)
+    assert stage.held() == {"APPL": Decimal(12)}
+    state = stage.live.state
+    assert [(i.instrument_id, i.symbol) for i in state.instruments] == [("id-1", "APPL"), ("id-2", "MSFT")]
+    assert state.ledger.quantity("id-1") == 12
+    assert "id-2" in state.frozen
+    (renamed,) = stage.of(e.InstrumentRenamed)
+    assert (renamed.instrument_id, renamed.symbol) == ("id-1", "APPL")
+    told = [frame.message for frame in stage.of(e.AlertRaised)]
+    assert sum(message.startswith("MSFT (id-2)") for message in told) == 1
+    assert state == recover(stage.entries(), lambda _digest: pytest.fail("no bundle is used")).state
 
 
 def test_the_same_stage_plays_the_same_twice(stage: Stage, tmp_path: Path) -> None:

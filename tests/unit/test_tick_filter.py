@@ -25,6 +25,15 @@ def bar(second: float, close: float, **more: float) -> BarSighting:
     return BarSighting(symbol="AAPL", resolution="1m", at=T0 + timedelta(seconds=second), **prices)
 
 
+def test_the_first_price_in_new_shares_is_no_flash_once_the_split_is_announced() -> None:
+    ticks = TickFilter()
+    assert ticks.admits(quote(0, "99.9", "100.1"))
+    assert not ticks.admits(quote(1, "49.9", "50.1"))
+    ticks.expect("AAPL", Decimal(2))
+    assert ticks.admits(quote(2, "50.1", "50.3"))
+    assert not ticks.admits(quote(3, "25.0", "25.1")), "once"
+
+
 def test_one_flash_is_forgotten_and_what_follows_is_believed() -> None:
     tested = TickFilter()
     seen = [quote(0, "100", "100.02"), quote(1, "55", "55.02"), quote(2, "100.01", "100.03"), quote(3, "160", "160.02")]
