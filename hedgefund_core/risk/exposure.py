@@ -6,10 +6,10 @@ net; everything else counts at its worst case a side. The position of one name i
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import isfinite, nan
+from math import inf, isfinite, nan
+from operator import itemgetter
 from typing import TypeVar, cast
 
 import numpy as np
@@ -147,33 +147,61 @@ def _side(batch: OrderBatch, sign: float) -> Floats:
 def largest_sums(batch: OrderBatch, found: Exposures, count: int, *, including: bool) -> Floats:
     """Sum of the ``count`` largest exposures of the book after each order (``including`` it) or before it: float64 (n,).
 
-    NaN where an exposure is not known. One order changes one instrument, so the book is kept sorted and moved order by order: a grid of
-    orders by instruments would be 250,000 numbers for 500 of each.
+    NaN where an exposure is not known. One order changes one instrument, so only the largest are kept and moved order by order: a grid
+    of orders by instruments would be 250,000 numbers for 500 of each.
     """
     if np.isnan(found.base).any():
         return np.full(len(batch), np.nan)
     step = found.after - found.before
-    base: list[float] = found.base.tolist()
-    now, book = dict(enumerate(base)), sorted(base)
+    book = _Largest(dict(enumerate(found.base.tolist())), count)
     sums: list[float] = []
     for key, change, kept in zip(batch.instrument.tolist(), step.tolist(), _counted(step, batch).tolist(), strict=True):
         if not including:
-            sums.append(sum(book[-count:]))
+            sums.append(book.total)
         elif kept != change:  # an order that reserves nothing is judged as if it did, and leaves no trace
-            sums.append(sum(_moved(list(book), now.get(key), change)[-count:]) if isfinite(change) else nan)
+            sums.append(sum(sorted(book.after(key, change).values())) if isfinite(change) else nan)
         if kept != 0.0:
-            _moved(book, now.get(key), kept)
-            now[key] = now.get(key, 0.0) + kept
+            book.move(key, kept)
         if including and kept == change:
-            sums.append(sum(book[-count:]))
+            sums.append(book.total)
     return np.array(sums, dtype=np.float64)
 
 
-def _moved(book: list[float], before: float | None, change: float) -> list[float]:
-    """The sorted ``book`` with one of its exposures moved; None = it is not in the book yet."""
-    if before is None:
-        insort(book, change)
-    else:
-        del book[bisect_left(book, before)]
-        insort(book, before + change)
-    return book
+class _Largest:
+    """The largest exposures of a book, by instrument, and their sum."""
+
+    __slots__ = ("_count", "_floor", "_now", "_top", "total")
+
+    def __init__(self, exposures: dict[int, float], count: int) -> None:
+        self._now, self._count = exposures, count
+        self._keep(self._found(exposures))
+
+    def move(self, key: int, change: float) -> None:
+        """Change one exposure."""
+        top = self.after(key, change)
+        self._now[key] = self._now.get(key, 0.0) + change
+        if top is not self._top:
+            self._keep(top)
+
+    def after(self, key: int, change: float) -> dict[int, float]:
+        """The largest if one exposure changed."""
+        value = self._now.get(key, 0.0) + change
+        if key not in self._top:
+            if value <= self._floor:
+                return self._top
+            return self._cut({**self._top, key: value})
+        if change >= 0.0:
+            return {**self._top, key: value}
+        return self._found({**self._now, key: value})  # another one may be larger now
+
+    def _found(self, exposures: dict[int, float]) -> dict[int, float]:
+        return dict(sorted(exposures.items(), key=itemgetter(1))[-self._count :])
+
+    def _cut(self, top: dict[int, float]) -> dict[int, float]:
+        if len(top) > self._count:
+            del top[min(top, key=top.__getitem__)]
+        return top
+
+    def _keep(self, top: dict[int, float]) -> None:
+        self._top, self.total = top, sum(sorted(top.values()))
+        self._floor = min(top.values()) if len(top) == self._count else -inf
