@@ -19,6 +19,7 @@ from hedgefund_core.border import to_prices, with_gaps
 from hedgefund_core.bundle import Bundle
 from hedgefund_core.decision import DecisionInputs
 from hedgefund_core.errors import DataInvalid
+from hedgefund_core.live_inputs import LiveInputs
 from hedgefund_core.quant.bars import FIELDS, Panel, PriceKind
 from hedgefund_core.quant.features import latest_features
 from hedgefund_core.quant.features.window import Window
@@ -260,8 +261,13 @@ def _finite(value: float) -> float | None:
 # ---- a decision's inputs ------------------------------------------------------------------------------------------------
 
 
-def decision_inputs(state: State, event: DecisionDue, purpose: Purpose) -> DecisionInputs:
+def decision_inputs(state: State, event: DecisionDue, purpose: Purpose, live: LiveInputs | None = None) -> DecisionInputs:
     """What a decision at ``event`` may know."""
+    inputs = _inputs(state, event, purpose, live)
+    return inputs if state.window is None else inputs.with_digests(state.window.digests)
+
+
+def _inputs(state: State, event: DecisionDue, purpose: Purpose, live: LiveInputs | None) -> DecisionInputs:
     returns, market = returns_and_market(state)
     bundle = state.bundle if purpose is Purpose.MODEL else None
     n = len(state.instruments)
@@ -295,6 +301,7 @@ def decision_inputs(state: State, event: DecisionDue, purpose: Purpose) -> Decis
         sessions_per_year=state.sessions_per_year,
         waived=state.waived,
         target_weights=_given(state, event, purpose),
+        live=live,
     )
 
 

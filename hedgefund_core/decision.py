@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from math import fsum, isfinite
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -23,6 +24,7 @@ from hedgefund_core.bundle import Bundle
 from hedgefund_core.identifiers import decision_id
 from hedgefund_core.live_inputs import LiveInputs, context_of, facts_of
 from hedgefund_core.ordering import Market, Terms, Trade, as_trades, batch_of, orders_of, rebalanced
+from hedgefund_core.quant.features.window import row_digests
 from hedgefund_core.quant.portfolio import OPTIMIZERS
 from hedgefund_core.quant.portfolio.scaling import Scaling, betas, known_betas, scale_weights
 from hedgefund_core.quant.signals import quantize_scores, signal_statistics
@@ -85,8 +87,21 @@ class DecisionInputs:
     waived: frozenset[str] = frozenset()
     target_weights: Floats | None = None
     live: LiveInputs | None = None
-    _measured: dict[tuple[str, int], Floats] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _measured: dict[tuple[str, int], NDArray[Any]] = field(default_factory=dict, init=False, repr=False, compare=False)
     """What several steps of one decision measure of the same returns; an edited copy measures anew."""
+
+    def with_digests(self, rows: NDArray[np.uint8]) -> DecisionInputs:
+        """These inputs, with the digests that somebody has kept of each row of returns."""
+        self._measured["digests", 0] = rows
+        return self
+
+    @property
+    def digests(self) -> NDArray[np.uint8]:
+        """`row_digests` of the returns."""
+        key = ("digests", 0)
+        if key not in self._measured:
+            self._measured[key] = row_digests(self.returns)
+        return self._measured[key]
 
     @property
     def marks(self) -> Floats:
@@ -444,7 +459,8 @@ def _digest(record: DecisionMade) -> str:
 def inputs_digest(inputs: DecisionInputs) -> str:
     """sha256 over everything the decision knew, arrays by their bytes: one changed bar changes it."""
     digest = hashlib.sha256()
-    for name in ("features", "mask", "returns", "market", "bar_ages", "adv", "target_weights"):
+    digest.update(f"returns={inputs.returns.shape}".encode() + inputs.digests.tobytes())
+    for name in ("features", "mask", "market", "bar_ages", "adv", "target_weights"):
         values = getattr(inputs, name)
         digest.update(f"{name}={'none' if values is None else values.shape}".encode())
         if values is not None:

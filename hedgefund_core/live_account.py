@@ -201,8 +201,7 @@ def with_position(state: State, instrument_id: str, quantity: Decimal, average_p
 
 def live_decision_inputs(state: State, event: DecisionDue, purpose: Purpose) -> DecisionInputs:
     """What a decision on the wall clock may know."""
-    inputs = decision_inputs(state, event, purpose)
-    return dataclasses.replace(inputs, live=live_inputs(state, event))
+    return decision_inputs(state, event, purpose, live_inputs(state, event))
 
 
 def live_inputs(state: State, event: DecisionDue) -> LiveInputs:

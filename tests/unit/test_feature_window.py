@@ -7,7 +7,7 @@ import pytest
 
 from hedgefund_core.errors import DataInvalid
 from hedgefund_core.quant.features import latest_features
-from hedgefund_core.quant.features.window import Window
+from hedgefund_core.quant.features.window import Window, row_digests
 from tests.builders import close_only, noisy_panel
 
 KEEP = 12
@@ -20,8 +20,9 @@ def bars(n_sessions=60):
 
 def same(window, panel):
     whole = Window.of(panel)
-    for name in ("returns", "mean_returns", "market"):
+    for name in ("returns", "mean_returns", "market", "digests"):
         np.testing.assert_array_equal(getattr(window, name), getattr(whole, name))
+    np.testing.assert_array_equal(window.digests, row_digests(window.returns), err_msg="what is kept is what would be made anew")
     for name in ("sessions", "open", "close", "volume", "split_ratios", "benchmark"):
         np.testing.assert_array_equal(getattr(window.panel, name), getattr(panel, name))
 

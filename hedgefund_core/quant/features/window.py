@@ -6,6 +6,7 @@ looked yet. Of two that follow the same window, the second gets memory of its ow
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -39,12 +40,14 @@ class Window:
     returns : float64 (T - 1, n_symbols), simple returns from session to session, adjusted for splits, oldest first.
     mean_returns : float64 (T - 1, 1), their mean in each session (kernels.market_returns).
     market : float64 (T - 1,), return of the benchmark, or of the equal-weight market where the panel has none.
+    digests : uint8 (T - 1, 32), sha256 of each row of ``returns``.
     """
 
     panel: Panel
     returns: Floats
     mean_returns: Floats
     market: Floats
+    digests: NDArray[np.uint8]
     _tape: _Tape = field(repr=False)
     _stop: int = field(repr=False)
 
@@ -77,6 +80,14 @@ class Window:
         return _window(self.panel, tape, max(start, stop - keep), stop)
 
 
+def row_digests(rows: Floats) -> NDArray[np.uint8]:
+    """sha256 of each row: uint8 (n, 32). What a decision knew is hashed by rows, so that only the newest is hashed at each session."""
+    if not len(rows):
+        return np.zeros((0, hashlib.sha256().digest_size), dtype=np.uint8)
+    hashes = b"".join([hashlib.sha256(row.data).digest() for row in np.ascontiguousarray(rows)])
+    return np.frombuffer(hashes, dtype=np.uint8).reshape(len(rows), hashlib.sha256().digest_size)
+
+
 def _columns(panel: Panel) -> dict[str, NDArray[Any]]:
     return {name: getattr(panel, name) for name in _FIELDS if getattr(panel, name) is not None}
 
@@ -88,6 +99,7 @@ def _moves(panel: Panel) -> dict[str, NDArray[Any]]:
         "returns": returns,
         "mean_returns": np.full((len(returns), 1), np.nan),
         "market": np.full(len(returns), np.nan),
+        "digests": row_digests(returns),
     }
     if len(returns) > 1:
         level = panel.benchmark
@@ -108,5 +120,5 @@ def _tape_of(columns: dict[str, NDArray[Any]], moves: dict[str, NDArray[Any]], u
 
 def _window(like: Panel, tape: _Tape, start: int, stop: int) -> Window:
     rows: dict[str, Any] = {name: tape.arrays[name][start:stop] for name in _FIELDS if name in tape.arrays}  # replace() takes all types
-    moves = {name: tape.arrays[name][min(start + 1, stop) : stop] for name in ("returns", "mean_returns", "market")}
+    moves = {name: tape.arrays[name][min(start + 1, stop) : stop] for name in ("returns", "mean_returns", "market", "digests")}
     return Window(panel=replace(like, **rows), _tape=tape, _stop=stop, **moves)
