@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from hedgefund_core import errors
 from hedgefund_core.identifiers import client_order_id
 from hedgefund_core.trading.instrument import ZERO
-from hedgefund_core.trading.observed import PositionSighting
+from hedgefund_core.trading.observed import OVER, PositionSighting
 from hedgefund_core.trading.order import Leg, Order, OrderType, Purpose, Side, TimeInForce
 from live_executor.journals.emergency import Act
 
@@ -28,7 +28,6 @@ _PAUSE, _LONGEST = 0.25, 5.0
 _LAG = timedelta(seconds=10)
 """A position that does not fit our fills for so long is what it is: somebody else trades."""
 _MOST_REFUSALS = 5
-_OVER = frozenset({"filled", "canceled", "cancelled", "expired", "rejected", "replaced"})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -106,7 +105,7 @@ class Closing:
             name = work.order.client_order_id
             seen = await self._stop.ask(lambda: self._stop.broker.look_up(name))
             if seen is not None:
-                if seen.status not in _OVER or not self._fits(position, work, seen.filled_quantity):
+                if seen.status not in OVER or not self._fits(position, work, seen.filled_quantity):
                     return
                 work = self._work[position.symbol] = self._begin(position, work.attempt + 1, work.refusals)
         elif work.refusals < _MOST_REFUSALS:

@@ -126,10 +126,11 @@ def _chosen_mode(mode: str, broker: str, feed: str, *, targets: bool) -> str:
         return "paper"
     if not targets:
         return "replay"
-    if not os.environ.get("ALPACA_API_KEY"):
+    if not broker.startswith("simulated") and not os.environ.get("ALPACA_API_KEY"):
         raise ConfigError(
             "--targets trades on a broker, and ALPACA_API_KEY is not set",
-            mend="set ALPACA_API_KEY and ALPACA_SECRET_KEY (.env.example says how; any Alpaca-compatible server will do)",
+            mend="set ALPACA_API_KEY and ALPACA_SECRET_KEY (.env.example says how; any Alpaca-compatible server will do), or trade the "
+            "same file on the simulated broker: add --broker simulated --feed simulated",
         )
     return "paper"
 

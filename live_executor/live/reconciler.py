@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from hedgefund_core import errors
 from hedgefund_core.trading import events as e
-from hedgefund_core.trading.observed import LinkChanged, LinkState, OrderSighting, PositionSighting
+from hedgefund_core.trading.observed import OVER_TODAY, LinkChanged, LinkState, OrderSighting, PositionSighting
 from hedgefund_core.trading.order import Order, OrderStatus
 from hedgefund_core.trading.state import Level
 from live_executor.live.floor import Floor
@@ -123,7 +123,7 @@ class Reconciler:
         asked_at = self._floor.now()
         seen = await self._floor.broker.orders(since=since)
         await self._intake.orders(seen)
-        self.open_at_broker = tuple(sighting for sighting in seen if sighting.status not in _OVER)
+        self.open_at_broker = tuple(sighting for sighting in seen if sighting.status not in OVER_TODAY)
         self.orders_asked_at = asked_at
         shown, known = {sighting.client_order_id for sighting in seen}, self._floor.state.orders
         left = [known[order.client_order_id] for order in asked if order.client_order_id in known and order.client_order_id not in shown]
@@ -217,7 +217,9 @@ class Reconciler:
         orders = await self._floor.broker.orders()
         await self._intake.orders(orders)
         held = await self._held(positions)
-        names = tuple(sorted(sighting.client_order_id or sighting.broker_order_id for sighting in orders if sighting.status not in _OVER))
+        names = tuple(
+            sorted(sighting.client_order_id or sighting.broker_order_id for sighting in orders if sighting.status not in OVER_TODAY)
+        )
         return e.BrokerReported(
             ts=self._floor.now(),
             session=self._floor.state.session,
@@ -262,6 +264,3 @@ class Reconciler:
         finally:
             self._sleepers.remove(stirred)
         due.clear()
-
-
-_OVER = frozenset({"filled", "canceled", "cancelled", "expired", "rejected", "replaced", "done_for_day"})

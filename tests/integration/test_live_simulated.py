@@ -69,3 +69,16 @@ def test_a_recorded_day_is_traded_again_at_its_own_prices(folder: Path) -> None:
     assert fills
     near = [abs(Decimal(row["price"]) - Decimal(price)) for row in fills for price in quoted if price != "None"]
     assert min(near) <= Decimal("0.02")
+
+
+def test_a_file_of_targets_without_any_key_is_refused_with_the_way_out_and_that_way_works(folder: Path) -> None:
+    targets = folder / "first.json"
+    targets.write_text('{"quantities": {"AAPL": 20}}')
+    refused = CliRunner().invoke(app, ["run", "--targets", str(targets)])
+    assert refused.exit_code == 3
+    assert all(words in refused.stderr for words in ("ALPACA_API_KEY", "ALPACA_SECRET_KEY", "--broker simulated --feed simulated"))
+    ran = CliRunner().invoke(
+        app, ["run", "--targets", str(targets), "--broker", "simulated", "--feed", "simulated", "--account", "first", "--once"]
+    )
+    assert ran.exit_code == 0, ran.output + ran.stderr
+    assert held("first") == {"AAPL": Decimal(20)}
