@@ -73,6 +73,6 @@ def recomputed(panel: Panel) -> list[pd.Series]:
         moves.rolling(21).max(),
         (moves.abs() / (close * volume)).rolling(21).mean(),
         (opened / close.shift(1) - 1.0).rolling(21).mean(),
-        np.log(high / low).pow(2).rolling(21).mean().pow(0.5),
+        (high / low).apply(np.log).pow(2).rolling(21).mean().pow(0.5),
     ]
     return [table.iloc[-1] for table in tables]
