@@ -33,20 +33,19 @@ def confirmed(data: Path, account: str, level: Level, seconds: float) -> Done | 
         beat = heartbeat.read(folder)
         if beat is not None and (seen is None or beat.at != seen.at):
             seen, heard = beat, time.monotonic()
-        left = ("nobody has said what is open",) if beat is None or since is None else _left(beat, level, since)
+        answered = beat is not None and since is not None and beat.orders_asked_at is not None and beat.orders_asked_at >= since
+        left = _left(beat, level) if answered and beat is not None else ("the broker has not answered since",)
         if not left:
             return replace(journaled(data, account), verified=True)
         if holder_of(folder) is None or time.monotonic() - heard > _SILENT_SECONDS:
             return None
         if time.monotonic() >= deadline:
-            return replace(journaled(data, account), verified=False, left=left)
+            return replace(journaled(data, account), verified=False, left=left, answered=answered)
         time.sleep(_POLL_SECONDS)
 
 
-def _left(beat: heartbeat.Heartbeat, level: Level, since: datetime) -> tuple[str, ...]:
+def _left(beat: heartbeat.Heartbeat, level: Level) -> tuple[str, ...]:
     """What stands between a heartbeat and the proof."""
-    if beat.orders_asked_at is None or beat.orders_asked_at < since:
-        return ("the broker has not answered since",)
     open_orders = max(beat.open_at_broker, beat.working)
     left = [f"{open_orders} orders open"] if open_orders and level is Level.CANCELLING else []
     return (*left, "positions held") if level is Level.FLATTENING and not beat.flat else tuple(left)

@@ -45,6 +45,15 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the executor's queries have shown since that nothing is left; None: that was not waited for."""
     left: tuple[str, ...] = ()
     """What was, in words"""
+    answered: bool = True
+    """Whether the broker has said anything since"""
+
+    @property
+    def exit_code(self) -> int:
+        """5 where a cancel of everything is not proven, 6 where the broker says nothing; an armed flattening is what was asked for."""
+        if self.verified is not False or self.state != "cancelling":
+            return 0
+        return 5 if self.answered else 6
 
 
 def ask(settings: Settings, account: str, command: Latch, *, patience_seconds: float) -> Done:

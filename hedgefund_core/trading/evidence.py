@@ -420,7 +420,7 @@ def _of_activity(booked: Booked, seen: ActivitySighting, session: str, *, settle
 
 
 def _of_fill_line(booked: Booked, seen: ActivitySighting, session: str, *, settle: bool) -> Evidence:
-    if seen.quantity is None or seen.price is None:
+    if not (seen.quantity and seen.price and seen.quantity > ZERO and seen.price > ZERO):
         return Evidence(news=(_not_understood("a fill without quantity or price", seen),))
     order = next((o for o in booked.orders.values() if o.broker_order_id and o.broker_order_id == seen.broker_order_id), None)
     total = seen.cumulative_quantity if seen.cumulative_quantity is not None else seen.quantity

@@ -129,10 +129,7 @@ def _tell(done: Done | Killed, *, as_json: bool) -> None:
         _print_done(done)
     else:
         _print_killed(done)
-    if isinstance(done, Killed):
-        raise typer.Exit(done.exit_code)
-    if done.verified is False and done.state == "cancelling":  # a flattening is armed: what is held is closed when it can be
-        raise typer.Exit(5)
+    raise typer.Exit(done.exit_code)
 
 
 def _print_killed(done: Killed) -> None:

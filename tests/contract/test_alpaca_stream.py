@@ -312,6 +312,8 @@ def test_a_disconnect_of_the_server_and_a_wanted_restart() -> None:
         b'{"stream":"trade_updates","data":{"event":"fill"}}',
         b'{"stream":"trade_updates","data":{"event":"fill","order":{"id":"1","filled_qty":"NaN"}}}',
         b'{"stream":"trade_updates","data":{"event":"fill","qty":"1","price":"x","order":{"id":"1"}}}',
+        b'{"stream":"trade_updates","data":{"event":"fill","qty":"1","price":"0","order":{"id":"1"}}}',
+        b'{"stream":"trade_updates","data":{"event":"partial_fill","qty":"-1","price":"9","order":{"id":"1"}}}',
         b'{"stream":"trade_updates","data":{"event":"new","timestamp":"yesterday","order":{"id":"1"}}}',
         b'{"stream":"something_new","data":{}}',
     ],

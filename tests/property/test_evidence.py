@@ -339,6 +339,13 @@ def test_a_line_that_is_not_understood_is_said() -> None:
     assert isinstance(said, e.NewsNotUnderstood)
 
 
+@pytest.mark.parametrize(("quantity", "price"), [("0", "10"), ("-5", "10"), ("5", "0"), ("5", "-1")])
+def test_a_fill_line_of_nothing_is_said_and_books_nothing(quantity: str, price: str) -> None:
+    seen = line("FILL", broker_order_id="B9", side="buy", quantity=Decimal(quantity), price=Decimal(price))
+    (said,) = news_of(EMPTY, seen, session="s").news
+    assert isinstance(said, e.NewsNotUnderstood)
+
+
 def test_money_under_a_word_we_do_not_know_is_booked_and_said() -> None:
     posted, said = news_of(EMPTY, line("SPIN", "4.20"), session="s").news
     assert isinstance(posted, e.CashPosted)

@@ -175,6 +175,14 @@ def needed(value: Number, what: str) -> Decimal:
     return number
 
 
+def _above_zero(value: Number, what: str) -> Decimal:
+    """A number of a trade; nothing is traded for nothing."""
+    number = needed(value, what)
+    if number <= ZERO:
+        raise Unreadable(f"{value!r} is no {what}")
+    return number
+
+
 _LEAP = re.compile(r"(:59):60")
 
 
@@ -251,8 +259,8 @@ def fill_of(update: WireUpdate, order: WireOrder, at: datetime) -> FillSighting 
         return None
     return FillSighting(
         execution_id=update.previous_execution_id or update.execution_id or "",
-        quantity=needed(update.qty, "quantity of the fill"),
-        price=needed(update.price, "price of the fill"),
+        quantity=_above_zero(update.qty, "quantity of the fill"),
+        price=_above_zero(update.price, "price of the fill"),
         cumulative_quantity=decimal_of(order.filled_qty),
         at=at,
     )
