@@ -451,7 +451,8 @@ def nameless(booked: Booked, seen: ActivitySighting, session: str) -> list[Order
     return [
         order
         for order in booked.orders.values()
-        if not order.broker_order_id and order.instrument_id == key and order.side is side and order.session >= session
+        if not order.broker_order_id and order.instrument_id == key and order.side is side
+        and (order.is_working or order.session >= session)  # a closing order of the night before may have been filled unseen
         and order.status not in _NEVER_THERE
     ]  # fmt: skip
 

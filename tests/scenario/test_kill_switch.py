@@ -66,9 +66,9 @@ def test_a_running_executor_says_verified_only_when_its_own_queries_show_nothing
     house.want({"quantities": {"AAPL": 5}})
     with house.trading():
         house.until(lambda: house.json("status")["orders_open"] == 1)
-        house.exchange.fault("cancel_stays_open", target="order", times=12)
+        house.exchange.fault("cancel_stays_open", target="order", times=25)
         asked = ("halt", "--level", "2", "--reason", "drill", "--wait", "10")
-        early = house.json(*asked, "--patience", "2", code=5)
+        early = house.json(*asked, "--patience", "1", code=5)
         assert (early["verified"], early["by"], len(early["left"])) == (False, "executor", 1)
         assert (house.json(*asked)["verified"], house.exchange.open_orders(), house.exchange.held()) == (True, [], {"MSFT": 3})
         armed = house.json("flatten", "--reason", "drill", "--wait", "10", "--patience", "0")
