@@ -1,0 +1,251 @@
+"""The books when the broker says something else: differences, strangers, busts, splits, cents."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from hedgefund_core.trading import events as e
+from hedgefund_core.trading.instrument import ZERO
+from hedgefund_core.trading.order import OrderStatus
+from hedgefund_core.trading.state import Level, Scope
+from tests.scenario.live_bench import LiveBench, session
+
+
+@pytest.fixture
+def bench() -> LiveBench:
+    return LiveBench()
+
+
+# ---- the broker says something else ----------------------------------------------------------------------------------------------------
+
+
+def test_a_difference_counts_when_two_reports_show_the_same(bench: LiveBench) -> None:
+    bench.report(positions={"AAA": Decimal(7)})
+    assert not bench.frames(e.Reconciled)[0].ok
+    assert bench.state.frozen == {}
+    bench.report(positions={"AAA": Decimal(9)})
+    assert bench.state.frozen == {}
+    bench.report(positions={"AAA": Decimal(9)})
+    assert set(bench.state.frozen) == {"AAA"}
+    assert bench.frames(e.AlertRaised)[0].severity == "critical"
+    bench.feed(
+        e.PositionAdopted(
+            ts=bench.tick(), instrument_id="AAA", quantity=Decimal(9), average_price=Decimal(99), person="ann", reason="traded by phone"
+        )
+    )
+    assert (bench.held(), bench.state.frozen) == (Decimal(9), {})
+    assert bench.sent() == []  # never an opposite trade
+
+
+def test_cash_that_differs_twice_stops_entries_and_cents_do_not(bench: LiveBench) -> None:
+    for _ in range(3):
+        bench.report(cash=bench.state.ledger.cash + Decimal("0.04"))
+    assert bench.state.ladder.level is Level.ACTIVE
+    for _ in range(2):
+        bench.report(cash=bench.state.ledger.cash - 5)
+    assert (bench.state.ladder.level, bench.state.ladder.scope) == (Level.REDUCING, Scope.ACCOUNT)
+    bench.feed(e.CashAdopted(ts=bench.tick(), amount=Decimal(-5), person="ann", reason="wire fee", session=session()))
+    bench.report()
+    assert bench.frames(e.Reconciled)[0].ok
+
+
+def test_an_adoption_without_person_and_reason_adopts_nothing(bench: LiveBench) -> None:
+    bench.hold(BBB=1)
+    adopted = e.PositionAdopted(ts=bench.tick(), instrument_id="AAA", quantity=Decimal(9), average_price=Decimal(99), person="", reason="")
+    bench.feed(adopted)
+    bench.feed(e.CashAdopted(ts=bench.tick(), amount=Decimal(5), person="ann", reason=" ", session=session()))
+    assert (bench.held(), bench.state.ledger.cash) == (ZERO, Decimal(99_900))
+
+
+def test_what_an_account_is_opened_with_is_no_gain() -> None:
+    bench = LiveBench(ready=False)
+    bench.feed(
+        e.PositionAdopted(ts=bench.tick(), instrument_id="AAA", quantity=Decimal(100), average_price=Decimal(40), person="", reason="")
+    )
+    assert bench.state.equity == Decimal(104_000)
+    bench.feed(e.SessionBegan(ts=bench.tick(), session=session()))
+    bench.prices(AAA=100.0)
+    assert bench.state.equity == Decimal(110_000)  # the market is at 100: what it is worth came with it
+    bench.end()
+    (marked,) = bench.frames(e.AccountMarked)
+    assert (marked.equity, marked.day_pnl, marked.external_flow) == (Decimal(110_000), ZERO, Decimal(110_000))
+    assert bench.state.ladder.level is Level.ACTIVE
+
+
+def test_what_somebody_else_trades_is_booked_said_and_frozen_until_a_person_resumes(bench: LiveBench) -> None:
+    bench.news(
+        e.ExternalFilled, instrument_id="AAA", broker_order_id="x", fill_id="x:10", side=e.Side.SELL, quantity=Decimal(10),
+        price=Decimal(100), commission=ZERO, session=session(),
+    )  # fmt: skip
+    assert bench.held() == -10
+    assert bench.state.ledger.cash == 101_000
+    assert bench.frames(e.AlertRaised)[0].severity == "critical"
+    assert bench.decide(AAA=-20) == []
+    bench.feed(e.ResumeRequested(ts=bench.tick(), reason="it was me", person="ann", session=session()))
+    assert bench.state.frozen == {}
+    bench.prices()
+    assert len(bench.decide(AAA=-20)) == 1
+
+
+def test_a_late_fill_of_an_old_order_is_ours(bench: LiveBench) -> None:
+    (order,) = bench.decide(AAA=100)
+    bench.news(e.OrderExpired, client_order_id=order.client_order_id)
+    for day in (1, 2, 3):
+        bench.begin(day)
+    assert order.client_order_id not in bench.state.orders
+    bench.fill(order, 40)
+    assert bench.held() == 40
+    assert bench.state.ladder.level is Level.ACTIVE
+
+
+def test_a_bust_and_a_correction_change_the_books_once(bench: LiveBench) -> None:
+    (order,) = bench.decide(AAA=100)
+    bench.fill(order, 60)
+    bench.fill(order, 40, price="101")
+    name = f"b-{order.client_order_id}"
+    busted = {"client_order_id": order.client_order_id, "quantity": Decimal(40), "price": Decimal(101), "session": session()}
+    bench.news(e.FillBusted, fill_id=f"{name}:100", **busted)
+    bench.news(e.FillBusted, fill_id=f"{name}:100", **busted)
+    assert (bench.held(), bench.state.ledger.cash) == (Decimal(60), Decimal(94_000))
+    assert bench.state.orders[order.client_order_id].status is OrderStatus.FILLED
+    bench.news(
+        e.FillCorrected, client_order_id=order.client_order_id, fill_id=f"{name}:60", quantity=Decimal(60), price=Decimal(100),
+        new_quantity=Decimal(50), new_price=Decimal(99), session=session(),
+    )  # fmt: skip
+    assert (bench.held(), bench.state.ledger.cash) == (Decimal(50), Decimal(95_050))
+
+
+def test_news_nobody_understands_is_said(bench: LiveBench) -> None:
+    bench.news(e.NewsNotUnderstood, what="order_teleported", payload="{}")
+    assert "order_teleported" in bench.frames(e.AlertRaised)[0].message
+    (order,) = bench.decide(AAA=1)
+    bench.news(e.OrderReplaced, client_order_id=order.client_order_id, replaced_by="other")
+    assert bench.state.orders[order.client_order_id].status is OrderStatus.REPLACED
+    assert bench.decide(AAA=2) == [], "what stands in its place may still fill"
+    (other,) = bench.decide(BBB=2)
+    bench.news(e.OrderDoneForDay, client_order_id=other.client_order_id)
+    assert bench.state.orders[other.client_order_id].is_working
+
+
+def test_an_order_not_sent_yet_is_not_looked_up_by_a_report_that_lags(bench: LiveBench) -> None:
+    (order,) = bench.decide(AAA=1)
+    bench.report(open_orders=())
+    assert bench.looked_up() == []
+    bench.accept(order)
+    bench.report(open_orders=())
+    assert bench.looked_up() == [order.client_order_id]
+
+
+# ---- splits ---------------------------------------------------------------------------------------------------------------------
+
+
+def split(bench: LiveBench, ratio: str = "4") -> list[object]:
+    return list(
+        bench.news(
+            e.SplitProcessed, activity_id="s", instrument_id="AAA", ratio=Decimal(ratio), quantity_after=ZERO, cash_in_lieu=ZERO,
+            session=session(bench.day),
+        )
+    )  # fmt: skip
+
+
+def test_resting_orders_leave_before_a_split_and_come_back_in_new_shares_after_both_proofs(bench: LiveBench) -> None:
+    bench.hold(AAA=100)
+    bench.end()
+    (order,) = bench.decide(ahead=1, force="opg", AAA=60)
+    bench.accept(order)
+    bench.feed(e.SplitAnnounced(ts=bench.tick(), instrument_id="AAA", ratio=Decimal(4), session=session(1)))
+    assert bench.canceled() == [order.client_order_id]
+    bench.canceled_by_broker(order)
+    assert bench.sent() == []  # the position is in old shares still
+    split(bench)
+    assert bench.held() == 400
+    (again,) = bench.sent()
+    assert (again.quantity, again.reference_price) == (Decimal(160), Decimal(25))
+    assert again.client_order_id == order.client_order_id.replace("-r0", "-r1")
+    assert bench.state.reissues == {}
+
+
+@pytest.mark.parametrize("report_first", [True, False])
+def test_a_split_adjusts_a_position_once_whoever_tells_first(bench: LiveBench, report_first: bool) -> None:
+    bench.hold(AAA=100)
+    bench.end()
+    bench.feed(e.SplitAnnounced(ts=bench.tick(), instrument_id="AAA", ratio=Decimal(4), session=session(1)))
+    assert bench.frames(e.InstrumentFrozen), "nothing is added in old shares"
+    bench.begin(1)
+    bench.prices(AAA=25.0)
+    tell = [lambda: bench.report(positions={"AAA": Decimal(400)}), lambda: split(bench)]
+    for step in tell if report_first else reversed(tell):
+        step()
+        assert bench.held() == 400
+    assert bench.state.frozen == {}
+    assert bench.state.equity == 100_000
+    assert bench.replayed() == bench.outputs
+
+
+def test_a_split_of_what_is_not_held_restates_orders_and_yesterdays_prices_at_once(bench: LiveBench) -> None:
+    bench.end()
+    (order,) = bench.decide(ahead=1, force="opg", AAA=60)
+    bench.accept(order)
+    bench.feed(e.SplitAnnounced(ts=bench.tick(), instrument_id="AAA", ratio=Decimal(4), session=session(1)))
+    assert bench.canceled() == [order.client_order_id]
+    bench.canceled_by_broker(order)
+    (again,) = bench.sent()  # nobody will tell of a split of nothing: it does not wait for anybody
+    assert (again.quantity, again.reference_price) == (Decimal(240), Decimal(25))
+    bench.prices(AAA=100.0)
+    assert bench.state.marks[0] == Decimal(25)
+    bench.begin(1)
+    bench.prices(AAA=25.5)
+    assert bench.state.marks[0] == Decimal("25.5")
+    assert bench.replayed() == bench.outputs
+
+
+def test_before_its_split_is_booked_no_target_and_no_person_adds_to_a_position_in_old_shares(bench: LiveBench) -> None:
+    bench.hold(AAA=100)
+    bench.end()
+    bench.feed(e.SplitAnnounced(ts=bench.tick(), instrument_id="AAA", ratio=Decimal("0.1"), session=session(1)))
+    assert bench.decide(ahead=1, force="opg", AAA=0, BBB=10)[0].symbol == "BBB"
+    bench.tick(10 * 3600)
+    assert bench.order("AAA", "buy", 5, session=session(1), time_in_force=e.TimeInForce.OPG) == []
+    assert bench.denied() == {"AAA": "frozen_instrument"}
+    bench.begin(1)
+    bench.end()
+    assert [alert.message for alert in bench.frames(e.AlertRaised) if "was not seen at the broker" in alert.message]
+    assert bench.state.frozen == {}
+
+
+def test_orders_made_in_the_session_of_a_split_are_in_new_shares_already(bench: LiveBench) -> None:
+    (order,) = bench.decide(AAA=10)
+    bench.accept(order)
+    bench.feed(e.SplitAnnounced(ts=bench.tick(), instrument_id="AAA", ratio=Decimal(4), session=session()))
+    assert bench.canceled() == []
+    assert bench.state.marks[0] == 100
+
+
+# ---- whole cents ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_broker_makes_of_odd_fills_is_booked_as_rounding_once_two_reports_show_it(bench: LiveBench) -> None:
+    for _ in range(6):
+        for order in bench.decide(AAA=int(bench.held()) + 10):
+            bench.fill(order, price="100.0005")
+    theirs = bench.state.ledger.cash - Decimal("0.03")  # half a cent up, six times
+    bench.report(cash=theirs)
+    assert bench.frames(e.CashRounded) == []
+    bench.report(cash=theirs)
+    assert [(line.amount, line.fills) for line in bench.frames(e.CashRounded)] == [(Decimal("-0.03"), 6)]
+    assert bench.state.ledger.cash == theirs
+    bench.report(cash=theirs)
+    assert bench.frames(e.Reconciled)[0].ok
+    assert bench.replayed() == bench.outputs
+
+
+def test_cents_that_no_fill_explains_are_not_rounded_away_and_add_up_to_a_difference(bench: LiveBench) -> None:
+    bench.hold(AAA=10)
+    exact = bench.state.ledger.cash
+    for off, ok in (("0.04", True), ("0.06", False)):
+        for _ in range(2):
+            bench.report(cash=exact - Decimal(off))
+        assert (bench.frames(e.CashRounded), bench.frames(e.Reconciled)[0].ok) == ([], ok)
+    assert bench.state.ladder.level.name == "REDUCING"
