@@ -61,6 +61,8 @@ class Oracle:
         self.written_past_the_journal: Callable[[str], bool] = lambda _name: False
         """Whether the emergency log has an order."""
         self._announced: dict[str, e.SplitAnnounced] = {}
+        self._cancels: set[str] = set()
+        self._called_off: set[str] = set()
         self._overfilled: set[str] = set()
         self._filled: dict[str, Decimal] = {}
 
@@ -131,12 +133,16 @@ class Oracle:
             case e.PositionAdopted(instrument_id=key, quantity=quantity):
                 self._positions[key] = quantity
             case _:
-                self._count_split(frame)
+                self._count_others(frame)
 
-    def _count_split(self, frame: e.Event) -> None:
+    def _count_others(self, frame: e.Event) -> None:
         match frame:
             case e.SplitProcessed(instrument_id=key, ratio=ratio):
                 self._split(key, ratio)
+            case e.CancelRequested(request_id=request):
+                self._cancels.add(request)
+            case e.RequestAnswered(request_id=request, orders=names) if request in self._cancels:
+                self._called_off.update(names)
             case e.SplitAnnounced(instrument_id=key):
                 self._announced[key] = frame
             case e.BrokerReported(session=session, positions=positions):
@@ -231,6 +237,8 @@ class Oracle:
             self.broken("I1 nothing leaves without a durable intent", name)
         if name in self._maybe_there:
             self.broken("I9 unknown stays unknown until evidence", f"{name} was sent again without proof of absence")
+        if name in self._called_off:
+            self.broken("what was called off is not sent", name)
         self._maybe_there.add(name)
         if state is None:
             return

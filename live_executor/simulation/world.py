@@ -20,6 +20,7 @@ from hedgefund_core.account import State
 from hedgefund_core.bundle import Bundle
 from hedgefund_core.layout import account_folder, commands_folder
 from hedgefund_core.risk.limits import Mandate
+from hedgefund_core.trading.events import EmergencyAdopted
 from hedgefund_core.trading.order import Order
 from hedgefund_core.trading.state import Level
 from live_executor.commands import Adopt, Mailbox, Resume
@@ -50,7 +51,7 @@ _PACE = {
     "rebalance_every": "2s", "orders_every_seconds": 1.5, "urgent_every_seconds": 0.5, "books_every_seconds": 2.5,
     "clock_every_seconds": 1.0, "mailbox_every_seconds": 0.15, "targets_every_seconds": 0.5, "absence_seconds": 0.8,
     "stale_price_seconds": 2.0, "entries_wait_seconds": 3.0, "reprice_seconds": 4.0, "session_grace_seconds": 1.5,
-    "start_patience_seconds": 2.0, "stop_patience_seconds": 1.5, "orders_in_flight": 4, "on_stop": "cancel_entries",
+    "start_patience_seconds": 2.0, "stop_patience_seconds": 3.0, "orders_in_flight": 4, "on_stop": "cancel_entries",
     "starts_budget": 0,
 }  # fmt: skip
 """The executor as ever, in more of a hurry: a run of half a minute has everything a day has."""
@@ -346,6 +347,11 @@ class World:
             self.oracle.broken("I8 replay(journal) = state", _difference(live_state, state))
         if live_state is None or self._is_gone():
             self.oracle.broken("the executor runs once the world has healed", "it does not")
+        told = (entry.frame for entry in self.disk.entries if entry.kind == "emergency_adopted")
+        adopted = {frame.number for frame in told if isinstance(frame, EmergencyAdopted)}
+        left = [act.act.value for act in self.emergency_log.read() if act.number not in adopted]
+        if left:
+            self.oracle.broken("what was done past the journal is in it", f"not adopted: {', '.join(left)}")
         self._count_takebacks()
         self.oracle.compare(state, self.venue, self.taken_back)
 

@@ -13,16 +13,20 @@ from msgspec.structs import replace
 
 from hedgefund_core import errors, session_orders
 from hedgefund_core.account import State
-from hedgefund_core.machine import books, decisions, dispatch, follow
+from hedgefund_core.machine import books, decisions, dispatch, follow, orders
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading import evidence
 from hedgefund_core.trading.instrument import ZERO
+from hedgefund_core.trading.observed import OrderSighting
 from hedgefund_core.trading.order import Leg, Order, Side
 from hedgefund_core.trading.state import Ladder
 from live_executor import recovery, sender
+from live_executor.brokers.alpaca.order_stream import OrderConversation
 from live_executor.desk import Desk
 from live_executor.live.gates import Gates
+from live_executor.live.instruments import Instruments
 from live_executor.live.intake import Intake
+from live_executor.live.past_journal import Adoption
 from live_executor.live.searches import Searches
 from live_executor.simulation import world
 from live_executor.simulation.faults import FaultyBroker
@@ -250,6 +254,46 @@ def _halt_forgotten(patch: Patch) -> None:
     patch.setattr(world, "restart", forgetful)
 
 
+def _overfill_ignored(patch: Patch) -> None:
+    freezing = orders.freeze
+
+    def lenient(state: State, instrument_id: str, cause: str, event: Any) -> Any:
+        return (state, []) if cause == orders.FROZEN_BY_OVERFILL else freezing(state, instrument_id, cause, event)
+
+    patch.setattr(orders, "freeze", lenient)
+
+
+def _half_a_frame_is_a_whole_one(patch: Patch) -> None:
+    read = OrderConversation.read
+
+    def mended(self: OrderConversation, frame: bytes) -> Any:
+        for end in (b"", b'"}}}', b"}}}", b'"}}', b"}}", b'"}', b"}"):
+            said = read(self, frame + end)
+            if all(isinstance(update, OrderSighting) for update in said):
+                return said
+        return read(self, frame)
+
+    patch.setattr(OrderConversation, "read", mended)
+
+
+def _emergency_log_not_adopted(patch: Patch) -> None:
+    patch.setattr(Adoption, "sync", lambda _self: None)
+
+
+def _another_company_traded(patch: Patch) -> None:
+    status = Instruments._status
+
+    def believing(self: Instruments, asset: Any, instrument_id: str) -> Any:
+        return status(self, replace(asset, asset_id=instrument_id), instrument_id)
+
+    patch.setattr(Instruments, "_status", believing)
+
+
+def _cancel_of_the_unknown_forgotten(patch: Patch) -> None:
+    fate = orders._fate_of_absent
+    patch.setattr(orders, "_fate_of_absent", lambda state, order: fate(replace(state, to_cancel=frozenset()), order))
+
+
 PLANTED: dict[str, Plant] = {
     "no look-up before a resend": _no_look_up,
     "absent after one look-up": _absent_after_one_look,
@@ -273,4 +317,9 @@ PLANTED: dict[str, Plant] = {
     "unknown taken for refused": _unknown_is_refused,
     "split applied twice": _split_twice,
     "halt forgotten by a restart": _halt_forgotten,
+    "overfill ignored": _overfill_ignored,
+    "half a frame taken for a whole one": _half_a_frame_is_a_whole_one,
+    "emergency log not adopted": _emergency_log_not_adopted,
+    "another company's name traded": _another_company_traded,
+    "cancel of an unknown order forgotten": _cancel_of_the_unknown_forgotten,
 }
