@@ -72,7 +72,7 @@ class Director:
         before, was_running = self._day
         if day != before and before >= 0:
             for fault in self._splits:
-                if fault.symbol not in venue.renamed:
+                if fault.symbol not in self._world.market.renamed:
                     venue.split(fault.symbol, Decimal(str(fault.number)))
             self._splits.clear()
             self.accidents.at_night()

@@ -94,8 +94,8 @@ class Market:
         self.halted: dict[str, float] = {}
         self.announced: dict[str, SplitSighting] = {}
         """Splits as the vendor's calendar shows them."""
-        self.gone: set[str] = set()
-        """Names under which nothing of ours trades any more."""
+        self.renamed: dict[str, str] = {}
+        """First name -> the one that it has now."""
         self.listeners: list[Callable[[FeedUpdate], None]] = []
 
     def quote(self, symbol: str) -> tuple[Decimal, Decimal]:
@@ -107,13 +107,13 @@ class Market:
         for symbol in self.mid:
             step = Decimal(str(round(self._rng.gauss(0.0, 0.0004), 6)))
             self.mid[symbol] = max((self.mid[symbol] * (1 + step)).quantize(CENT), Decimal(2))
-            if symbol not in self.halted and symbol not in self.gone:
+            if symbol not in self.halted:
                 self.say(self.sighting(symbol, Channel.STREAM))
 
     def sighting(self, symbol: str, channel: Channel) -> QuoteSighting:
         """The quote as a feed shows it."""
         (bid, ask), now = self.quote(symbol), self.hours.now()
-        return QuoteSighting(symbol=symbol, at=now, received_at=now, bid=bid, ask=ask, channel=channel)
+        return QuoteSighting(symbol=self.name(symbol), at=now, received_at=now, bid=bid, ask=ask, channel=channel)
 
     def halt(self, symbol: str, *, on: bool) -> None:
         """Stop or resume trading in a name."""
@@ -121,7 +121,15 @@ class Market:
             self.halted[symbol] = 1.0
         else:
             self.halted.pop(symbol, None)
-        self.say(HaltSighting(symbol=symbol, halted=on, reason="volatility pause" if on else "", at=self.hours.now()))
+        self.say(HaltSighting(symbol=self.name(symbol), halted=on, reason="volatility pause" if on else "", at=self.hours.now()))
+
+    def name(self, symbol: str) -> str:
+        """What is called so in our plans, as the world calls it now."""
+        return self.renamed.get(symbol, symbol)
+
+    def meant(self, name: str) -> str:
+        """The other way round; empty where nothing of ours is called so now."""
+        return next((symbol for symbol in self.mid if self.name(symbol) == name), "")
 
     def say(self, update: FeedUpdate) -> None:
         """Tell whoever listens."""
@@ -163,11 +171,8 @@ class SimulatedFeed:
         await asyncio.sleep(0.01)
         if self.away:
             raise DataUnavailable("the vendor does not answer", mend="wait")
-        return [
-            self._market.sighting(symbol, Channel.QUERY)
-            for symbol in symbols
-            if symbol in self._market.mid and symbol not in self._market.gone
-        ]
+        meant = [self._market.meant(symbol) for symbol in symbols]
+        return [self._market.sighting(symbol, Channel.QUERY) for symbol in meant if symbol]
 
     async def daily_bars(self, symbols: Sequence[str], first: str, last: str) -> list[BarSighting]:
         """It has no history."""

@@ -278,7 +278,7 @@ class Oracle:
         """Both books, order by order and to the cent, once the world has healed."""
         self._check_state(state)
         self._compare_orders(state, venue, {name.partition("@")[0] for name, heard in taken_back.items() if not heard})
-        symbols = {instrument.instrument_id: instrument.symbol for instrument in state.instruments}
+        symbols = {i.instrument_id: i.instrument_id.removeprefix("id-") for i in state.instruments}  # whatever their names are
         ours = {symbols[key]: p.quantity for key, p in state.ledger.positions.items() if p.quantity}
         theirs = {symbol: quantity for symbol, quantity in venue.positions.items() if quantity}
         if ours != theirs:

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from datetime import datetime
 from decimal import ROUND_FLOOR, Decimal
 
+from msgspec.structs import replace
+
 from hedgefund_core.errors import OrderRejected
 from hedgefund_core.trading.instrument import ZERO
 from hedgefund_core.trading.observed import (
@@ -63,6 +65,8 @@ class VenueOrder:
     """It neither fills nor ends by itself."""
     deaf: bool = False
     """Cancels are acknowledged and do nothing."""
+    name: str
+    """What its shares are called now."""
     word: str = ""
     """What the exchange says it is meanwhile, whatever it is."""
     replaced_by: str = ""
@@ -102,7 +106,7 @@ class VenueOrder:
                 execution_id=f"x{fill.number}", quantity=fill.quantity, price=fill.price, cumulative_quantity=fill.cumulative, at=fill.at
             )
         return OrderSighting(
-            client_order_id=self.client_order_id, broker_order_id=self.broker_order_id, symbol=self.symbol, side=self.side.value,
+            client_order_id=self.client_order_id, broker_order_id=self.broker_order_id, symbol=self.name, side=self.side.value,
             quantity=self.quantity, filled_quantity=filled, average_price=(self.value / filled).quantize(_AVERAGE) if filled else None,
             status=self.word or self.status, channel=channel, at=at, event=event, fill=shown,
             order_type="market" if self.limit is None else "limit", time_in_force=self.force, limit_price=self.limit,
@@ -127,10 +131,6 @@ class Books:
         self.thin: set[str] = set()
         self._serial = 0
         self.shortable = dict.fromkeys(market.mid, True)
-        self.renamed: dict[str, str] = {}
-        """Old name -> the one that our shares have now."""
-        self.shown_as: dict[str, str] = {}
-        """The other way round."""
         self.reused: set[str] = set()
         self.on_wrong_company: Callable[[str], None] = lambda _name: None
 
@@ -163,13 +163,19 @@ class Books:
         number = f"{now:%Y%m%d%H%M%S%f}::{len(self.activities):06d}"
         if order is not None and fill is not None:
             line = ActivitySighting(
-                activity_id=number, activity_type=kind, at=now, symbol=order.symbol, broker_order_id=order.broker_order_id,
+                activity_id=number, activity_type=kind, at=now, symbol=order.name, broker_order_id=order.broker_order_id,
                 side=order.side.value, quantity=fill.quantity, price=fill.price, cumulative_quantity=fill.cumulative,
             )  # fmt: skip
         else:
             day = now.replace(hour=0, minute=0, second=0, microsecond=0)
             line = ActivitySighting(
-                activity_id=number, activity_type=kind, at=day, symbol=symbol, net_amount=amount, quantity=quantity, description=words
+                activity_id=number,
+                activity_type=kind,
+                at=day,
+                symbol=self.market.name(symbol),
+                net_amount=amount,
+                quantity=quantity,
+                description=words,
             )
         self.activities.append(line)
 
@@ -189,7 +195,7 @@ class Books:
         """Positions that are not zero."""
         return [
             PositionSighting(
-                symbol=self.renamed.get(symbol, symbol),
+                symbol=self.market.name(symbol),
                 quantity=quantity,
                 average_price=self.costs.get(symbol, ZERO),
                 asset_id=f"id-{symbol}",
@@ -200,26 +206,27 @@ class Books:
 
     def asset(self, symbol: str) -> AssetSighting | None:
         """What may be done with a name."""
-        known = symbol if symbol in self.market.mid else self.shown_as.get(symbol, "")
-        if not known or symbol in self.shown_as.values():
+        known = self.market.meant(symbol) or (symbol.removeprefix("id-") if symbol.startswith("id-") else "")
+        if not known:
             return self._other(symbol) if symbol in self.reused else None
         lent = self.shortable[known]
         return AssetSighting(
-            asset_id=f"id-{known}", symbol=symbol, exchange="SIM", tradable=True, shortable=lent, easy_to_borrow=lent,
+            asset_id=f"id-{known}", symbol=self.market.name(known), exchange="SIM", tradable=True, shortable=lent, easy_to_borrow=lent,
             fractionable=False, status="active",
         )  # fmt: skip
 
     def _other(self, symbol: str) -> AssetSighting:
         """Another company under a name that was ours."""
         return AssetSighting(
-            asset_id=f"other-{symbol}", symbol=symbol, exchange="SIM", tradable=True, shortable=True, easy_to_borrow=True,
-            fractionable=False, status="active",
+            asset_id=f"other-{symbol}", symbol=symbol, exchange="SIM", tradable=False, shortable=False, easy_to_borrow=False,
+            fractionable=False, status="inactive",
         )  # fmt: skip
 
     def rename(self, symbol: str, *, reused: bool) -> None:
         """From here on the shares have another name; the old one is nobody's, or somebody else's."""
-        self.renamed[symbol], self.shown_as[f"{symbol}X"] = f"{symbol}X", symbol
-        self.market.gone.add(symbol)
+        self.market.renamed[symbol] = f"{symbol}X"
+        for order in self.orders.values():
+            order.name = self.market.name(order.symbol)
         if reused:
             self.reused.add(symbol)
 
@@ -245,10 +252,12 @@ class Matching(Books):
         there = self.orders.get(order.client_order_id)
         if there is not None:
             return there
-        if order.symbol in self.renamed:
+        known = self.market.meant(order.symbol)
+        if not known:
             if order.symbol in self.reused and self.market.hours.is_open:  # before it the day's names may be unread still
                 self.on_wrong_company(order.client_order_id)
             raise OrderRejected(f"asset {order.symbol} not found", mend="the reason is the broker's")
+        order = replace(order, symbol=known)
         reason = self._refusal(order)
         if reason:
             raise OrderRejected(reason, mend="the reason is the broker's")
@@ -274,7 +283,8 @@ class Matching(Books):
         self._serial += 1
         now = self.now()
         order = VenueOrder(
-            client_order_id=name, broker_order_id=f"b{self._serial}", symbol=symbol, side=side, quantity=quantity, limit=limit,
+            client_order_id=name, broker_order_id=f"b{self._serial}", symbol=symbol, name=self.market.name(symbol), side=side,
+            quantity=quantity, limit=limit,
             force=force, created_at=now, updated_at=now,
         )  # fmt: skip
         self.orders[name] = order

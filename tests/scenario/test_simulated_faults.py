@@ -96,13 +96,12 @@ def test_a_split_that_is_announced_meets_resting_orders_and_happens_once_or_not(
     assert len(processed) <= (0 if story == "withdrawn" else 1)
 
 
-@pytest.mark.parametrize(("story", "cause"), [("renamed", "no such name"), ("reused", "another instrument's now")])
-def test_a_name_that_changed_hands_over_night_is_not_traded(story: str, cause: str) -> None:
+@pytest.mark.parametrize("story", ["renamed", "reused"])
+def test_a_name_that_changes_hands_over_night_is_followed_and_nothing_is_sent_under_the_old_one(story: str) -> None:
     run = played(Fault(kind=Kind.RENAME, at=1.0, symbol=SYMBOLS[0], text=story), Fault(kind=Kind.HALF_DAY, number=0.0), sessions=2)
     assert any(what.startswith(story) for what in run.coverage.happened)
-    statuses = [frame for entry in run.entries if isinstance(frame := entry.frame, e.InstrumentStatusSeen)]
-    assert any(cause in status.cause and not status.tradable for status in statuses)
-    assert freezes.FROZEN_BY_BAN in causes(run)
+    renamed = [frame.symbol for entry in run.entries if isinstance(frame := entry.frame, e.InstrumentRenamed)]
+    assert renamed == [f"{SYMBOLS[0]}X"]
 
 
 def test_a_clock_that_is_an_hour_off_changes_nothing() -> None:
