@@ -123,7 +123,14 @@ def test_the_campaign_counts_what_took_place() -> None:
     assert plan_of(5, "rare").faults
 
 
-@pytest.mark.parametrize("name", ["overfill ignored", "emergency log not adopted"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "emergency log not adopted",
+        pytest.param("overfill ignored", marks=pytest.mark.slow),
+        pytest.param("another company's name traded", marks=pytest.mark.slow),
+    ],
+)
 def test_a_planted_bug_of_a_rare_path_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     PLANTED[name](monkeypatch)
-    assert any(simulate(plan_of(seed, "rare"), house()).breaks for seed in range(1, 30))
+    assert any(simulate(plan_of(seed, "rare"), house()).breaks for seed in range(1, 80))
