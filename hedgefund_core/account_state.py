@@ -239,6 +239,11 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         return self.quotes is not None and self.quotes.session == self.session and self.ended != self.session
 
 
+def symbol_of(state: State, instrument_id: str) -> str:
+    """The name that people know an instrument by; its id where the account does not trade it."""
+    return next((instrument.symbol for instrument in state.instruments if instrument.instrument_id == instrument_id), instrument_id)
+
+
 def column_of(state: State, instrument_id: str) -> int:
     """Place of an instrument in the rows of prices; -1 where the account does not trade it."""
     return next((place for place, instrument in enumerate(state.instruments) if instrument.instrument_id == instrument_id), -1)

@@ -21,6 +21,7 @@ ModelVersion = NewType("ModelVersion", str)
 
 MAX_CLIENT_ORDER_ID_LENGTH = 48
 _SYMBOL = re.compile(r"^[A-Z0-9][A-Z0-9.\-/^_]{0,31}$")
+_OWN_ORDER = re.compile(r"[a-z2-7]{32}-r\d+")
 _ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -69,6 +70,11 @@ class IntentHash:
             whole.update(f"{instrument_id}\x1f{leg}\x1f0".encode())
             found.append(whole.digest()[:20])
         return b"".join(found)
+
+
+def is_own_order(text: str) -> bool:
+    """Whether an id of an order has the form of ours: another is somebody else's."""
+    return _OWN_ORDER.fullmatch(text) is not None
 
 
 def decision_id(*, account: str, book: str, session: str, kind: str) -> DecisionId:

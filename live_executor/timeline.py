@@ -65,7 +65,8 @@ class Timeline:
         if self.is_open:
             running = next((day.session for day in self._days if day.opens_at <= now < day.closes_at), "")
             return running or _local(now).isoformat()
-        ended = [day.session for day in self._days if day.closes_at <= now]
+        coming = _local(self._seen.next_open).isoformat() if self._seen is not None and self._seen.next_open > now else "~"
+        ended = [day.session for day in self._days if day.closes_at <= now and day.session < coming]
         return ended[-1] if ended else self._ended_without_calendar(now)
 
     @property

@@ -53,6 +53,8 @@ class MemoryBroker:
         self.link = LinkState.UP
         self.ids: dict[str, str] = {}
         """Symbol -> stable id, where it is not the symbol itself."""
+        self.flags: tuple[str, ...] = ()
+        """What forbids the account to trade."""
         self._news: asyncio.Queue[BrokerUpdate] = asyncio.Queue()
 
     # ---- orders ----------------------------------------------------------------------------------------------------
@@ -147,8 +149,9 @@ class MemoryBroker:
         self.trouble("account")
         equity = self.cash + sum((quantity * self.prices[symbol] for symbol, quantity in self.held.items()), ZERO)
         return AccountSighting(
-            account_number="1", status="ACTIVE", cash=self.cash, equity=equity, buying_power=None, multiplier=None, shorting_enabled=True
-        )
+            account_number="1", status="ACTIVE", cash=self.cash, equity=equity, buying_power=None, multiplier=None, shorting_enabled=True,
+            trouble=self.flags,
+        )  # fmt: skip
 
     async def positions(self) -> list[PositionSighting]:
         self.trouble("positions")

@@ -8,7 +8,7 @@ from decimal import Decimal
 from msgspec.structs import replace
 
 from hedgefund_core.account import split_marks
-from hedgefund_core.account_state import State, column_of
+from hedgefund_core.account_state import State, column_of, symbol_of
 from hedgefund_core.commands import CancelOrder, Command, LookUpOrder, Record
 from hedgefund_core.errors import InvariantViolation
 from hedgefund_core.freezes import FROZEN_BY_DIFFERENCE, FROZEN_BY_SPLIT, freeze, thaw
@@ -51,7 +51,7 @@ def on_position_adopted(state: State, event: e.PositionAdopted) -> Step:
     state = replace(with_position(state, event.instrument_id, event.quantity, event.average_price), suspected=())
     state, thawed = thaw(state, event.instrument_id, FROZEN_BY_DIFFERENCE, event)
     who = event.person or "the opening of the account"
-    text = f"{who} adopts {event.quantity} {event.instrument_id} (before: {held}): {event.reason or 'held at the broker'}"
+    text = f"{who} adopts {event.quantity} {symbol_of(state, event.instrument_id)} (before: {held}): {event.reason or 'held at the broker'}"
     return state, [alert(event, text, severity="info"), *thawed]
 
 

@@ -218,7 +218,8 @@ def on_external_filled(state: State, event: e.ExternalFilled) -> Step:
     if state.marks[column] is None:
         state = replace(state, marks=(*state.marks[:column], event.price, *state.marks[column + 1 :]))
     state = with_equity_if_live(replace(state, ledger=ledger))
-    text = f"somebody else traded on this account: {event.side.value} {event.quantity} {event.instrument_id} at {event.price}"
+    symbol = state.instruments[column].symbol
+    text = f"somebody else traded on this account: {event.side.value} {event.quantity} {symbol} at {event.price}"
     state, frozen = freeze(state, event.instrument_id, FROZEN_BY_STRANGER, event)
     return state, [alert(event, f"{text} (order {event.broker_order_id})", severity="critical"), *frozen]
 

@@ -97,7 +97,7 @@ def _refused(state: State, event: e.OrderRequested) -> str:
         return f"{event.instrument_id} is not an instrument of the account"
     late = event.session < state.session or (event.session == state.session and not state.in_session)
     reasons = (
-        (state.marks[column] is None, f"no price of {event.instrument_id} has been seen yet"),
+        (state.marks[column] is None, f"no price of {state.instruments[column].symbol} has been seen yet"),
         (state.ladder.level >= Level.CANCELLING, f"the account is {state.ladder.name}: {state.ladder.cause}"),
         (late, f"session {event.session} is over, or its prices are not known yet"),
         (event.instrument_id in state.pending, "another order of this instrument waits for one before it: ask again when it is done"),

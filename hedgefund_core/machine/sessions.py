@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from hedgefund_core.account import mark, rows_kept, with_bars, with_history
-from hedgefund_core.account_state import State, column_of
+from hedgefund_core.account_state import State, column_of, symbol_of
 from hedgefund_core.commands import Command, Record
 from hedgefund_core.errors import ConfigError, InvariantViolation, ModelMismatch, ModelUnavailable
 from hedgefund_core.freezes import FROZEN_BY_BAN, FROZEN_BY_HALT, freeze, thaw
@@ -96,6 +96,8 @@ def on_session_began(state: State, event: e.SessionBegan) -> Step:
     ladder = begin_session(state.ladder, event.session)
     kept = {key: order for key, order in state.orders.items() if order.is_working or order.session >= state.session}
     begun = replace(state, session=event.session, orders=kept, archive=_archived(state, kept), sent_session=0, rejections={}, refused=())
+    if event.session == state.ended:  # the market is open again, or still: what its clock says counts
+        begun = replace(begun, ended="")
     begun, said = follow.drop_overdue(begun, event)
     if ladder == state.ladder:
         return begun, said
@@ -181,7 +183,9 @@ def on_instrument_status_seen(state: State, event: e.InstrumentStatusSeen) -> St
     lent_before = before is None or (before.shortable and before.easy_to_borrow)
     recalled = lent_before and not (event.shortable and event.easy_to_borrow)
     if recalled and state.ledger.quantity(event.instrument_id) < ZERO:
-        commands.append(alert(event, f"shares of {event.instrument_id} are no longer easy to borrow: the short may be recalled"))
+        commands.append(
+            alert(event, f"shares of {symbol_of(state, event.instrument_id)} are no longer easy to borrow: the short may be recalled")
+        )
     if before is not None and (before.halted or not before.tradable) and not event.halted and event.tradable:
         state, more = follow.on_fresh_prices(state, event)
         commands += more

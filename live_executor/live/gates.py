@@ -7,6 +7,7 @@ from live_executor.live.floor import Floor
 
 ORDER_STREAM = "order stream is down"
 NOT_RECONCILED = "not reconciled since the last connection"
+ACCOUNT_BLOCKED = "the broker does not let this account trade"
 MARKET_DATA = "market data is stale"
 STARTING = (ORDER_STREAM, NOT_RECONCILED)
 

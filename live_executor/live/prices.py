@@ -5,6 +5,7 @@ Looks of which nothing comes are not journaled: a quiet day is a short one. Pric
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -22,6 +23,7 @@ _log = logger("prices")
 _SHOWN_EVERY = timedelta(seconds=60)
 _LOOKED_AT = frozenset({"quotes", "marks", "mark_ages", "equity"})
 _LOOKS = (e.PricesSeen, e.DecisionDue)
+_LOOK_SECONDS = 0.25
 
 
 class Prices:
@@ -79,7 +81,7 @@ class Prices:
             self._gates.set(MARKET_DATA, closed=False)
             return
         try:
-            for quote in await self._floor.feed.latest(stale):
+            for quote in await self._asked(stale, limit):
                 self._take(quote)
         except (errors.DataUnavailable, errors.BrokerUnavailable) as error:
             _log.warning("prices cannot be asked for", error=error.message, symbols=len(stale))
@@ -87,6 +89,18 @@ class Prices:
             self._gates.set(MARKET_DATA, closed=blind and self.link is not LinkState.UP)
         else:
             self._gates.set(MARKET_DATA, closed=False)
+
+    async def _asked(self, symbols: Sequence[str], limit: timedelta) -> Sequence[QuoteSighting]:
+        """The newest prices by query; not waited for any more once the stream has told them all: a slow server delays no decision."""
+        query = asyncio.ensure_future(self._floor.feed.latest(symbols))
+        try:
+            while not query.done():
+                await asyncio.wait({query}, timeout=_LOOK_SECONDS)
+                if not query.done() and not self._floor.view.stale(symbols, self._floor.now(), limit):
+                    return ()
+            return query.result()
+        finally:
+            query.cancel()
 
     def _linked(self, change: LinkChanged) -> None:
         _log.warning("data stream", state=change.state.value, reason=change.reason)

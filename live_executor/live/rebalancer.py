@@ -72,6 +72,7 @@ class Rebalancer:
     async def load(self) -> None:
         """Read the file at the start; raises DataInvalid."""
         if self._file is not None:
+            self._file.look_again()  # what could not be taken up the first time is not read already
             found = self._file.changed()
             await self._adopt(Targets() if found is None else found)
 

@@ -16,9 +16,10 @@ from hedgefund_core import errors
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.observed import OVER_TODAY, LinkChanged, LinkState, OrderSighting, PositionSighting
 from hedgefund_core.trading.order import Order, OrderStatus
+from hedgefund_core.trading.reconcile import LIVE_CASH_TOLERANCE, rounding_bound
 from hedgefund_core.trading.state import Level
 from live_executor.live.floor import Floor
-from live_executor.live.gates import NOT_RECONCILED, ORDER_STREAM, Gates
+from live_executor.live.gates import ACCOUNT_BLOCKED, NOT_RECONCILED, ORDER_STREAM, Gates
 from live_executor.live.instruments import Instruments
 from live_executor.live.intake import Intake
 from live_executor.live.stopwatch import Stopwatch
@@ -29,6 +30,8 @@ _STEADY_READS = 3
 """Reads of cash, positions and orders in a row until nothing was booked between the first and the last of them."""
 _BURST = 20
 """With more orders under way something is booked between any two reads: the requests are better spent on the orders."""
+_SOONEST = 0.001
+"""A shorter wait could end before its time by rounding, and be waited for again without end."""
 _FEW = 3
 """So many orders that a query did not show are asked for by their own ids."""
 _GRACE_READS = 2
@@ -198,21 +201,39 @@ class Reconciler:
         early = self._floor.settings.absence_seconds - self._reported.seconds
         if self._floor.state.suspected and early > 0.0:  # what lags by seconds may not be seen twice within one
             await self._floor.sleep(early)
-        await self._intake.activities()
+        unheard = await self._activities()
         before, report = self._floor.state.broker_seq, await self._report()
         quiet = len(self._floor.state.working) <= _BURST
         for _ in range(_STEADY_READS - 1 if quiet else 0):
             if self._floor.state.broker_seq == before:
                 break
             before, report = self._floor.state.broker_seq, await self._report()
+        if unheard is not None and self._differs(report):
+            raise unheard
         self._agreed = False
         self._reported.start()
         self._floor.take([replace(report, ts=self._floor.now(), last_broker_seq=self._floor.state.broker_seq)])
         if self._agreed or self._reports_since_link >= _GRACE_READS:
             self._gates.set(NOT_RECONCILED, closed=False)
 
+    async def _activities(self) -> errors.BrokerUnavailable | None:
+        """Book the activity list; where it cannot be read, why. Books that agree all the same need no explanation."""
+        try:
+            await self._intake.activities()
+        except errors.BrokerUnavailable as error:
+            _log.warning("activities cannot be read", error=error.message)
+            return error
+        return None
+
+    def _differs(self, report: e.BrokerReported) -> bool:
+        state = self._floor.state
+        cash = abs(state.ledger.cash - report.cash) > LIVE_CASH_TOLERANCE + rounding_bound(state.ledger)
+        held = {key: position.quantity for key, position in state.ledger.positions.items() if position.quantity}
+        return cash or held != {key: quantity for key, quantity in report.positions.items() if quantity}
+
     async def _report(self) -> e.BrokerReported:
         account = await self._floor.broker.account()
+        self._gates.set(ACCOUNT_BLOCKED, closed=bool(account.trouble))
         positions = await self._floor.broker.positions()
         orders = await self._floor.broker.orders()
         await self._intake.orders(orders)
@@ -260,7 +281,7 @@ class Reconciler:
         try:
             while not due.is_set() and (left := seconds() - watch.seconds) > 0.0:
                 stirred.clear()
-                await self._floor.nap(stirred, left)
+                await self._floor.nap(stirred, max(left, _SOONEST))
         finally:
             self._sleepers.remove(stirred)
         due.clear()

@@ -11,11 +11,13 @@ from live_executor.live.floor import Floor
 from live_executor.live.instruments import Instruments
 from live_executor.live.reconciler import Reconciler
 from live_executor.logging import logger
+from live_executor.timeline import Timeline
 
 _log = logger("sessions")
 _CALENDAR_DAYS = 14
 _BEFORE_THE_OPEN = timedelta(minutes=30)
 """Brokers have the day's names and borrow lists by then."""
+_CLOCKS_DIFFER = timedelta(seconds=10)
 
 
 class Sessions:
@@ -47,7 +49,8 @@ class Sessions:
         """Let the session begin that runs; where none does and the account has none yet, the one that ended last."""
         line, state = self._floor.timeline, self._floor.state
         label = line.session
-        if label <= state.session or not (line.is_open or not state.session):
+        again = label == state.session == state.ended and _stays_open(line)
+        if not again and (label <= state.session or not (line.is_open or not state.session)):
             return
         self._floor.take([e.SessionBegan(ts=self._floor.now(), session=label)])
         if line.is_open:
@@ -106,3 +109,9 @@ class Sessions:
                 self._floor.trouble(f"what may be traded today could not be read: {error.message}")
         else:
             self._names_of, self._unread = session, False
+
+
+def _stays_open(line: Timeline) -> bool:
+    """A market that is open after its session had ended trades on: not one whose close two clocks see a moment apart."""
+    closes = line.closes_at
+    return closes is not None and closes - line.now() > _CLOCKS_DIFFER

@@ -13,6 +13,7 @@ import numpy as np
 
 from hedgefund_core.account import State, weights_of
 from hedgefund_core.errors import DataInvalid
+from hedgefund_core.identifiers import is_own_order
 from hedgefund_core.layout import account_folder
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.instrument import ZERO
@@ -41,8 +42,11 @@ def reconcile_live(story: Story, entries: Iterable[JournalEntry], settings: Sett
     async def look(rehearsal: Rehearsal) -> None:
         reconciled = await rehearsal.reconcile()
         news = sum(isinstance(frame, e.BrokerEvent) for frame in rehearsal.journal.frames)
-        explained = (f"{news} pieces of the broker's news are not booked yet",) if news else ()
-        found.append(Reconciliation(ok=reconciled.ok, differences=reconciled.differences, explained=explained))
+        explained = [f"{news} pieces of the broker's news are not booked yet"] if news else []
+        strangers = [row for row in reconciled.differences if row.kind == "order" and row.ours == "none" and not is_own_order(row.symbol)]
+        explained += [f"somebody else's order {row.symbol} is open: it is left alone" for row in strangers]
+        left = tuple(row for row in reconciled.differences if row not in strangers)
+        found.append(Reconciliation(ok=not left, differences=left, explained=tuple(explained)))
 
     _with_rehearsal(story, entries, settings, look)
     return found[0]

@@ -201,6 +201,45 @@ def test_many_names_are_one_question_and_where_the_list_cannot_be_had_one_each(s
     run(body())
 
 
+def test_what_a_smaller_server_does_not_have_is_made_up_for() -> None:
+    """No clock, half a clock, no list of assets, an asset that does not say whether it trades, hours over midnight."""
+    noon = Scenario(hours="regular", now="2026-11-20T15:00:00+00:00")
+    late = '[{"date":"2026-11-20","open":"21:30","close":"03:30"}]'
+
+    async def body() -> None:
+        async with desk(noon) as (server, broker):
+            whole = await broker.market_clock()
+            half = '{"timestamp":"2026-11-20T15:00:00Z","is_open":true,"next_open":null}'
+            server.faults.arm(Fault(kind="status", route="GET /v2/clock", status=200, body=half))
+            found = await broker.market_clock()
+            assert (found.is_open, found.next_open, found.next_close) == (whole.is_open, whole.next_open, whole.next_close)
+            server.faults.arm(Fault(kind="status", route="GET /v2/clock", status=404, body="404 page not found"))
+            ours = await broker.market_clock()
+            assert ours.is_open == (ours.next_close < ours.next_open)
+            assert ours.next_open > ours.at
+            server.faults.arm(Fault(kind="status", route="GET /v2/clock", status=404, body="none"))
+            server.faults.arm(Fault(kind="status", route="GET /v2/calendar", status=404, body="none"))
+            with pytest.raises(BrokerUnavailable):
+                await broker.market_clock()
+            server.faults.arm(Fault(kind="status", route="GET /v2/calendar", status=200, body=late))
+            (day,) = await broker.market_days("2026-11-20", "2026-11-20")
+            assert day.closes_at - day.opens_at == timedelta(hours=6)
+            server.faults.arm(Fault(kind="status", route="GET /v2/assets", status=404, body='{"message":"no such page"}', times=2))
+            mine = await broker.asset("ANY")
+            assert mine is not None
+            assert (mine.tradable, mine.shortable, mine.asset_id) == (True, False, "")
+            server.faults.arm(Fault(kind="status", route="GET /v2/assets/HALF", status=200, body='{"symbol":"HALF","status":"ACTIVE"}'))
+            half_said = await broker.asset("HALF")
+            assert half_said is not None
+            assert half_said.tradable
+            server.faults.arm(Fault(kind="status", route="GET /v2/assets/GONE", status=200, body='{"symbol":"GONE","status":"inactive"}'))
+            gone = await broker.asset("GONE")
+            assert gone is not None
+            assert not gone.tradable
+
+    run(body())
+
+
 def test_cash_lines_and_splits_are_activities() -> None:
     async def body() -> None:
         async with desk(Scenario(positions={"AAPL": (Decimal(10), Decimal(95))})) as (server, broker):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -17,7 +17,7 @@ import pytest
 from hedgefund_core.errors import BrokerUnavailable, ConfigError, InvariantViolation
 from hedgefund_core.layout import journal_file
 from hedgefund_core.trading import events as e
-from hedgefund_core.trading.observed import ActivitySighting, LinkState
+from hedgefund_core.trading.observed import ActivitySighting, FeedUpdate, LinkState, QuoteSighting
 from hedgefund_core.trading.order import OrderStatus
 from live_executor.commands import Mailbox
 from live_executor.journals.sqlite import JournalReader, open_journal
@@ -223,6 +223,93 @@ def test_a_broker_that_is_away_at_the_start_is_waited_for_and_then_given_up(stag
     stage.broker.trouble = away("clock")
     with pytest.raises(BrokerUnavailable):
         stage.play(script)
+
+
+def test_targets_that_cannot_be_taken_up_at_the_first_try_are_taken_up_at_the_second(stage: Stage) -> None:
+    stage.broker.trouble = away("asset")
+
+    async def script(stage: Stage) -> None:
+        await wait(2)
+        stage.broker.trouble = away()
+        await wait(20)
+
+    stage.play(script)
+    assert stage.held() == {"AAPL": Decimal(10)}
+
+
+def test_books_that_agree_need_no_activities_and_those_that_do_not_wait_for_them(stage: Stage) -> None:
+    asked = 0
+
+    def trouble(call: str) -> None:
+        nonlocal asked
+        asked += call == "activities"
+        if call == "activities" and asked > 1:
+            raise BrokerUnavailable("activities: an error of the server")
+
+    stage.broker.trouble = trouble
+
+    async def script(stage: Stage) -> None:
+        await wait(30)
+        assert stage.held() == {"AAPL": Decimal(10)}
+        stage.broker.cash += 500
+        await wait(100)
+        assert stage.live.state.ladder.name == "active", "a deposit may be in the list that cannot be read"
+
+    stage.play(script)
+
+
+def test_a_market_that_is_open_after_its_hours_of_the_calendar_is_traded_in(stage: Stage) -> None:
+    """The calendar's session has ended when the run begins; then the broker's clock says open, and the clock wins."""
+    stage.broker.closes_at = NOON.replace(hour=16)
+
+    async def script(stage: Stage) -> None:
+        await wait(10)
+        assert stage.held() == {}
+        stage.broker.closes_at = NOON.replace(hour=21)
+        await wait(80)
+
+    stage.play(script, every=5.0)
+    assert stage.held() == {"AAPL": Decimal(10)}
+    assert {frame.session for frame in stage.of(e.SessionBegan)} == {"2026-11-24"}
+
+
+def test_an_account_that_the_broker_blocks_adds_nothing_until_it_is_free_again(stage: Stage) -> None:
+    async def script(stage: Stage) -> None:
+        await wait(10)
+        stage.broker.flags = ("trading_blocked",)
+        await wait(60)
+        stage.targets.write_text('{"quantities": {"AAPL": 12}}')
+        await wait(60)
+        assert stage.held() == {"AAPL": Decimal(10)}
+        stage.broker.flags = ()
+        await wait(60)
+
+    stage.play(script, every=5.0)
+    assert stage.held() == {"AAPL": Decimal(12)}
+
+
+class Talkative(MemoryFeed):
+    """Its stream tells every price; its query takes a minute."""
+
+    async def updates(self) -> AsyncIterator[FeedUpdate]:
+        while True:
+            await asyncio.sleep(1.0)
+            for quote in await super().latest(["AAPL"]):
+                yield quote
+
+    async def latest(self, symbols: Sequence[str]) -> list[QuoteSighting]:
+        await asyncio.sleep(60.0)
+        return await super().latest(symbols)
+
+
+def test_a_slow_query_of_prices_delays_nothing_that_the_stream_has_told(stage: Stage) -> None:
+    stage.feed = Talkative(stage.broker, stage.clock)
+
+    async def script(stage: Stage) -> None:
+        await wait(8)
+        assert stage.held() == {"AAPL": Decimal(10)}
+
+    stage.play(script)
 
 
 def test_credentials_that_are_refused_later_end_the_run_with_its_reason(stage: Stage) -> None:

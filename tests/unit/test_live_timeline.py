@@ -118,3 +118,11 @@ def test_before_the_first_reading_nothing_is_open() -> None:
     found = Timeline(Clock(at("2026-11-25T15:00")))
     assert not found.is_open
     assert not found.takes_opening_orders
+
+
+def test_a_session_that_the_clock_says_is_to_come_has_not_ended_whatever_the_calendar_says() -> None:
+    found, clock = line("2026-11-25T22:00", is_open=False)
+    found.learn(
+        MarketClock(at=clock.at, is_open=False, next_open=at("2026-11-25T22:10"), next_close=at("2026-11-26T03:00")), clock.at, clock.at
+    )
+    assert (found.session, found.next_session) == ("2026-11-24", "2026-11-25")

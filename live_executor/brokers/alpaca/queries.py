@@ -36,6 +36,8 @@ _ROUND = 10
 LOOK_BACK = timedelta(days=4)
 """The list filters by submission: an order that ended just now was sent at most a long weekend ago."""
 _OVERLAP = timedelta(microseconds=1)
+_A_WEEK = timedelta(days=7)
+_ACTIVE = {"status": "active", "asset_class": "us_equity"}
 _NOT_OFFERED = frozenset({404, 405, 501})
 ASSET_EXPIRY = timedelta(minutes=10)
 MANY_ASSETS = 10
@@ -73,6 +75,7 @@ class AlpacaQueries:
         self._oddities = Oddities()
         self._assets: dict[str, tuple[datetime, AssetSighting | None]] = {}
         self._misses: list[datetime] = []
+        self._offers_assets: bool | None = None
 
     async def look_up(self, client_order_id: str) -> OrderSighting | None:
         """The order under our id; None is the broker's own word that it has none."""
@@ -159,20 +162,39 @@ class AlpacaQueries:
                 return self._assets[symbol][1]
         path = f"/v2/assets/{quote(symbol, safe='')}"
         answer = await self._transport.get(path)
-        found = None if _is_absence(answer) else self._one(answer, wire.WireAsset, wire.asset_sighting, path)
+        if _is_absence(answer):
+            found = None if await self._has_assets() else wire.asset_sighting(wire.WireAsset(symbol=symbol))
+        else:
+            found = self._one(answer, wire.WireAsset, wire.asset_sighting, path)
         self._assets[symbol] = (now, found)
         return found
 
+    async def _has_assets(self) -> bool:
+        """Whether the server has assets at all: else a name may be traded until the server refuses it, and is never sold short."""
+        if self._offers_assets is None:
+            answer = await self._transport.get("/v2/assets", _ACTIVE)
+            self._offers_assets = answer.status not in _NOT_OFFERED
+        return self._offers_assets
+
     async def _read_all_assets(self, now: datetime) -> None:
         """The whole list in one answer; a server that has none is asked one by one."""
-        rows = await self._rows("/v2/assets", {"status": "active", "asset_class": "us_equity"}, wire.WireAsset, dispensable=True)
+        rows = await self._rows("/v2/assets", _ACTIVE, wire.WireAsset, dispensable=True)
         for asset in self._each(rows, wire.asset_sighting, "an asset of the list"):
             self._assets[asset.symbol] = (now, asset)
 
     async def market_clock(self) -> MarketClock:
-        """The market's time."""
+        """The market's time; from the calendar and our own clock where a compatible server has none, or one that does not say all."""
         path = "/v2/clock"
-        return self._one(await self._transport.get(path), wire.WireClock, wire.market_clock, path)
+        answer = await self._transport.get(path)
+        seen = wire.WireClock() if answer.status in _NOT_OFFERED else self._one(answer, wire.WireClock, lambda clock: clock, path)
+        days: list[MarketDay] = []
+        if None in {seen.timestamp, seen.is_open, seen.next_open, seen.next_close}:
+            today = (wire.moment(seen.timestamp) or self._clock.now()).date()
+            days = await self.market_days((today - _A_WEEK).isoformat(), (today + _A_WEEK).isoformat())
+        try:
+            return wire.market_clock(seen, days, self._clock.now())
+        except wire.Unreadable as error:
+            raise BrokerUnavailable(f"GET {path}: unreadable answer: {error}", mend=MEND) from error
 
     async def market_days(self, first: str, last: str) -> list[MarketDay]:
         """Trading days with their hours."""

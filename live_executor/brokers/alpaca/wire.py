@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import TypeVar
@@ -139,10 +140,10 @@ class WireAsset(msgspec.Struct, kw_only=True):
 class WireClock(msgspec.Struct, kw_only=True):
     """GET /v2/clock."""
 
-    timestamp: str
-    is_open: bool
-    next_open: str
-    next_close: str
+    timestamp: str | None = None
+    is_open: bool | None = None
+    next_open: str | None = None
+    next_close: str | None = None
 
 
 class WireDay(msgspec.Struct, kw_only=True):
@@ -340,25 +341,31 @@ def account_sighting(account: WireAccount) -> AccountSighting:
 
 
 def asset_sighting(asset: WireAsset) -> AssetSighting:
-    """What is not said is not allowed."""
+    """What is not said is not allowed, except trading what is said to be active."""
+    status = (asset.status or "").lower()
     return AssetSighting(
         asset_id=asset.id,
         symbol=asset.symbol,
         exchange=asset.exchange or "",
-        tradable=bool(asset.tradable),
+        tradable=status in {"", "active"} if asset.tradable is None else asset.tradable,
         shortable=bool(asset.shortable),
         easy_to_borrow=bool(asset.easy_to_borrow),
         fractionable=bool(asset.fractionable),
-        status=asset.status or "",
+        status=status,
     )
 
 
-def market_clock(clock: WireClock) -> MarketClock:
-    """The market's time in UTC."""
-    at, opens, closes = moment(clock.timestamp), moment(clock.next_open), moment(clock.next_close)
-    if at is None or opens is None or closes is None:
+def market_clock(clock: WireClock, days: Sequence[MarketDay] = (), now: datetime | None = None) -> MarketClock:
+    """The market's time in UTC; what the clock does not say is what the calendar has for ``now``."""
+    at = moment(clock.timestamp) or now
+    if at is None:
+        raise Unreadable("the clock lacks the time")
+    is_open = any(day.opens_at <= at < day.closes_at for day in days) if clock.is_open is None else clock.is_open
+    opens = moment(clock.next_open) or next((day.opens_at for day in days if day.opens_at > at), None)
+    closes = moment(clock.next_close) or next((day.closes_at for day in days if day.closes_at > at), None)
+    if opens is None or closes is None or (clock.is_open is None and not days):
         raise Unreadable("the clock lacks a time")
-    return MarketClock(at=at, is_open=clock.is_open, next_open=opens, next_close=closes)
+    return MarketClock(at=at, is_open=is_open, next_open=opens, next_close=closes)
 
 
 def market_day(day: WireDay) -> MarketDay:
@@ -367,7 +374,8 @@ def market_day(day: WireDay) -> MarketDay:
         session = date.fromisoformat(day.date[:10])
     except ValueError as error:
         raise Unreadable(f"{day.date!r} is no date") from error
-    return MarketDay(session=session.isoformat(), opens_at=_hour(session, day.open), closes_at=_hour(session, day.close))
+    opens, closes = _hour(session, day.open), _hour(session, day.close)
+    return MarketDay(session=session.isoformat(), opens_at=opens, closes_at=closes if closes > opens else closes + timedelta(days=1))
 
 
 def _hour(session: date, text: str) -> datetime:
