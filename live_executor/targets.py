@@ -25,6 +25,20 @@ _LARGEST = 1 << 20
 _MOST = Decimal(10**12)
 _FORMS = 'write {"AAPL": 0.1}, {"quantities": {"AAPL": 100}}, [{"symbol": "AAPL", "weight": 0.1}], or CSV with symbol,weight|quantity'
 _WEIGHT, _QUANTITY = "weight", "quantity"
+_KINDS = {
+    "weight": _WEIGHT,
+    "target_weight": _WEIGHT,
+    "quantity": _QUANTITY,
+    "qty": _QUANTITY,
+    "shares": _QUANTITY,
+    "target_quantity": _QUANTITY,
+}
+_SECTIONS = {"weights": _WEIGHT, "target_weights": _WEIGHT, "quantities": _QUANTITY, "target_quantities": _QUANTITY, "shares": _QUANTITY}
+_WRAPPER = "targets"
+_REMARKS = frozenset({"name", "comment", "note", "date"})
+"""What may stand beside a target and says nothing about it; anything else might, and is refused."""
+_SETTLED_LOOKS = 4
+"""A table whose last line has no end may still be written: taken once it has not changed for so many looks."""
 
 
 class Targets(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,14 +61,18 @@ class TargetsFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._stamp: tuple[int, int, int] | None = None
+        self._open_ended: tuple[tuple[int, int, int], int] = (0, 0, 0), 0
 
     @property
     def path(self) -> Path:
         """Where it is."""
         return self._path
 
-    def changed(self) -> Targets | None:
-        """Its targets if it is another file than the last time it was looked at, else None; raises DataInvalid."""
+    def changed(self, *, patient: bool = False) -> Targets | None:
+        """Its targets if it is another file than the last time it was looked at, else None; raises DataInvalid.
+
+        ``patient``: a file that looks as if its writer was not done yet is looked at again first.
+        """
         try:
             stat = self._path.stat()
             stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
@@ -71,8 +89,17 @@ class TargetsFile:
             ) from error
         if content is None:
             raise DataInvalid(f"{self._path} has more than {_LARGEST} bytes: it is no file of targets", mend=_FORMS)
+        if patient and not self._is_whole(content, stamp):
+            self.look_again()
+            return None
         origin = f"{hashlib.sha256(content).hexdigest()} {self._path.resolve()}"
         return msgspec.structs.replace(read_targets(content, str(self._path)), origin=origin)
+
+    def _is_whole(self, content: bytes, stamp: tuple[int, int, int]) -> bool:
+        """Half a number is a number, too: without a line's end or a bracket nobody can tell, so that time has to."""
+        last, looks = self._open_ended
+        self._open_ended = stamp, looks + 1 if last == stamp else 0
+        return content[-1:] in {b"\n", b"\r", b"}", b"]", b""} or self._open_ended[1] >= _SETTLED_LOOKS
 
     def look_again(self) -> None:
         """Take the file as changed at the next look: it may have been read while it was written."""
@@ -92,7 +119,8 @@ def read_targets(content: bytes, name: str) -> Targets:
     except csv.Error as error:  # a zero byte, a field without end
         raise DataInvalid(f"{name} is no table of symbols: {error}", mend=_FORMS) from error
     weights, quantities = dict[str, Decimal](), dict[str, Decimal]()
-    for symbol, kind, value in rows:
+    for given, kind, value in rows:
+        symbol = given.strip().upper() if isinstance(given, str) else given
         if not isinstance(symbol, str) or not is_symbol(symbol):
             _refuse(name, str(symbol), "is not a symbol (upper case letters, digits and . - / ^ _)")
         if symbol in weights or symbol in quantities:
@@ -106,17 +134,24 @@ Row = tuple[object, str, object]
 
 def _json_rows(text: str, name: str) -> Iterable[Row]:
     content = _decoded(text, name)
+    inner = content[_WRAPPER] if isinstance(content, dict) and set(content) == {_WRAPPER} else None
+    if isinstance(inner, dict | list):
+        content = inner
     if isinstance(content, list):
         return [_listed(row, place, name) for place, row in enumerate(content)]
-    sections = {"weights": _WEIGHT, "quantities": _QUANTITY}
-    if content and set(content) <= set(sections):
+    if content and set(content) <= set(_SECTIONS):
         found: list[Row] = []
         for section, below in content.items():
             if not isinstance(below, dict):
                 _refuse(name, section, f"is {below!r}, and must be an object of symbols")
-            found += [(symbol, sections[section], value) for symbol, value in below.items()]
+            found += [(symbol, _SECTIONS[section], value) for symbol, value in below.items()]
         return found
-    return [(symbol, _WEIGHT, value) for symbol, value in content.items()]
+    return [_named(symbol, value, name) for symbol, value in content.items()]
+
+
+def _named(symbol: str, value: object, name: str) -> Row:
+    """A weight, or an object that says what its number is."""
+    return _listed({"symbol": symbol, **value}, symbol, name) if isinstance(value, dict) else (symbol, _WEIGHT, value)
 
 
 def _decoded(text: str, name: str) -> dict[str, object] | list[object]:
@@ -136,30 +171,30 @@ def _decoded(text: str, name: str) -> dict[str, object] | list[object]:
     return content
 
 
-def _listed(row: object, place: int, name: str) -> Row:
+def _listed(row: object, place: int | str, name: str) -> Row:
     if not isinstance(row, dict):
         _refuse(name, f"entry {place}", f"is {row!r}, and must be an object")
-    strange = sorted(set(row) - {"symbol", _WEIGHT, _QUANTITY})
-    kinds = [kind for kind in (_WEIGHT, _QUANTITY) if row.get(kind) is not None]
+    strange = sorted(set(row) - {"symbol", *_KINDS, *_REMARKS})
+    kinds = [kind for kind in _KINDS if row.get(kind) is not None]
     if strange or len(kinds) != 1 or "symbol" not in row:
         what = f"has {', '.join(map(repr, strange))}" if strange else "needs a symbol and either a weight or a quantity"
         _refuse(name, f"entry {place}", what)
-    return row["symbol"], kinds[0], row[kinds[0]]
+    return row["symbol"], _KINDS[kinds[0]], row[kinds[0]]
 
 
 def _csv_rows(text: str, name: str) -> Iterable[Row]:
     reader = csv.DictReader(io.StringIO(text, newline=None), skipinitialspace=True)  # all three kinds of line ends
     columns = [column.strip().lower() for column in reader.fieldnames or []]
     reader.fieldnames = columns
-    if "symbol" not in columns or not {_WEIGHT, _QUANTITY} & set(columns) or set(columns) - {"symbol", _WEIGHT, _QUANTITY}:
+    if "symbol" not in columns or not set(_KINDS) & set(columns) or set(columns) - {"symbol", *_KINDS, *_REMARKS}:
         _refuse(name, ",".join(columns), "are not the columns symbol,weight or symbol,quantity")
     found: list[Row] = []
     for row in reader:
         given = {key: (value or "").strip() for key, value in row.items() if key and isinstance(value, str | None)}
-        kinds = [kind for kind in (_WEIGHT, _QUANTITY) if given.get(kind)]
+        kinds = [kind for kind in _KINDS if given.get(kind)]
         if None in row or len(kinds) != 1:
             _refuse(name, f"line {reader.line_num}", "needs a symbol and either a weight or a quantity")
-        found.append((given["symbol"], kinds[0], given[kinds[0]]))
+        found.append((given["symbol"], _KINDS[kinds[0]], given[kinds[0]]))
     return found
 
 

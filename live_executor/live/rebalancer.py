@@ -83,7 +83,7 @@ class Rebalancer:
             if self._file is None:
                 continue
             try:
-                found = self._file.changed()
+                found = self._file.changed(patient=True)
                 if found is not None:
                     await self._adopt(found)
                     self._bad_reads, self.trouble = 0, ""

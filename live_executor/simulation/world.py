@@ -384,9 +384,9 @@ class _OffClock:
 class _Wanted(TargetsFile):
     """The file of targets under a name that is the same in every run: the journal says where targets came from."""
 
-    def changed(self) -> Targets | None:
+    def changed(self, *, patient: bool = False) -> Targets | None:
         """Its targets, where it changed."""
-        found = super().changed()
+        found = super().changed(patient=patient)
         return None if found is None else msgspec.structs.replace(found, origin=f"{found.origin.partition(' ')[0]} targets.json")
 
 

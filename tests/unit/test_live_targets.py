@@ -25,6 +25,12 @@ D = Decimal
         ("\ufeffSymbol,Quantity\r\nAAPL,10\r\n", {}, {"AAPL": D(10)}),
         ("symbol,weight,quantity\nAAPL,0.1,\nMSFT,,12\n", {"AAPL": D("0.1")}, {"MSFT": D(12)}),
         ("{}", {}, {}),
+        ('{"targets": {"aapl": 0.1}}', {"AAPL": D("0.1")}, {}),
+        ('{"targets": [{"symbol": "AAPL", "target_weight": 0.1, "name": "Apple"}]}', {"AAPL": D("0.1")}, {}),
+        ('{"target_weights": {"AAPL": 0.1}, "shares": {"MSFT": 3}}', {"AAPL": D("0.1")}, {"MSFT": D(3)}),
+        ('{"AAPL": {"weight": 0.1}, "MSFT": {"qty": -3}}', {"AAPL": D("0.1")}, {"MSFT": D(-3)}),
+        ("symbol,qty,note\nAAPL,10,as ever\n", {}, {"AAPL": D(10)}),
+        ("symbol,target_weight\nAAPL,0.1\n", {"AAPL": D("0.1")}, {}),
     ],
 )
 def test_every_documented_form_is_read(text: str, weights: dict[str, Decimal], quantities: dict[str, Decimal]) -> None:
@@ -42,7 +48,10 @@ def test_every_documented_form_is_read(text: str, weights: dict[str, Decimal], q
         ('{"AAPL": NaN}', "AAPL"),
         ('{"AAPL": 1e999}', "AAPL"),
         ('{"AAPL": 0.1, "AAPL": 0.2}', "twice"),
-        ('{"aapl": 0.1}', "aapl"),
+        ('{"aapl": 0.1, "AAPL": 0.2}', "twice"),
+        ('{"AA PL": 0.1}', "AA PL"),
+        ('[{"symbol": "AAPL", "weight": 0.1, "side": "sell"}]', "side"),
+        ('[{"symbol": "AAPL", "weight": 0.1, "qty": 2}]', "entry 0"),
         ('{"AAPL": 0.1', "not JSON"),
         ('{"weights": [1]}', "weights"),
         ('{"weights": {"AAPL": 0.1}, "quantities": {"AAPL": 1}}', "twice"),
@@ -79,6 +88,20 @@ def test_a_file_is_read_again_only_when_it_changed(tmp_path: Path) -> None:
     assert file.changed().weights == {"AAPL": D("0.2")}
     file.look_again()
     assert file.changed().weights == {"AAPL": D("0.2")}
+
+
+def test_a_table_that_is_still_written_is_not_taken_by_half(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("symbol,quantity\nAAPL,5")
+    file = TargetsFile(path)
+    assert [file.changed(patient=True) for _ in range(3)] == [None] * 3
+    path.write_text("symbol,quantity\nAAPL,52\n")
+    found = file.changed(patient=True)
+    assert found is not None
+    assert found.quantities == {"AAPL": D(52)}
+    path.write_text("symbol,quantity\nAAPL,53")
+    seen = [file.changed(patient=True) for _ in range(6)]
+    assert [found.quantities for found in seen if found is not None] == [{"AAPL": D(53)}], "whole, only without a last line's end"
 
 
 def test_a_file_that_goes_away_is_said_once_and_read_when_it_comes_back(tmp_path: Path) -> None:
