@@ -9,6 +9,7 @@ from hedgefund_core.errors import HedgefundError, InvariantViolation
 from live_executor.logging import logger
 
 _log = logger("crew")
+_CANCELS, _CANCEL_SECONDS = 10, 2.0
 
 
 class Crew:
@@ -30,11 +31,16 @@ class Crew:
         return await asyncio.shield(self._failure)
 
     async def dismiss(self) -> None:
-        """Stop every task and wait until it has."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Stop every task and wait until it has; one that loses a cancel (`asyncio.wait_for` does, at the wrong moment) gets another."""
+        tasks, left = list(self._tasks), set(self._tasks)
+        for _ in range(_CANCELS):
+            for task in tasks:
+                if task in left:
+                    task.cancel()
+            if left:
+                left = (await asyncio.wait(left, timeout=_CANCEL_SECONDS))[1]
+        for task in left:
+            _log.error("task does not end", task=task.get_name())
 
     def _ended(self, task: asyncio.Task[None], *, forever: bool) -> None:
         self._tasks.pop(task, None)
