@@ -42,6 +42,16 @@ def pytest_configure() -> None:
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What long tests measured, whichever worker ran them: the values they recorded as ``table``."""
+    reports = (report for outcome in ("passed", "failed") for report in terminalreporter.getreports(outcome) if report.when == "call")
+    tables = [str(value) for report in reports for name, value in report.user_properties if name == "table"]
+    if tables:
+        terminalreporter.section("measured")
+    for table in sorted(tables):
+        terminalreporter.line(table)
+
+
 def furnish(house: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Point every location at ``house``, with a copy of the configuration but of no key."""
     shutil.copytree(ROOT / "config", house / "config", ignore=shutil.ignore_patterns("keys"))

@@ -25,7 +25,9 @@ def register(app: typer.Typer) -> None:
 def simulate(
     seed: Annotated[int, typer.Option("--seed", min=0, help="The first seed.")] = 1,
     seeds: Annotated[int, typer.Option("--seeds", min=1, metavar="COUNT", help="How many, one after the other.")] = 1,
-    scenario: Annotated[str, typer.Option("--scenario", help="mixed, calls, stream, venue, people, crash, disk, rare or calm.")] = "mixed",
+    scenario: Annotated[
+        str, typer.Option("--scenario", help="mixed, moves, crash, calls, stream, venue, people, disk, rare or calm.")
+    ] = "mixed",
     minimize: Annotated[bool, typer.Option("--minimize", help="Leave out every fault that a failing run does not need.")] = False,
     again: Annotated[Path | None, typer.Option("--again", metavar="FILE", help="Run an archived run again.")] = None,
     as_json: JsonOption = False,
@@ -57,7 +59,7 @@ def _show(report: Report) -> None:
     show.line(
         f"{len(report.moves)} moves of orders and {len(report.crashes)} power cuts to meet; {len(seldom)} met less than {_SELDOM} times"
     )
-    show.table(report.failures, ("seed", "invariant", "message", "faults", "file"), empty="no invariant broke")
+    show.table(report.failures, ("seed", "invariant", "message", "faults", "file", "replay"), empty="no invariant broke")
 
 
 def _again(path: Path, house: House, *, as_json: bool) -> None:

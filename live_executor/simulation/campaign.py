@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import msgspec
 
 from hedgefund_core.errors import DataInvalid
-from live_executor.simulation.coverage import Coverage, reachable_crashes, reachable_moves
+from live_executor.simulation.coverage import Coverage
 from live_executor.simulation.oracle import Break
+from live_executor.simulation.pairs import reachable_crashes, reachable_moves
 from live_executor.simulation.plan import Plan, plan_of
 from live_executor.simulation.world import House, Run, simulate
 
@@ -32,6 +33,8 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     invariant: str
     message: str
     faults: int
+    replay: str
+    """The command that runs it again and makes it small."""
     file: str = ""
 
 
@@ -99,12 +102,30 @@ def campaign(
     )  # fmt: skip
 
 
+def together(reports: Sequence[Report]) -> Report:
+    """Reports of several scenarios as one."""
+    coverage = Coverage()
+    for report in reports:
+        coverage.moves.update({(met.first, met.second): met.times for met in report.moves})
+        coverage.crashes.update({(met.first, met.second): met.times for met in report.crashes})
+        coverage.happened.update(report.happened)
+        coverage.awaits.update(report.awaits)
+    return Report(
+        runs=sum(report.runs for report in reports), seconds=round(sum(report.seconds for report in reports), 3),
+        orders=sum(report.orders for report in reports), fills=sum(report.fills for report in reports),
+        starts=sum(report.starts for report in reports), failures=tuple(failure for report in reports for failure in report.failures),
+        moves=_met(reachable_moves(), coverage.moves), crashes=_met(reachable_crashes(), coverage.crashes),
+        happened=dict(sorted(coverage.happened.items())), awaits=dict(sorted(coverage.awaits.items())),
+    )  # fmt: skip
+
+
 def _failure(run: Run, archive: Path | None) -> Failure:
     first = run.breaks[0]
     file = "" if archive is None else str(keep(run, archive))
+    seed, scenario = run.plan.seed, run.plan.scenario
     return Failure(
-        seed=run.plan.seed, scenario=run.plan.scenario, invariant=first.invariant, message=first.message, faults=len(run.plan.faults),
-        file=file,
+        seed=seed, scenario=scenario, invariant=first.invariant, message=first.message, faults=len(run.plan.faults), file=file,
+        replay=f"executor simulate --seed {seed} --scenario {scenario} --minimize",
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Who carries out the plan: moves the market, strikes with faults, plays the people, and aims at orders in a state of the plan's choice."""
+"""Who carries out the plan: moves the market, strikes with faults, and plays the people."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hedgefund_core.trading.instrument import ZERO
-from hedgefund_core.trading.order import Order, OrderMove, OrderStatus, OrderType, Side
+from hedgefund_core.trading.order import OrderType, Side
 from live_executor.commands import Cancel, Halt, OperatorCommand, Place, Resume
 from live_executor.simulation.accidents import Accidents
 from live_executor.simulation.plan import SYMBOLS, Fault, Kind
-from live_executor.simulation.venue import VenueOrder
+from live_executor.simulation.scenes import Scenes
 
 if TYPE_CHECKING:
     from live_executor.simulation.world import World
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 TICK_SECONDS = 0.15
 _MATCH_EVERY = 2
 _PERSON = "ann"
-_UNHEARD = frozenset({OrderStatus.PENDING_NEW.value, OrderStatus.UNKNOWN.value})
-_AFTER_SEND = frozenset({OrderMove.LOSE.value, OrderMove.ABSENT.value})
 
 
 class Director:
@@ -33,23 +31,20 @@ class Director:
 
     def __init__(self, world: World, rng: random.Random) -> None:
         self._world, self._rng = world, rng
-        self._aims: list[Fault] = []
         self._splits: list[Fault] = []
-        self._crashes: list[Fault] = []
+        self.scenes = Scenes(world, self)
         self._written = 0
         self._day = (-1, False)
         self._acts: dict[Kind, Callable[[Fault], None]] = {
             Kind.DROP: self._drop, Kind.MUTE: self._mute,
             Kind.REFUSE: self._refuse, Kind.FEED_DROP: self._feed_drop, Kind.THIN: self._thin, Kind.HALT: self._halt,
             Kind.JUMP: self._jump, Kind.SPLIT: self._split, Kind.DIVIDEND: self._dividend, Kind.FEE: self._fee,
-            Kind.MANUAL: self._by_hand, Kind.AIM: self._aims.append, Kind.TARGETS: self._targets, Kind.STOP_LEVEL: self._stop_level,
-            Kind.RESUME: self._resume, Kind.PLACE: self._place, Kind.CANCEL: self._cancel, Kind.TERMINATE: self._terminate,
-            Kind.CRASH: self._crashes.append, Kind.CUT: self._cut, Kind.FSYNC: self._fsync, Kind.DISK_FULL: self._disk_full,
+            Kind.MANUAL: self._by_hand, Kind.AIM: self.scenes.add, Kind.TARGETS: self._targets, Kind.STOP_LEVEL: self._stop_level,
+            Kind.RESUME: lambda _fault: self.resume(), Kind.PLACE: self._place, Kind.CANCEL: self._cancel, Kind.TERMINATE: self._terminate,
+            Kind.CRASH: self.scenes.add, Kind.CUT: self._cut, Kind.FSYNC: self._fsync, Kind.DISK_FULL: self._disk_full,
         }  # fmt: skip
         self.accidents = Accidents(world, random.Random(f"{world.plan.seed} accidents"))  # noqa: S311 - a simulation's chance, no secret
         self._acts |= self.accidents.acts
-        world.wire.on_accept = self._on_accept
-        world.wire.on_send = self._on_send
 
     async def run(self) -> None:
         """For ever."""
@@ -58,7 +53,7 @@ class Director:
             self._turn_of_day()
             for fault in self._world.weather.due(tuple(self._acts)):
                 self._acts[fault.kind](fault)
-            self.aim()
+            self.scenes.advance()
             self.accidents.look()
             if ticks % _MATCH_EVERY == 0:
                 self._world.market.tick()
@@ -96,8 +91,7 @@ class Director:
             order.stuck = order.deaf = False
             if order.status == "done_for_day":
                 world.venue.end(order, "expired")
-        self._aims.clear()
-        self._crashes.clear()
+        self.scenes.end()
         world.loop.turns_left = None
 
     # ---- streams, market, venue --------------------------------------------------------------------------------------
@@ -168,17 +162,25 @@ class Director:
         return path
 
     def _stop_level(self, fault: Fault) -> None:
-        self.tell(Halt(level=int(fault.number), reason="drill", person=_PERSON))
-
-    def _resume(self, fault: Fault) -> None:
-        self.tell(Resume(reason="over", person=_PERSON))
+        self.halt(int(fault.number))
 
     def _place(self, fault: Fault) -> None:
-        side = Side.BUY if fault.number > 0 else Side.SELL
-        request = f"q{self._written}"
+        self.place(f"q{self._written}", fault.symbol, int(fault.number))
+
+    def halt(self, level: int) -> None:
+        """A person halts."""
+        self.tell(Halt(level=level, reason="drill", person=_PERSON))
+
+    def resume(self) -> None:
+        """A person resumes."""
+        self.tell(Resume(reason="over", person=_PERSON))
+
+    def place(self, request: str, symbol: str, shares: int) -> None:
+        """A person asks for an order."""
+        side = Side.BUY if shares > 0 else Side.SELL
         self.tell(
             Place(
-                request_id=request, symbol=fault.symbol, side=side, quantity=Decimal(str(abs(int(fault.number)))),
+                request_id=request, symbol=symbol, side=side, quantity=Decimal(abs(shares)),
                 order_type=OrderType.MARKET, limit_price=None, time_in_force=None, reason="", person=_PERSON,
             )
         )  # fmt: skip
@@ -220,78 +222,3 @@ class Director:
             disk.full = False
 
         self._later(fault.seconds, free)
-
-    def wants_cut(self, point: str, outcome: str) -> bool:
-        """Whether the plan cuts the power here."""
-        for fault in self._crashes:
-            if fault.route == point and fault.text == outcome:
-                self._crashes.remove(fault)
-                return True
-        return False
-
-    # ---- aims --------------------------------------------------------------------------------------------------------
-
-    def _on_send(self, order: Order) -> Kind | None:
-        """An aim at an order that the broker is never to get."""
-        for aim in self._aims:
-            if aim.move == OrderMove.ABSENT.value and aim.status in {OrderStatus.PENDING_CANCEL.value, *_UNHEARD}:
-                self._aims.remove(aim)
-                if aim.status == OrderStatus.PENDING_CANCEL.value:
-                    self.ask_to_cancel(order.client_order_id)
-                return Kind.TIMEOUT_BEFORE
-        return None
-
-    def _on_accept(self, order: VenueOrder) -> bool:
-        """An aim at an order whose answer gets lost, so that it is in the state that the plan wants."""
-        for aim in self._aims:
-            lost = aim.status == OrderStatus.UNKNOWN.value and aim.move not in _AFTER_SEND
-            crossed = aim.status == OrderStatus.PENDING_CANCEL.value and aim.move == OrderMove.LOSE.value
-            if lost or crossed:
-                self._aims.remove(aim)
-                self._world.wire.door.silent.add(order.client_order_id)
-                if crossed or aim.move == OrderMove.CANCEL_REQUEST.value:
-                    self.ask_to_cancel(order.client_order_id)
-                elif lost:
-                    self._do(aim.move, order)
-                return True
-        return False
-
-    def aim(self) -> None:
-        """Strike every order that is in a wanted state now."""
-        state = self._world.state
-        if state is None:
-            return
-        for aim in tuple(self._aims):
-            for order in tuple(state.known_orders.values()):
-                if order.status.value == aim.status and self._hit(aim, order):
-                    self._aims.remove(aim)
-                    break
-
-    def _hit(self, aim: Fault, order: Order) -> bool:
-        theirs = self._world.venue.orders.get(order.client_order_id)
-        if theirs is None or not self._world.hours.is_open or theirs.filled != order.filled_quantity:
-            return False
-        if theirs.is_open != order.is_working:
-            return False
-        if aim.move == OrderMove.CANCEL_REQUEST.value:
-            self.ask_to_cancel(order.client_order_id)
-            return True
-        return self._do(aim.move, theirs)
-
-    def _do(self, move: str, order: VenueOrder) -> bool:
-        venue = self._world.venue
-        part = (order.remaining / 2).to_integral_value()
-        ends = {"cancel": "canceled", "expire": "expired", "reject": "rejected", "end_day": "done_for_day"}
-        if move == "fill_part" and ZERO < part < order.remaining:
-            venue.fill(order, part)
-        elif move == "fill_rest" and order.remaining > ZERO:
-            venue.fill(order, order.remaining)
-        elif move in ends and order.is_open and order.status != ends[move]:
-            venue.end(order, ends[move], reason="refused after all" if move == "reject" else "")
-        elif move == "replace" and order.is_open and order.remaining > ZERO:
-            venue.replace(order)
-        elif move in {"bust", "correct"} and order.standing and order.updated_at < venue.now():
-            (venue.bust if move == "bust" else venue.correct)(order)
-        else:
-            return False
-        return True

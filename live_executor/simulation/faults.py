@@ -77,8 +77,12 @@ class Wire:
         self.venue, self.weather, self.rng, self.spawn = venue, weather, rng, spawn
         self.on_accept: Callable[[VenueOrder], bool] = lambda _order: False
         """Told of each order the venue takes; True = its answer gets lost."""
-        self.on_send: Callable[[Order], Kind | None] = lambda _order: None
+        self.on_send: Callable[[Order], Fault | None] = lambda _order: None
         """What is to go wrong with this order, beside the plan's own."""
+        self.unlisted: set[str] = set()
+        """Orders that lists do not show yet."""
+        self.absences: dict[str, list[float]] = {}
+        """When the broker said of an order that it is not there, since its last send."""
         self.blinded: set[str] = set()
         self.late: set[str] = set()
         self.on_takeback: Callable[[str], None] = lambda _name: None
@@ -138,9 +142,9 @@ class FaultyBroker(_Line):
         """Send once."""
         self._alive()
         self._on_submit(order)
-        aimed = self._wire.on_send(order) if self._aimed else None
-        fault = None if aimed is not None else self._wire.weather.take(_CALLS, route="submit")
-        kind = aimed if fault is None else fault.kind
+        self._wire.absences.pop(order.client_order_id, None)
+        fault = (self._wire.on_send(order) if self._aimed else None) or self._wire.weather.take(_CALLS, route="submit")
+        kind = None if fault is None else fault.kind
         await asyncio.sleep(self._wire.delay())
         if kind is Kind.UNAVAILABLE:
             self._on_done(order, False)
@@ -189,6 +193,7 @@ class FaultyBroker(_Line):
             entered = await asyncio.wait_for(asyncio.shield(answer), PATIENCE)
         except TimeoutError:
             raise OrderOutcomeUnknown("no answer", mend=_MEND) from None
+        self._alive()  # an answer that came at the moment of death takes the place of the cancel
         self._on_done(order, isinstance(entered, VenueOrder))
         if isinstance(entered, OrderRejected):
             raise entered
@@ -235,6 +240,8 @@ class FaultyBroker(_Line):
         if fault is not None and fault.kind is Kind.BLIND and fresh:
             self._wire.blinded.add(client_order_id)
             found = None
+        if found is None:
+            self._wire.absences.setdefault(client_order_id, []).append(asyncio.get_running_loop().time())
         await asyncio.sleep(self._wire.delay())
         return found
 
@@ -264,7 +271,8 @@ class FaultyBroker(_Line):
 
     async def orders(self, *, since: datetime | None = None) -> list[OrderSighting]:
         """Open orders, and those that ended."""
-        return await self._read("orders", lambda: self._wire.venue.shown(since))
+        hidden = self._wire.unlisted
+        return await self._read("orders", lambda: [order for order in self._wire.venue.shown(since) if order.client_order_id not in hidden])
 
     async def activities(self, after: str, *, since: datetime | None = None) -> list[ActivitySighting]:
         """The list."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from itertools import accumulate
 
 from hedgefund_core.errors import DataUnavailable
 from hedgefund_core.trading.observed import (
@@ -21,34 +23,51 @@ from hedgefund_core.trading.observed import (
     QuoteSighting,
     SplitSighting,
 )
-from live_executor.simulation.plan import AFTER_SECONDS, DAY_SECONDS, HALF_SESSION_SECONDS, PRE_SECONDS, SESSION_SECONDS
+from live_executor.simulation.plan import AFTER_SECONDS, HALF_SESSION_SECONDS, PRE_SECONDS, SESSION_SECONDS, day_seconds
 
 FIRST = date(2026, 11, 16)
 _OPEN_HOUR, _EVENING_HOUR = 14.5, 24.0
 CENT = Decimal("0.01")
 
 
+_BEFORE, _AFTER = 5, 15
+
+
 class Hours:
     """Virtual seconds as the market's time: each day is some seconds before the open, the session, the time after it, and an evening."""
 
-    def __init__(self, time: Callable[[], float], half_days: Collection[int] = ()) -> None:
+    def __init__(self, time: Callable[[], float], session_seconds: Sequence[float] = (), half_days: Collection[int] = ()) -> None:
         self._time, self._half_days = time, half_days
-        self.days = tuple(_day(number, self._seconds(number)) for number in range(-5, 15))
+        self._lengths = (*session_seconds, *[SESSION_SECONDS] * (_AFTER - len(session_seconds)))
+        self._starts = tuple(accumulate((day_seconds(seconds) for seconds in self._lengths), initial=0.0))
+        self.days = tuple(_day(number, self._seconds(number)) for number in range(-_BEFORE, _AFTER))
         """The calendar."""
 
     def _seconds(self, day: int) -> float:
         """Length of a session."""
-        return HALF_SESSION_SECONDS if day in self._half_days else SESSION_SECONDS
+        usual = self._lengths[day] if day >= 0 else SESSION_SECONDS
+        return HALF_SESSION_SECONDS if day in self._half_days else usual
 
     @property
     def day_number(self) -> int:
         """Days since the start; an evening belongs to the day before."""
-        return int(self._time() // DAY_SECONDS)
+        return bisect_right(self._starts, self._time()) - 1
 
     @property
     def is_open(self) -> bool:
         """Whether the session runs."""
-        return PRE_SECONDS <= self._time() % DAY_SECONDS < PRE_SECONDS + self._seconds(self.day_number)
+        day = self.day_number
+        return PRE_SECONDS <= self._time() - self._starts[day] < PRE_SECONDS + self._seconds(day)
+
+    def now(self) -> datetime:
+        """The market's time; the port ``Clock``."""
+        day = self.day_number
+        since_open = self._time() - self._starts[day] - PRE_SECONDS
+        opens = self.days[day + _BEFORE].opens_at
+        if since_open < self._lengths[day] + AFTER_SECONDS:
+            return opens + timedelta(seconds=since_open)
+        evening = since_open - self._lengths[day] - AFTER_SECONDS
+        return opens + timedelta(hours=_EVENING_HOUR - _OPEN_HOUR, seconds=evening + 1.0)
 
     @property
     def last_close(self) -> datetime:
@@ -56,25 +75,16 @@ class Hours:
         now = self.now()
         return max(day.closes_at for day in self.days if day.closes_at <= now)
 
-    def now(self) -> datetime:
-        """The market's time; the port ``Clock``."""
-        day, inside = divmod(self._time(), DAY_SECONDS)
-        opens = self.days[int(day) + 5].opens_at
-        if inside < PRE_SECONDS + SESSION_SECONDS + AFTER_SECONDS:
-            return opens + timedelta(seconds=inside - PRE_SECONDS)
-        evening = opens + timedelta(hours=_EVENING_HOUR - _OPEN_HOUR)
-        return evening + timedelta(seconds=inside - PRE_SECONDS - SESSION_SECONDS - AFTER_SECONDS + 1.0)
-
     def clock(self) -> MarketClock:
         """The broker's answer."""
-        now, place = self.now(), self.day_number + 5
+        now, place = self.now(), self.day_number + _BEFORE
         coming = self.days[place if now < self.days[place].opens_at else place + 1]
         closes = self.days[place].closes_at if self.is_open else coming.closes_at
         return MarketClock(at=now, is_open=self.is_open, next_open=coming.opens_at, next_close=closes)
 
     def session(self) -> str:
         """The session that runs, else the one that comes."""
-        place = self.day_number + 5
+        place = self.day_number + _BEFORE
         return self.days[place if self.now() < self.days[place].closes_at else place + 1].session
 
 

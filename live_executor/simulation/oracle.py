@@ -57,6 +57,8 @@ class Oracle:
         self._numbers = 0
         self.shown: Callable[[str], bool] = lambda _name: False
         """Whether the broker would show an order to whoever asked twice."""
+        self.proved_absent: Callable[[str], bool] = lambda _name: True
+        """Whether the broker has said often and long enough that it does not have an order."""
         self.stream_down_for: Callable[[], float] = lambda: 0.0
         self.written_past_the_journal: Callable[[str], bool] = lambda _name: False
         """Whether the emergency log has an order."""
@@ -93,9 +95,7 @@ class Oracle:
                         self.broken("I2 one intent, one id", f"{order.client_order_id} was intended twice")
                     self.intended[order.client_order_id] = order
             case e.OrderAbsent(client_order_id=name):
-                if name in self._maybe_there and self.shown(name):
-                    self.broken("I9 unknown stays unknown until evidence", f"{name} is called absent, the broker shows it")
-                self._maybe_there.discard(name)
+                self._check_absence(name)
             case e.HaltRequested(level=level):
                 self._latch = max(self._latch, Level(min(max(level, 1), 4)))
             case e.ResumeRequested(person=person, reason=reason):
@@ -107,6 +107,13 @@ class Oracle:
             self._numbers += 1
             if frame.broker_seq != self._numbers:
                 self.broken("I4 news is numbered without holes", f"news {frame.broker_seq} is number {self._numbers}")
+
+    def _check_absence(self, name: str) -> None:
+        if name in self._maybe_there and self.shown(name):
+            self.broken("I9 unknown stays unknown until evidence", f"{name} is called absent, the broker shows it")
+        elif name in self._maybe_there and not self.proved_absent(name):
+            self.broken("I9 unknown stays unknown until evidence", f"{name} is called absent, the broker did not say so twice")
+        self._maybe_there.discard(name)
 
     def _count(self, frame: e.Event) -> None:
         match frame:

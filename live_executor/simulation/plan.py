@@ -10,15 +10,20 @@ import msgspec
 
 from hedgefund_core.trading.order import TRANSITIONS, OrderMove, OrderStatus
 from live_executor.crash import CRASH_POINTS
+from live_executor.simulation.pairs import OUTCOMES, UNREACHABLE, UNREACHABLE_CRASHES
 
 SYMBOLS = ("AAA", "BBB", "CCC")
-PRE_SECONDS, SESSION_SECONDS, AFTER_SECONDS, EVENING_SECONDS = 1.5, 12.5, 3.5, 2.0
-HALF_SESSION_SECONDS = 7.0
-DAY_SECONDS = PRE_SECONDS + SESSION_SECONDS + AFTER_SECONDS + EVENING_SECONDS
-STORMY_SECONDS = 7.0
+PRE_SECONDS, SESSION_SECONDS, AFTER_SECONDS, EVENING_SECONDS = 1.5, 12.5, 2.5, 2.0
+SHORT_SECONDS = 4.5
+"""A session before the last one: nothing has to come right in it."""
+HALF_SESSION_SECONDS = 3.0
+STORMY_SECONDS = 8.5
 """Of the last session: after it nothing fails any more, and everything has to come right."""
-OUTCOMES = ("none", "absent", "working", "partly", "filled", "ended")
-"""What the broker had of our newest order when the power went."""
+
+
+def day_seconds(session_seconds: float) -> float:
+    """A day with a session of that length: some seconds before the open, the session, the time after it, and an evening."""
+    return PRE_SECONDS + session_seconds + AFTER_SECONDS + EVENING_SECONDS
 
 
 class Kind(StrEnum):
@@ -109,21 +114,38 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     faults: tuple[Fault, ...]
 
     @property
+    def session_seconds(self) -> tuple[float, ...]:
+        """How long each session is."""
+        return (SHORT_SECONDS,) * (self.sessions - 1) + (SESSION_SECONDS,)
+
+    @property
+    def last_day(self) -> float:
+        """When the last day begins."""
+        return sum(day_seconds(seconds) for seconds in self.session_seconds[:-1])
+
+    @property
     def heals_at(self) -> float:
         """When faults stop."""
-        return (self.sessions - 1) * DAY_SECONDS + PRE_SECONDS + STORMY_SECONDS
+        return self.last_day + PRE_SECONDS + STORMY_SECONDS
 
     @property
     def ends_at(self) -> float:
         """When everything is over and has to be right: after the last close, before the evening's orders."""
-        return self.sessions * DAY_SECONDS - EVENING_SECONDS - 0.1
+        return self.last_day + day_seconds(SESSION_SECONDS) - EVENING_SECONDS - 0.1
 
 
 ROUTES = ("submit", "cancel", "look_up", "orders", "activities", "account", "positions", "asset", "clock", "days", "latest")
-_AIMS = tuple((status, how) for status in OrderStatus for how in OrderMove if (status, how) in TRANSITIONS)
+_BY_THEMSELVES = frozenset({
+    (OrderStatus.PENDING_NEW, OrderMove.ACCEPT), (OrderStatus.ACCEPTED, OrderMove.FILL_PART), (OrderStatus.ACCEPTED, OrderMove.FILL_REST),
+    (OrderStatus.PARTIALLY_FILLED, OrderMove.FILL_PART), (OrderStatus.PARTIALLY_FILLED, OrderMove.FILL_REST),
+})  # fmt: skip
+"""Moves that every run has many of."""
+_AT_THE_CLOSE = frozenset({(OrderStatus.UNKNOWN, OrderMove.EXPIRE), (OrderStatus.EXPIRED, OrderMove.ACCEPT)})
+"""Moves that need the end of a session."""
+AIMS = tuple(pair for pair in TRANSITIONS if pair not in {*UNREACHABLE, *_BY_THEMSELVES, *_AT_THE_CLOSE})
 _SENDS = (Kind.TIMEOUT_BEFORE, Kind.TIMEOUT_AFTER, Kind.TIMEOUT_AFTER, Kind.LATE_ACCEPT, Kind.UNAVAILABLE, Kind.REJECT)
-_CRASHES = tuple((point, outcome) for point in CRASH_POINTS for outcome in OUTCOMES)
-SCENARIOS = ("mixed", "calls", "stream", "venue", "people", "crash", "disk", "rare", "calm")
+_CRASHES = tuple((point, outcome) for point in CRASH_POINTS for outcome in OUTCOMES if (point, outcome) not in UNREACHABLE_CRASHES)
+SCENARIOS = ("mixed", "moves", "crash", "calls", "stream", "venue", "people", "disk", "rare", "calm")
 
 
 class _Maker:
@@ -136,10 +158,10 @@ class _Maker:
 
     def moment(self) -> float:
         """Some time of a run, mostly in a session."""
-        day = self.rng.randrange(self.sessions)
-        start, length = (PRE_SECONDS, STORMY_SECONDS - 1.0) if day == self.sessions - 1 else (0.0, DAY_SECONDS)
+        day, early = self.rng.randrange(self.sessions), day_seconds(SHORT_SECONDS)
+        start, length = (PRE_SECONDS, STORMY_SECONDS - 1.0) if day == self.sessions - 1 else (0.0, early)
         offset = start + self.rng.random() * length
-        return round(day * DAY_SECONDS + offset, 3)
+        return round(day * early + offset, 3)
 
     def add(self, kind: Kind, **fields: object) -> None:
         """One more."""
@@ -197,12 +219,20 @@ class _Maker:
                 number = rng.choice((2, 3, 0.5)) if kind is Kind.SPLIT else rng.randint(-40, 40) or 7
                 self.add(kind, symbol=self.symbol(), number=float(number))
 
-    def aims(self, count: int) -> None:
-        """Moves of orders in states of our choice, each seed others."""
+    def aims(self, count: int, *, every: float = 0.0) -> None:
+        """Moves of orders in states of our choice, each seed others: somewhen, or one after the other in each name."""
         for place in range(count):
-            status, how = _AIMS[(self.seed * count + place) % len(_AIMS)]
-            at = round(PRE_SECONDS + 0.3 + self.rng.random() * (STORMY_SECONDS - 2.0), 3)
-            self.add(Kind.AIM, at=at, status=status.value, move=how.value)
+            status, how = AIMS[(self.seed * count + place) % len(AIMS)]
+            offset = place // len(SYMBOLS) * every if every else self.rng.random() * (STORMY_SECONDS - 2.5)
+            start = (self.sessions - 1) * day_seconds(SHORT_SECONDS) + PRE_SECONDS + 0.3
+            self._aim(status, how, start + offset, SYMBOLS[place % len(SYMBOLS)])
+        if self.sessions > 1:
+            for place, (status, how) in enumerate(sorted(_AT_THE_CLOSE)):
+                self._aim(status, how, PRE_SECONDS + SHORT_SECONDS - 1.1, SYMBOLS[place])
+
+    def _aim(self, status: OrderStatus, how: OrderMove, at: float, symbol: str) -> None:
+        side = self.rng.choice((1.0, 1.0, -1.0))
+        self.add(Kind.AIM, at=round(at, 3), status=status.value, move=how.value, symbol=symbol, number=side)
 
     def people(self) -> None:
         """Halts, resumes, orders, cancels."""
@@ -228,8 +258,9 @@ class _Maker:
         """Power cuts at named points with a broker that has got so far, and some anywhere."""
         for place in range(count):
             point, outcome = _CRASHES[(self.seed * count + place) % len(_CRASHES)]
-            self.add(Kind.CRASH, at=round(PRE_SECONDS + self.rng.random() * (STORMY_SECONDS - 1.0), 3), route=point, text=outcome)
-        if self.rng.random() < 0.5:
+            first = 0.3 if outcome == "none" else PRE_SECONDS + self.rng.random()
+            self.add(Kind.CRASH, at=round(first, 3), route=point, text=outcome, symbol=self.symbol())
+        if self.rng.random() < 0.3:
             self.add(Kind.CUT)
 
     def disk(self) -> None:
@@ -292,9 +323,10 @@ class _Seldom(_Maker):
 
 def plan_of(seed: int, scenario: str = "mixed") -> Plan:
     """The plan of a seed."""
-    sessions = 1 if seed % 6 else 2
+    sessions = 1 if seed % (4 if scenario == "moves" else 6) else 2
     maker = _Seldom(seed, sessions)
-    maker.targets()
+    if scenario not in {"moves", "crash"}:
+        maker.targets()
     groups = {"calls": maker.calls, "stream": maker.stream, "venue": maker.venue, "people": maker.people, "disk": maker.disk}
     if scenario == "mixed":
         for group, share in (("calls", 0.7), ("stream", 0.7), ("venue", 0.7), ("people", 0.5), ("disk", 0.12)):
@@ -303,6 +335,8 @@ def plan_of(seed: int, scenario: str = "mixed") -> Plan:
         maker.aims(4)
         maker.crashes(2)
         maker.rare(0.06)
+    elif scenario == "moves":
+        maker.aims(12, every=1.9)
     elif scenario == "crash":
         maker.crashes(4)
     elif scenario == "rare":

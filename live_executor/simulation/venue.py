@@ -291,6 +291,13 @@ class Matching(Books):
         self._say(order, "new")
         return order
 
+    def take_late(self, order: Order) -> VenueOrder:
+        """Tell of an order long after it has come: after the close it is over at once."""
+        there = self._enter(order.client_order_id, order.symbol, order.side, order.quantity, order.limit_price, order.time_in_force.value)
+        if not self.market.hours.is_open:
+            self.end(there, "expired")
+        return there
+
     def trade_by_hand(self, symbol: str, quantity: Decimal) -> None:
         """Somebody else trades on the account, at once."""
         side = Side.BUY if quantity > ZERO else Side.SELL

@@ -51,8 +51,8 @@ _PACE = {
     "rebalance_every": "2s", "orders_every_seconds": 1.5, "urgent_every_seconds": 0.5, "books_every_seconds": 2.5,
     "clock_every_seconds": 1.0, "mailbox_every_seconds": 0.15, "targets_every_seconds": 0.5, "absence_seconds": 0.8,
     "stale_price_seconds": 2.0, "entries_wait_seconds": 3.0, "reprice_seconds": 4.0, "session_grace_seconds": 1.5,
-    "start_patience_seconds": 2.0, "stop_patience_seconds": 3.0, "orders_in_flight": 4, "on_stop": "cancel_entries",
-    "starts_budget": 0,
+    "start_patience_seconds": 2.0, "stop_patience_seconds": 3.0, "heartbeat_every_seconds": 5.0, "orders_in_flight": 4,
+    "on_stop": "cancel_entries", "starts_budget": 0,
 }  # fmt: skip
 """The executor as ever, in more of a hurry: a run of half a minute has everything a day has."""
 
@@ -92,7 +92,8 @@ class World:
     def __init__(self, plan: Plan, house: House, folder: Path) -> None:
         self.plan, self._house, self.folder, self.account = plan, house, folder, ACCOUNT
         self.loop = SeededLoop(_rng(plan, "schedule"))
-        self.hours = Hours(self.loop.time, {int(fault.number) for fault in plan.faults if fault.kind is Kind.HALF_DAY})
+        half_days = {int(fault.number) for fault in plan.faults if fault.kind is Kind.HALF_DAY}
+        self.hours = Hours(self.loop.time, plan.session_seconds, half_days)
         self.market = Market(SYMBOLS, _rng(plan, "prices"), self.hours)
         self.venue = Venue(self.market, _rng(plan, "venue"))
         self.weather = Weather(plan.faults, self.loop.time)
@@ -102,6 +103,7 @@ class World:
         self.oracle = Oracle(self.loop.time, lambda: self.state)
         self.oracle.shown, self.oracle.stream_down_for = self._shown, self._stream_down_for
         self.oracle.written_past_the_journal = self._is_in_the_log
+        self.oracle.proved_absent = self._proved_absent
         self.disk.on_durable = self._durable
         self.coverage = Coverage()
         self.commands, self.targets = folder / commands_folder(ACCOUNT), folder / "targets.json"
@@ -284,7 +286,7 @@ class World:
         if self._dead[0]:
             return
         outcome = self._outcome()
-        if self.director.wants_cut(name, outcome):
+        if self.director.scenes.wants_cut(name, outcome):
             self.coverage.crashes[name, outcome] += 1
             raise PowerCut
 
@@ -325,6 +327,11 @@ class World:
         """Whether an order was written to the emergency log before it left."""
         return any(act.order is not None and act.order.client_order_id == name for act in self.emergency_log.read())
 
+    def _proved_absent(self, name: str) -> bool:
+        """An order may be taken late: it is not there when that was said twice, with time between."""
+        said = self.wire.absences.get(name, ())
+        return len(said) > 1 and said[-1] - said[0] >= self._house.live.absence_seconds
+
     def _stream_down_for(self) -> float:
         since = self.wire.door.down_since
         return 0.0 if since is None else self.loop.time() - since
@@ -335,7 +342,7 @@ class World:
         self.oracle.committed(frames)  # type: ignore[arg-type] # the disk gives frames
         if not self._dead[0]:
             self.loop.call_soon(self.director.accidents.look)
-            self.loop.call_soon(self.director.aim)
+            self.loop.call_soon(self.director.scenes.advance)
 
     def _judge(self) -> None:
         """The end: the journal folded again is the state, its chain holds, and both books agree."""

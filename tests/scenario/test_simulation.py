@@ -16,19 +16,19 @@ from live_executor.simulation.world import Run, simulate
 from tests.scenario.planted import PLANTED
 from tests.scenario.simulated import ROOT, SEEDS, house
 
-BLOCKS, SEEDS_IN_ONE = 10, 50
-QUICK_BLOCKS = 3
-"""A seed costs a fifth of a second of processor time: the default suite runs these, `make test-all` the others."""
+SEEDS_IN_ONE = 50
+BLOCKS = [("mixed", 1 + SEEDS_IN_ONE * n) for n in range(4)] + [
+    (name, 1 + SEEDS_IN_ONE * n) for name in ("moves", "crash") for n in range(3)
+]
 QUICK = (
     "no look-up before a resend", "fill de-duplication off", "id renamed on restart", "own orders crossed", "journal after the send",
     "unknown taken for refused",
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("block", [pytest.param(n, marks=[] if n < QUICK_BLOCKS else [pytest.mark.slow]) for n in range(BLOCKS)])
-def test_no_invariant_breaks_whatever_fails(block: int) -> None:
-    first = 1 + block * SEEDS_IN_ONE
-    report = campaign(range(first, first + SEEDS_IN_ONE), house())
+@pytest.mark.parametrize(("scenario", "first"), BLOCKS)
+def test_no_invariant_breaks_whatever_fails(scenario: str, first: int) -> None:
+    report = campaign(range(first, first + SEEDS_IN_ONE), house(), scenario=scenario)
     assert report.failures == ()
     assert report.orders > SEEDS_IN_ONE
     assert report.fills > SEEDS_IN_ONE
