@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hedgefund_core import errors
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.instrument import ZERO
+from hedgefund_core.trading.observed import AccountSighting, PositionSighting
 from hedgefund_core.trading.order import TimeInForce
 from live_executor.commands import Adopt, Cancel, Halt, LookAtAlias, OperatorCommand, Place, Resume, RollBack, latch_event
 from live_executor.live.floor import Floor
 from live_executor.live.instruments import Instruments
+from live_executor.live.intake import Intake
 from live_executor.live.prices import Prices
 from live_executor.live.swaps import Swaps
 from live_executor.logging import logger
@@ -24,10 +26,16 @@ class Requests:
     """The mailbox's reader."""
 
     def __init__(
-        self, floor: Floor, prices: Prices, instruments: Instruments, on_latch: Callable[[], None], swaps: Swaps | None = None
+        self,
+        floor: Floor,
+        prices: Prices,
+        instruments: Instruments,
+        intake: Intake,
+        on_latch: Callable[[], None],
+        swaps: Swaps | None = None,
     ) -> None:
         self._floor, self._prices, self._instruments, self._on_latch = floor, prices, instruments, on_latch
-        self._swaps = swaps
+        self._swaps, self._intake = swaps, intake
         self._busy: set[Path] = set()
 
     async def run(self) -> None:
@@ -131,9 +139,19 @@ class Requests:
         )
         self._floor.take([request])
 
+    async def _settled_books(self) -> tuple[AccountSighting, Sequence[PositionSighting]]:
+        """The broker's cash and positions with every fill in them booked here: a fill on its way would be adopted and then booked again."""
+        for _ in range(_TRIES):
+            before = self._floor.state.broker_seq
+            account, positions = await self._floor.broker.account(), await self._floor.broker.positions()
+            await self._intake.activities()
+            if self._floor.state.broker_seq == before:
+                return account, positions
+        raise errors.BrokerUnavailable("the account's books do not stand still", mend="ask again when less is traded")
+
     async def _adopt(self, command: Adopt) -> None:
         """The broker's positions and cash become ours where they differ, by a person with a reason; nothing is traded."""
-        account, positions = await self._floor.broker.account(), await self._floor.broker.positions()
+        account, positions = await self._settled_books()
         await self._instruments.ensure(sorted(position.symbol for position in positions))
         state, now, inputs = self._floor.state, self._floor.now(), list[e.Input]()
         theirs = {position.symbol: position for position in positions}

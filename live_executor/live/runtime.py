@@ -127,7 +127,7 @@ class Live:
         self._trader, self._swaps = self._of_model(parts.model)
         seconds = parts.settings.record_sync_seconds
         self._recording = None if parts.recorder is None else Recording(self._floor, parts.recorder, seconds)
-        self._requests = Requests(self._floor, self._prices, self._instruments, self._reconciler.ask_now, self._swaps)
+        self._requests = Requests(self._floor, self._prices, self._instruments, self._intake, self._reconciler.ask_now, self._swaps)
         self._sessions = Sessions(self._floor, self._reconciler, self._instruments, lambda _session: self._rebalancer.ask_now())
         self._adoption = Adoption(self._floor, parts.folder)
         self._floor.adopt = self._adoption.sync
