@@ -161,7 +161,7 @@ class Scenes:
 
     def _ask(self, fault: Fault, *, other: bool = False) -> Part:
         """A person asks for an order in a name of the plan's choice, or in the next one."""
-        symbol = SYMBOLS[(SYMBOLS.index(fault.symbol) + other) % len(SYMBOLS)]
+        symbol = SYMBOLS[(SYMBOLS.index(fault.symbol or SYMBOLS[0]) + other) % len(SYMBOLS)]
         part = Part(symbol=symbol, shares=_SHARES if fault.number >= 0 else -_SHARES)
         self._parts.append(part)
         self._place(part)

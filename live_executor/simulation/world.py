@@ -143,7 +143,13 @@ class World:
         """Work that belongs to the world and outlives any process."""
         task = self.loop.create_task(work, context=contextvars.Context())  # of no process, whoever asks for it
         self._own.add(task)
-        task.add_done_callback(self._own.discard)
+        task.add_done_callback(self._went)
+
+    def _went(self, task: asyncio.Task[None]) -> None:
+        """The world's own work may not end in an error: a market that stands still would look like an executor that does nothing."""
+        self._own.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.oracle.broken("the world goes on", f"{type(error).__name__}: {error}")
 
     # ---- the run -----------------------------------------------------------------------------------------------------
 
