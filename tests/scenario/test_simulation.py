@@ -16,7 +16,7 @@ from live_executor.simulation.world import Run, simulate
 from tests.scenario.planted import PLANTED
 from tests.scenario.simulated import ROOT, SEEDS, house
 
-SEEDS_IN_ONE = 50
+SEEDS_IN_ONE = 25
 BLOCKS = [("mixed", 1 + SEEDS_IN_ONE * n) for n in range(4)] + [
     (name, 1 + SEEDS_IN_ONE * n) for name in ("moves", "crash") for n in range(3)
 ]
