@@ -46,7 +46,7 @@ class Hours:
     def _seconds(self, day: int) -> float:
         """Length of a session."""
         usual = self._lengths[day] if day >= 0 else SESSION_SECONDS
-        return HALF_SESSION_SECONDS if day in self._half_days else usual
+        return min(HALF_SESSION_SECONDS, usual - 1.5) if day in self._half_days else usual
 
     @property
     def day_number(self) -> int:

@@ -16,7 +16,7 @@ SYMBOLS = ("AAA", "BBB", "CCC")
 PRE_SECONDS, SESSION_SECONDS, AFTER_SECONDS, EVENING_SECONDS = 1.5, 12.5, 2.5, 2.0
 SHORT_SECONDS = 4.5
 """A session before the last one: nothing has to come right in it."""
-HALF_SESSION_SECONDS = 3.0
+HALF_SESSION_SECONDS = 7.0
 STORMY_SECONDS = 8.5
 """Of the last session: after it nothing fails any more, and everything has to come right."""
 
@@ -24,6 +24,9 @@ STORMY_SECONDS = 8.5
 def day_seconds(session_seconds: float) -> float:
     """A day with a session of that length: some seconds before the open, the session, the time after it, and an evening."""
     return PRE_SECONDS + session_seconds + AFTER_SECONDS + EVENING_SECONDS
+
+
+DAY_SECONDS = day_seconds(SESSION_SECONDS)
 
 
 class Kind(StrEnum):
@@ -112,11 +115,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     scenario: str
     sessions: int
     faults: tuple[Fault, ...]
+    early_seconds: float = SESSION_SECONDS
+    """Length of the sessions before the last one."""
 
     @property
     def session_seconds(self) -> tuple[float, ...]:
         """How long each session is."""
-        return (SHORT_SECONDS,) * (self.sessions - 1) + (SESSION_SECONDS,)
+        return (self.early_seconds,) * (self.sessions - 1) + (SESSION_SECONDS,)
 
     @property
     def last_day(self) -> float:
@@ -300,7 +305,8 @@ class _Seldom(_Maker):
         if rng.random() < share:
             self.add(Kind.HALF_DAY, at=0.0, number=0.0)
         if rng.random() < share:
-            symbol, evening = self.symbol(), DAY_SECONDS - EVENING_SECONDS + 0.2
+            day = SHORT_SECONDS if self.sessions > 1 else SESSION_SECONDS
+            symbol, evening = self.symbol(), day_seconds(day) - EVENING_SECONDS + 0.2
             text = rng.choice(("announced", "announced", "late", "withdrawn", "twice"))
             self.add(Kind.SPLIT, at=round(rng.random() * evening, 3), symbol=symbol, number=float(rng.choice((2, 3, 0.5))), text=text)
             self.add(Kind.PLACE, at=round(evening + rng.random(), 3), symbol=symbol, number=float(rng.choice((-30, 20, 61))))
@@ -343,4 +349,5 @@ def plan_of(seed: int, scenario: str = "mixed") -> Plan:
         maker.rare(0.6)
     elif scenario in groups:
         groups[scenario]()
-    return Plan(seed=seed, scenario=scenario, sessions=sessions, faults=tuple(sorted(maker.faults, key=lambda fault: fault.at)))
+    faults = tuple(sorted(maker.faults, key=lambda fault: fault.at))
+    return Plan(seed=seed, scenario=scenario, sessions=sessions, faults=faults, early_seconds=SHORT_SECONDS)

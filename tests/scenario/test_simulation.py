@@ -17,8 +17,8 @@ from tests.scenario.planted import PLANTED
 from tests.scenario.simulated import ROOT, SEEDS, house
 
 SEEDS_IN_ONE = 25
-BLOCKS = [("mixed", 1 + SEEDS_IN_ONE * n) for n in range(4)] + [
-    (name, 1 + SEEDS_IN_ONE * n) for name in ("moves", "crash") for n in range(3)
+BLOCKS = [("mixed", 1 + SEEDS_IN_ONE * n) for n in range(8)] + [
+    (name, 1 + SEEDS_IN_ONE * n) for name in ("moves", "crash") for n in range(6)
 ]
 QUICK = (
     "no look-up before a resend", "fill de-duplication off", "id renamed on restart", "own orders crossed", "journal after the send",
