@@ -25,6 +25,8 @@ from live_executor.logging import logger
 
 _log = logger("intake")
 FILL = "FILL"
+_ON_THEIR_WAY_SECONDS = 0.1
+"""A query overtakes the stream in a burst of fills: what is missing is nearly always on its way, and asking costs pages of a list."""
 T = TypeVar("T")
 
 
@@ -53,7 +55,9 @@ class Intake:
         if found.gap and seen.broker_order_id not in self._mending:
             self._mending.add(seen.broker_order_id)
             try:
-                await self._mend(seen)
+                await self._floor.sleep(_ON_THEIR_WAY_SECONDS)
+                if self._show(seen).gap:
+                    await self._mend(seen)
             finally:
                 self._mending.discard(seen.broker_order_id)
 

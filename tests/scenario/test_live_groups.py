@@ -193,3 +193,31 @@ def test_whoever_waits_for_a_commit_that_does_not_come_is_let_go(stage: Stage) -
 
     stage.play(script, on_stop="leave")
     assert len(sent) == 1
+
+
+def test_a_query_that_overtakes_the_stream_waits_a_moment_before_it_asks_for_what_is_on_its_way(stage: Stage) -> None:
+    stage.broker.match = lambda _name: None  # type: ignore[method-assign] # nothing is filled before the script says so
+    stage.targets.write_text('{"quantities": {"N00": 5}}')
+    asked: list[str] = []
+
+    async def script(stage: Stage) -> None:
+        await wait(3)
+        name = next(iter(stage.broker.book))
+        stage.broker.trouble = asked.append
+        new = stage.broker.book[name]
+        fills = [
+            FillSighting(
+                execution_id=f"x{n}", quantity=Decimal(q), price=Decimal(100), cumulative_quantity=Decimal(c), at=stage.clock.now()
+            )
+            for n, q, c in ((1, 2, 2), (2, 3, 5))
+        ]
+        part = replace(new, status="partially_filled", filled_quantity=Decimal(2), average_price=Decimal(100), fill=fills[0])
+        whole = replace(new, status="filled", filled_quantity=Decimal(5), average_price=Decimal(100), fill=fills[1], channel=Channel.STREAM)
+        loop = asyncio.get_running_loop()
+        loop.call_later(0.03, stage.broker._tell, replace(part, channel=Channel.STREAM))
+        await stage.live._intake.order(whole)  # the second fill, seen before the first
+        order = stage.live.state.known_orders[name]
+        assert (order.filled_quantity, len(order.fill_ids)) == (Decimal(5), 2)
+
+    stage.play(script, every=3600.0, reprice_seconds=600.0, on_stop="leave", orders_every_seconds=600.0, books_every_seconds=600.0)
+    assert "activities" not in asked
