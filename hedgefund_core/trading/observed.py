@@ -13,7 +13,6 @@ from enum import StrEnum
 
 import msgspec
 
-
 OVER = frozenset({"filled", "canceled", "cancelled", "expired", "rejected", "replaced"})
 """Words of a broker for orders that will not trade again; ``done_for_day`` ends an order's day and perhaps not the order."""
 OVER_TODAY = OVER | {"done_for_day"}
