@@ -212,7 +212,8 @@ class Door:
     def _broken(self, frame: bytes, *, torn: bool) -> bytes:
         """A frame that is none: cut off in the middle, or something else altogether."""
         if torn or self._rng.random() < 0.5:
-            return frame[: self._rng.randrange(1, len(frame) - 1)]
+            near_its_end = self._rng.random() < 0.5  # where a number is half there
+            return frame[: len(frame) - 4 - self._rng.randrange(6) if near_its_end else self._rng.randrange(1, len(frame) - 1)]
         return self._rng.choice(_JUNK)
 
     def _torn(self, socket: Socket) -> None:

@@ -298,6 +298,10 @@ class _Seldom(_Maker):
                 draw()
         if self.sessions > 1:
             self._over_night(min(1.0, 4 * share))
+        if rng.random() < share:  # called off while nobody knows where it is
+            at = self.moment()
+            self.add(Kind.TIMEOUT_BEFORE, at=at, route="submit", times=2)
+            self.add(Kind.CANCEL, at=round(at + 0.8 + rng.random(), 3))
 
     def _over_night(self, share: float) -> None:
         """What needs a night: half days, splits that were announced (or not after all), names that change hands."""

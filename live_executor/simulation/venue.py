@@ -218,8 +218,8 @@ class Books:
     def _other(self, symbol: str) -> AssetSighting:
         """Another company under a name that was ours."""
         return AssetSighting(
-            asset_id=f"other-{symbol}", symbol=symbol, exchange="SIM", tradable=False, shortable=False, easy_to_borrow=False,
-            fractionable=False, status="inactive",
+            asset_id=f"other-{symbol}", symbol=symbol, exchange="SIM", tradable=True, shortable=True, easy_to_borrow=True,
+            fractionable=False, status="active",
         )  # fmt: skip
 
     def rename(self, symbol: str, *, reused: bool) -> None:
@@ -254,7 +254,9 @@ class Matching(Books):
             return there
         known = self.market.meant(order.symbol)
         if not known:
-            if order.symbol in self.reused and self.market.hours.is_open:  # before it the day's names may be unread still
+            if (
+                order.symbol in self.reused and order.instrument_id.startswith("id-") and self.market.hours.is_open
+            ):  # before it the day's names may be unread still
                 self.on_wrong_company(order.client_order_id)
             raise OrderRejected(f"asset {order.symbol} not found", mend="the reason is the broker's")
         order = replace(order, symbol=known)

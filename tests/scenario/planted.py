@@ -23,6 +23,7 @@ from hedgefund_core.trading.state import Ladder
 from live_executor import recovery, sender
 from live_executor.brokers.alpaca.order_stream import OrderConversation
 from live_executor.desk import Desk
+from live_executor.live import instruments
 from live_executor.live.gates import Gates
 from live_executor.live.instruments import Instruments
 from live_executor.live.intake import Intake
@@ -287,6 +288,7 @@ def _another_company_traded(patch: Patch) -> None:
         return status(self, replace(asset, asset_id=instrument_id), instrument_id)
 
     patch.setattr(Instruments, "_status", believing)
+    patch.setattr(instruments, "_is_another", lambda _asset, _instrument: False)
 
 
 def _cancel_of_the_unknown_forgotten(patch: Patch) -> None:
