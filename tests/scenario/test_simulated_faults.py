@@ -128,9 +128,10 @@ def test_the_campaign_counts_what_took_place() -> None:
     [
         "emergency log not adopted",
         pytest.param("overfill ignored", marks=pytest.mark.slow),
-        pytest.param("another company's name traded", marks=pytest.mark.slow),
+        pytest.param("half a frame taken for a whole one", marks=pytest.mark.slow),
     ],
 )
 def test_a_planted_bug_of_a_rare_path_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     PLANTED[name](monkeypatch)
-    assert any(simulate(plan_of(seed, "rare"), house()).breaks for seed in range(1, 80))
+    scenario = "stream" if "frame" in name else "rare"
+    assert any(simulate(plan_of(seed, scenario), house()).breaks for seed in range(1, 80))
