@@ -23,9 +23,7 @@ from hedgefund_core.trading.state import Ladder
 from live_executor import recovery, sender
 from live_executor.brokers.alpaca.order_stream import OrderConversation
 from live_executor.desk import Desk
-from live_executor.live import instruments
 from live_executor.live.gates import Gates
-from live_executor.live.instruments import Instruments
 from live_executor.live.intake import Intake
 from live_executor.live.past_journal import Adoption
 from live_executor.live.searches import Searches
@@ -281,21 +279,6 @@ def _emergency_log_not_adopted(patch: Patch) -> None:
     patch.setattr(Adoption, "sync", lambda _self: None)
 
 
-def _another_company_traded(patch: Patch) -> None:
-    status = Instruments._status
-
-    def believing(self: Instruments, asset: Any, instrument_id: str) -> Any:
-        return status(self, replace(asset, asset_id=instrument_id), instrument_id)
-
-    patch.setattr(Instruments, "_status", believing)
-    patch.setattr(instruments, "_is_another", lambda _asset, _instrument: False)
-
-
-def _cancel_of_the_unknown_forgotten(patch: Patch) -> None:
-    fate = orders._fate_of_absent
-    patch.setattr(orders, "_fate_of_absent", lambda state, order: fate(replace(state, to_cancel=frozenset()), order))
-
-
 PLANTED: dict[str, Plant] = {
     "no look-up before a resend": _no_look_up,
     "absent after one look-up": _absent_after_one_look,
@@ -322,6 +305,4 @@ PLANTED: dict[str, Plant] = {
     "overfill ignored": _overfill_ignored,
     "half a frame taken for a whole one": _half_a_frame_is_a_whole_one,
     "emergency log not adopted": _emergency_log_not_adopted,
-    "another company's name traded": _another_company_traded,
-    "cancel of an unknown order forgotten": _cancel_of_the_unknown_forgotten,
 }
