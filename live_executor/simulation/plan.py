@@ -147,9 +147,13 @@ _BY_THEMSELVES = frozenset({
 """Moves that every run has many of."""
 _AT_THE_CLOSE = frozenset({(OrderStatus.UNKNOWN, OrderMove.EXPIRE), (OrderStatus.EXPIRED, OrderMove.ACCEPT)})
 """Moves that need the end of a session."""
-AIMS = tuple(pair for pair in TRANSITIONS if pair not in {*UNREACHABLE, *_BY_THEMSELVES, *_AT_THE_CLOSE})
+_SHY = ((OrderStatus.UNKNOWN, OrderMove.REJECT), (OrderStatus.EXPIRED, OrderMove.FILL_PART))
+"""Moves of which every other scene comes to nothing: they are planned twice."""
+AIMS = (*(pair for pair in TRANSITIONS if pair not in {*UNREACHABLE, *_BY_THEMSELVES, *_AT_THE_CLOSE}), *_SHY)
 _SENDS = (Kind.TIMEOUT_BEFORE, Kind.TIMEOUT_AFTER, Kind.TIMEOUT_AFTER, Kind.LATE_ACCEPT, Kind.UNAVAILABLE, Kind.REJECT)
-_CRASHES = tuple((point, outcome) for point in CRASH_POINTS for outcome in OUTCOMES if (point, outcome) not in UNREACHABLE_CRASHES)
+_CUTS = tuple((point, outcome) for point in CRASH_POINTS for outcome in OUTCOMES if (point, outcome) not in UNREACHABLE_CRASHES)
+_CRASHES = (*_CUTS, *(pair for pair in _CUTS if pair[0] == "before_send" or pair in {("after_send", "absent"), ("after_send", "filled")}))
+"""Power cuts; those that need two orders at once come to nothing more often and are planned twice."""
 SCENARIOS = ("mixed", "moves", "crash", "calls", "stream", "venue", "people", "disk", "rare", "calm")
 
 
