@@ -232,14 +232,13 @@ class Books:
 
     def shown(self, since: datetime | None) -> list[OrderSighting]:
         """Open orders; with ``since`` those that ended after it, too."""
-        now = self.now()
         wanted = [order for order in self.orders.values() if order.is_open or (since is not None and order.updated_at >= since)]
-        return [order.sighting(Channel.QUERY, now) for order in wanted]
+        return [order.sighting(Channel.QUERY, order.updated_at) for order in wanted]
 
     def look_up(self, name: str) -> OrderSighting | None:
         """One order."""
         order = self.orders.get(name)
-        return None if order is None else order.sighting(Channel.QUERY, self.now())
+        return None if order is None else order.sighting(Channel.QUERY, order.updated_at)
 
 
 class Matching(Books):
