@@ -80,10 +80,10 @@ restore: env ## check a backup and put it in place, what was there moved aside: 
 	@$(BIN)/executor restore "$(FILE)" $(if $(ACCOUNT),--account "$(ACCOUNT)")
 
 test: check ## lint, types, import contracts, definitions, and the default test suite
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 3
 
 test-all: check ## the same with the slow and the browser tests
-	$(BIN)/python -m pytest -n 2 -m "slow or browser or not slow"
+	$(BIN)/python -m pytest -n 3 -m "slow or browser or not slow"
 
 check: env lint ## everything of `make test` but the tests
 	$(BIN)/mypy
