@@ -11,7 +11,7 @@ from hedgefund_core.commands import CancelOrder, Command, Record
 from hedgefund_core.live_account import day_return
 from hedgefund_core.risk.triggers import Trigger, triggers
 from hedgefund_core.trading import events as e
-from hedgefund_core.trading.order import Leg, Order, OrderMove, OrderStatus, move
+from hedgefund_core.trading.order import Leg, Order, OrderMove, OrderStatus, Purpose, move
 from hedgefund_core.trading.state import Ladder, Level, Scope, escalate
 
 Step = tuple[State, list[Command]]
@@ -38,12 +38,17 @@ def with_ladder(state: State, ladder: Ladder, event: e.Event, extra: tuple[Comma
     if ladder.level > Level.ACTIVE and (state.pending or state.parents):
         state = replace(state, pending={}, parents={})  # what was still to come was judged on another rung
     if ladder.level in {Level.CANCELLING, Level.FLATTENING}:
-        state, cancels = cancel_orders(state, state.working, event)
+        state, cancels = cancel_orders(state, (order for order in state.working if not _is_wanted(ladder, order)), event)
         commands += cancels
     elif ladder.level is Level.REDUCING:
         state, cancels = cancel_orders(state, (order for order in state.working if order.leg is not Leg.CLOSE), event)
         commands += cancels
     return state, commands
+
+
+def _is_wanted(ladder: Ladder, order: Order) -> bool:
+    """A close that nobody can find yet: under its one id it may go out again, and a second one beside it might sell twice."""
+    return ladder.level is Level.FLATTENING and order.purpose is Purpose.FLATTEN and order.status is OrderStatus.UNKNOWN
 
 
 def cancel_orders(state: State, wanted: Iterable[Order], event: e.Event) -> Step:

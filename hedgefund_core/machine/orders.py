@@ -266,5 +266,7 @@ def _fate_of_absent(state: State, order: Order) -> OrderMove:
     if name in state.reissues or name in state.to_cancel or (waits is not None and not waits.needs_fill and name in waits.after):
         return OrderMove.CANCEL  # it was to be taken out of the market: it is not there
     level = state.ladder.level
-    exits = (level is Level.REDUCING and order.leg is Leg.CLOSE) or (level is Level.FLATTENING and order.purpose is Purpose.FLATTEN)
+    if order.purpose is Purpose.FLATTEN:
+        return OrderMove.ABSENT if level is Level.FLATTENING else OrderMove.CANCEL  # nobody wants to be flat any more
+    exits = level is Level.REDUCING and order.leg is Leg.CLOSE
     return OrderMove.ABSENT if level is Level.ACTIVE or exits else OrderMove.CANCEL

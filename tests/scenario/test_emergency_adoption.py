@@ -98,3 +98,13 @@ def test_a_closing_order_that_never_arrived_goes_out_once_more_while_everything_
         bench.feed(event)
     bench.feed(e.OrderAbsent(ts=bench.tick(), client_order_id="em-AAA-r0"))
     assert [order.client_order_id for order in bench.sent()] == ["em-AAA-r0"], "under the same id"
+
+
+def test_a_closing_order_that_never_arrived_is_over_once_people_have_resumed() -> None:
+    bench = LiveBench()
+    bench.hold(AAA=10)
+    for event in adoption(bench.state, acts(closing("AAA", 10, Side.SELL)), bench.tick(), session()):
+        bench.feed(event)
+    bench.feed(e.ResumeRequested(ts=bench.tick(), reason="a drill", person="ann", session=session()))
+    bench.feed(e.OrderAbsent(ts=bench.tick(), client_order_id="em-AAA-r0"))
+    assert (bench.sent(), bench.state.orders["em-AAA-r0"].status, bench.held("AAA")) == ([], OrderStatus.CANCELED, 10)
