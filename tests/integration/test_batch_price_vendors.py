@@ -72,7 +72,7 @@ def test_days_are_asked_for_at_once_and_the_prices_are_those_of_the_day(own_hous
     }
 
 
-@pytest.mark.parametrize("vendor", VENDORS)
+@pytest.mark.parametrize("vendor", [name if name == "alpaca" else pytest.param(name, marks=pytest.mark.slow) for name in VENDORS])
 def test_a_session_that_is_not_over_brings_no_bar(own_house, monkeypatch, vendor):
     monkeypatch.setenv("HEDGEFUND_SOURCES__CACHE__SECONDS", "0")  # else the first answer serves the next minutes, as old as it is
     with serving(vendor) as server:

@@ -29,6 +29,7 @@ def test_made_up_rows_are_the_same_every_time_and_as_many_as_asked_for():
     assert np.all(rows.column("high").to_numpy() >= rows.column("low").to_numpy())
 
 
+@pytest.mark.slow
 def test_an_area_is_measured_printed_and_written(tmp_path):
     screen = Console(file=io.StringIO(), width=200)
     assert bench.main(["ingest", "--json", str(tmp_path / "bench.json")], screen) == 0
