@@ -165,6 +165,11 @@ class Desk:
         self._journal.sign_head(self._now())
         self._unsigned = 0
 
+    def tidy(self) -> None:
+        """Housekeeping of the journal, between two steps."""
+        if not self.failed:
+            self._journal.tidy()
+
     def summary(self, ended: str) -> Summary:
         """What was done since the desk was opened."""
         counts = self._counts

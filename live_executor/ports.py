@@ -230,6 +230,9 @@ class Journal(Protocol):
     def append(self, frames: Sequence[Event]) -> Head:
         """Write frames in one durable transaction: all of them or none."""
 
+    def tidy(self) -> None:
+        """Put in order what commits have left behind; called while nobody waits for one."""
+
     def read(self, after_seq: int = 0) -> Iterator[JournalEntry]:
         """Entries after ``after_seq`` in order."""
 

@@ -42,6 +42,8 @@ CREATE TABLE IF NOT EXISTS reserve (space BLOB);
 """
 _SNAPSHOT = b"hedgefund-journal-snapshot"
 _WAL_PAGES = 2000
+_TIDY_BYTES = 1 << 20
+"""So much in the write-ahead log is moved on between two steps: at its limit a commit would have to do it, and take ten times its time."""
 _PAGE = 4096
 _FORMAT = 2
 """Of the frames, kept in the file's ``user_version``. 2: the orders of a decision are one frame, verdicts a column a rule (ADR 17)."""
@@ -137,6 +139,7 @@ class SqliteJournal:
         first = next(_entries(self._database, path, 0, ()), None)
         self._identity = "" if first is None else external.identity(first.hash)
         self._signed = -1
+        self._written = 0
 
     def append(self, frames: Sequence[Event]) -> Head:
         """Write frames in one durable transaction: all of them or none."""
@@ -152,7 +155,18 @@ class SqliteJournal:
         if not self._identity and rows:
             self._identity = external.identity(rows[0][4])
         self._head = Head(seq=seq, hash=previous)
+        self._written += sum(len(row[3]) for row in rows)
         return self._head
+
+    def tidy(self) -> None:
+        """Move what is durable out of the write-ahead log; what cannot be moved now stays, as durable as before."""
+        if self._failed or self._written < _TIDY_BYTES:
+            return
+        self._written = 0
+        try:
+            self._database.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except sqlite3.Error as error:
+            _log.warning("journal not tidied", reason=str(error))
 
     def read(self, after_seq: int = 0) -> Iterator[JournalEntry]:
         """Entries after ``after_seq`` in order."""

@@ -48,6 +48,9 @@ class Unkept:
         self.frames += frames
         return self.head
 
+    def tidy(self) -> None:
+        """Nothing to put in order."""
+
     def read(self, after_seq: int = 0) -> Iterator[JournalEntry]:
         """Nothing is kept."""
         return iter(())

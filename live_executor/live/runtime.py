@@ -367,6 +367,7 @@ class Live:
     async def _beat_for_ever(self) -> None:
         while True:
             self._beat()
+            self._floor.desk.tidy()
             await self._floor.sleep(self._parts.settings.heartbeat_every_seconds)
 
     def _beat(self, *, stopped: bool = False) -> None:

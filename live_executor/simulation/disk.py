@@ -67,6 +67,9 @@ class SimulatedJournal:
         self._failed = reason
         raise JournalError(f"cannot write the journal: {reason}", mend=_MEND)
 
+    def tidy(self) -> None:
+        """A simulated disk has no second file."""
+
     def read(self, after_seq: int = 0) -> Iterator[JournalEntry]:
         """Entries after ``after_seq``: they are numbered from 1 without holes."""
         return iter(self._disk.entries[after_seq:])

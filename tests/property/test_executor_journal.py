@@ -292,3 +292,17 @@ def test_a_journal_of_an_earlier_format_is_refused_but_still_verified(data: Path
     assert next(reader.read(kinds=("session_began",))).seq == 1, "an account can be halted whatever wrote its journal"
     assert reader.verify(keys).ok
     reader.close()
+
+
+def test_tidying_moves_what_is_durable_and_changes_nothing(data: Path, keys: Path) -> None:
+    journal = open_journal(data, keys, "a")
+    for _ in range(4):
+        journal.append([e.AlertRaised(ts=T0, severity="warning", message="x" * 300_000)])
+    path, hashes = data / journal_file("a"), [entry.hash for entry in journal.read()]
+    assert b"x" * 3000 not in path.read_bytes(), "commits stand in the write-ahead log"
+    journal.tidy()
+    assert b"x" * 3000 in path.read_bytes()
+    journal.append(frames(1))
+    assert [entry.hash for entry in journal.read()][:4] == hashes
+    journal.close()
+    assert JournalReader(path).verify(keys).ok
