@@ -416,7 +416,7 @@ class Scenes:
             venue.fill(order, _half(order))
         if outcome == "filled":
             venue.fill(order, order.remaining)
-        if outcome == "ended":
+        if outcome == "ended" and order.is_open:  # the half of one share is all of it
             venue.end(order, "canceled")
 
 
