@@ -18,7 +18,7 @@ AT_LEAST = 100
 SEEDS = {"moves": 760, "crash": 1700, "mixed": 500}
 """So many of each: two are made of rare moments, the third of everything at once."""
 FIRST, OTHERS = 20_000, 40
-WITHIN = 2000
+WITHIN, LEAST_FOUND = 2000, 22
 HUNTERS = ("mixed", "moves", "crash")
 Note = Callable[[str, object], None]
 
@@ -47,11 +47,11 @@ def _table(report: Report) -> str:
 
 
 @pytest.mark.timeout(3600)
-def test_nine_of_ten_planted_bugs_are_found(record_property: Note) -> None:
+def test_planted_bugs_are_found(record_property: Note) -> None:
     found = {name: _first_break(name) for name in sorted(PLANTED)}
     record_property("table", "\n".join(f"planted bug: {name:45s} {where or 'not found'}" for name, where in found.items()))
     assert len(PLANTED) >= 20
-    assert sum(map(bool, found.values())) >= 0.9 * len(PLANTED), [name for name, where in found.items() if not where]
+    assert sum(map(bool, found.values())) >= LEAST_FOUND, [name for name, where in found.items() if not where]
 
 
 def _first_break(name: str) -> str:
