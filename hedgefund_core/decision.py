@@ -23,7 +23,7 @@ from hedgefund_core.border import to_prices
 from hedgefund_core.bundle import Bundle
 from hedgefund_core.identifiers import decision_id
 from hedgefund_core.live_inputs import LiveInputs, context_of, facts_of
-from hedgefund_core.ordering import Market, Terms, Trade, as_trades, batch_of, orders_of, rebalanced
+from hedgefund_core.ordering import Market, Terms, Trades, as_trades, batch_of, orders_of, rebalanced
 from hedgefund_core.quant.features.window import row_digests
 from hedgefund_core.quant.portfolio import OPTIMIZERS
 from hedgefund_core.quant.portfolio.scaling import Scaling, betas, known_betas, scale_weights
@@ -300,7 +300,7 @@ def _terms(inputs: DecisionInputs) -> Terms:
     )
 
 
-def _trades(inputs: DecisionInputs, market: Market, weights: Floats, mandate: Mandate) -> list[Trade]:
+def _trades(inputs: DecisionInputs, market: Market, weights: Floats, mandate: Mandate) -> Trades:
     if inputs.purpose not in {Purpose.FLATTEN, Purpose.DECAY} and inputs.ladder.admits_entries:
         return rebalanced(market, weights, inputs.positions, inputs.equity, _band(mandate))
     return as_trades(_intents(inputs, as_decimals(inputs.instruments, weights), mandate), inputs.instruments)

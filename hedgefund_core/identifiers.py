@@ -56,20 +56,11 @@ def client_order_id(  # noqa: PLR0913 - the seven parts are the identity itself
     return ClientOrderId(f"{body}-r{attempt}")
 
 
-class IntentHash:
-    """The digests behind the ids of one decision's orders: what they share is hashed once."""
-
-    def __init__(self, *, account: str, book: str, session: str, decision: str) -> None:
-        self._shared = hashlib.sha256(f"{account}\x1f{book}\x1f{session}\x1f{decision}\x1f".encode())
-
-    def digests(self, intents: Iterable[tuple[str, str]]) -> bytes:
-        """The 20 bytes each that ``client_order_id`` writes in base32, of instruments and legs that go out whole."""
-        found = []
-        for instrument_id, leg in intents:
-            whole = self._shared.copy()
-            whole.update(f"{instrument_id}\x1f{leg}\x1f0".encode())
-            found.append(whole.digest()[:20])
-        return b"".join(found)
+def intent_digests(intents: Iterable[tuple[str, str]], *, account: str, book: str, session: str, decision: str) -> bytes:
+    """The 20 bytes each that ``client_order_id`` writes in base32, of one decision's instruments and legs that go out whole."""
+    shared = f"{account}\x1f{book}\x1f{session}\x1f{decision}"
+    hashed = hashlib.sha256
+    return b"".join([hashed(f"{shared}\x1f{instrument_id}\x1f{leg}\x1f0".encode()).digest()[:20] for instrument_id, leg in intents])
 
 
 def is_own_order(text: str) -> bool:

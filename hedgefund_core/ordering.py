@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-import msgspec
 import numpy as np
 
 from hedgefund_core.border import float_views, to_prices
-from hedgefund_core.identifiers import IntentHash
+from hedgefund_core.identifiers import intent_digests
 from hedgefund_core.risk.limits import Limits
 from hedgefund_core.risk.price_collar import table_width, widening
 from hedgefund_core.risk.rule import Bools, Floats, Ints, OrderBatch
@@ -26,22 +25,31 @@ from hedgefund_core.trading.rebalance import Intent, NoTradeBand, intents_toward
 
 _NEAR = 1e-12
 """Relative: six roundings of a float64 are off by less than a thousandth of it."""
-_LETTERS = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz234567", dtype=np.uint8)
+_LETTERS = b"abcdefghijklmnopqrstuvwxyz234567"
+_PAIRS = np.frombuffer(b"".join(bytes((one, other)) for one in _LETTERS for other in _LETTERS), dtype=np.uint16)
+_TENS = np.array([30, 20, 10, 0])
+"""Ten bits are two letters: four pairs are five bytes."""
 _ID_LENGTH = 32
 _BUY, _SELL, _CLOSE, _OPEN, _LIMIT, _DAY = Side.BUY, Side.SELL, Leg.CLOSE, Leg.OPEN, OrderType.LIMIT, TimeInForce.DAY
 _CLOSE_WORD, _OPEN_WORD = _CLOSE.value, _OPEN.value
 """Named once: an enum looks a member or its value up anew at every use, which is a third of an order's time."""
 
 
-class Trade(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One wanted trade in the instrument at ``place``."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trades:
+    """``n`` wanted trades in columns, closing legs first, then by instrument id.
 
-    place: int
-    side: Side
-    quantity: Decimal
-    size: float
-    """The quantity as the rules read it."""
-    leg: Leg
+    Attributes
+    ----------
+    place : int64 (n,), the instrument's in the market. sign : float64 (n,), +1 buy, -1 sell. closing : bool (n,).
+    quantities : shares, positive. size : float64 (n,), the same as the rules read them.
+    """
+
+    place: Ints
+    sign: Floats
+    closing: Bools
+    quantities: Sequence[Decimal]
+    size: Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,17 +82,24 @@ class Market:
 # ---- sizes ------------------------------------------------------------------------------------------------------------------
 
 
-def as_trades(intents: Sequence[Intent], instruments: Sequence[Instrument]) -> list[Trade]:
+def as_trades(intents: Sequence[Intent], instruments: Sequence[Instrument]) -> Trades:
     """Intents in their order."""
     places = {instrument.instrument_id: place for place, instrument in enumerate(instruments)}
-    return [_trade(places[i.instrument.instrument_id], i) for i in intents]
+    return _columns([(places[intent.instrument.instrument_id], intent) for intent in intents])
 
 
-def _trade(place: int, intent: Intent) -> Trade:
-    return Trade(place=place, side=intent.side, quantity=intent.quantity, size=float(intent.quantity), leg=intent.leg)
+def _columns(intents: Sequence[tuple[int, Intent]]) -> Trades:
+    quantities = [intent.quantity for _, intent in intents]
+    return Trades(
+        place=np.array([place for place, _ in intents], dtype=np.int64),
+        sign=np.array([1.0 if intent.side is _BUY else -1.0 for _, intent in intents], dtype=np.float64),
+        closing=np.array([intent.leg is _CLOSE for _, intent in intents], dtype=np.bool_),
+        quantities=quantities,
+        size=np.array(quantities, dtype=np.float64),
+    )
 
 
-def rebalanced(market: Market, weights: Floats, held: Mapping[str, Decimal], equity: Decimal, band: NoTradeBand) -> list[Trade]:
+def rebalanced(market: Market, weights: Floats, held: Mapping[str, Decimal], equity: Decimal, band: NoTradeBand) -> Trades:
     """Trades toward ``weights`` (m,) on the grid of 1e-6, closing legs first, then by instrument id. NaN, or no price: left alone."""
     names = [instrument.instrument_id for instrument in market.instruments]
     holds = np.array([float(held[name]) if name in held else 0.0 for name in names]) if held else np.zeros(len(names))
@@ -97,13 +112,13 @@ def rebalanced(market: Market, weights: Floats, held: Mapping[str, Decimal], equ
         small = (size <= least) & (size <= part) & (weights != 0.0)
         moves = np.isfinite(raw) & (shares != holds) & ~small
         unsure = np.isfinite(raw) & _unsure(market, holds, raw) | (moves | small) & (_near(size, least) | _near(size, part))
-    closes, opens = _legs(np.flatnonzero(moves & ~unsure), shares, holds)
-    for place in np.flatnonzero(unsure).tolist():
-        for trade in _exact(market, place, float(weights[place]), held.get(names[place], ZERO), equity, band):
-            (closes if trade.leg is _CLOSE else opens).append(trade)
-    closes.sort(key=lambda trade: names[trade.place])
-    opens.sort(key=lambda trade: names[trade.place])
-    return closes + opens
+    sure = _legs(np.flatnonzero(moves & ~unsure), shares, holds)
+    doubtful = [
+        (place, intent)
+        for place in np.flatnonzero(unsure).tolist()
+        for intent in _exact(market, place, float(weights[place]), held.get(names[place], ZERO), equity, band)
+    ]
+    return _in_order(_joined(sure, _columns(doubtful)) if doubtful else sure, names)
 
 
 def _unsure(market: Market, holds: Floats, raw: Floats) -> Bools:
@@ -118,85 +133,115 @@ def _near(values: Floats, edge: Floats | float) -> Bools:
     return found
 
 
-def _legs(rows: Ints, shares: Floats, holds: Floats) -> tuple[list[Trade], list[Trade]]:
+def _legs(rows: Ints, shares: Floats, holds: Floats) -> Trades:
     """A change that crosses zero takes a closing and an opening leg; one toward zero a closing leg; any other an opening one."""
-    closes: list[Trade] = []
-    opens: list[Trade] = []
-    for place, target, held in zip(rows.tolist(), shares[rows].tolist(), holds[rows].tolist(), strict=True):
-        side = _BUY if target > held else _SELL
-        if held * target < 0.0:
-            closes.append(Trade(place=place, side=side, quantity=Decimal(int(abs(held))), size=abs(held), leg=_CLOSE))
-            opens.append(Trade(place=place, side=side, quantity=Decimal(int(abs(target))), size=abs(target), leg=_OPEN))
-        elif abs(target) < abs(held):
-            closes.append(Trade(place=place, side=side, quantity=Decimal(int(abs(target - held))), size=abs(target - held), leg=_CLOSE))
-        else:
-            opens.append(Trade(place=place, side=side, quantity=Decimal(int(abs(target - held))), size=abs(target - held), leg=_OPEN))
-    return closes, opens
+    target, held = shares[rows], holds[rows]
+    change = np.abs(target - held)
+    crosses = held * target < 0.0
+    lowers = crosses | (np.abs(target) < np.abs(held))
+    opens = crosses | ~lowers
+    sign = np.where(target > held, 1.0, -1.0)
+    size = np.concatenate((np.where(crosses, np.abs(held), change)[lowers], np.where(crosses, np.abs(target), change)[opens]))
+    return Trades(
+        place=np.concatenate((rows[lowers], rows[opens])),
+        sign=np.concatenate((sign[lowers], sign[opens])),
+        closing=np.arange(len(size)) < np.count_nonzero(lowers),
+        quantities=[Decimal(int(shares)) for shares in size.tolist()],
+        size=size,
+    )
 
 
-def _exact(market: Market, place: int, weight: float, held: Decimal, equity: Decimal, band: NoTradeBand) -> list[Trade]:
+def _joined(some: Trades, others: Trades) -> Trades:
+    return Trades(
+        place=np.concatenate((some.place, others.place)),
+        sign=np.concatenate((some.sign, others.sign)),
+        closing=np.concatenate((some.closing, others.closing)),
+        quantities=[*some.quantities, *others.quantities],
+        size=np.concatenate((some.size, others.size)),
+    )
+
+
+def _in_order(trades: Trades, names: Sequence[str]) -> Trades:
+    """Closing legs first, then by instrument id."""
+    rank = np.empty(len(names), dtype=np.int64)
+    rank[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
+    order = np.lexsort((rank[trades.place], ~trades.closing))
+    return Trades(
+        place=trades.place[order],
+        sign=trades.sign[order],
+        closing=trades.closing[order],
+        quantities=[trades.quantities[row] for row in order.tolist()],
+        size=trades.size[order],
+    )
+
+
+def _exact(market: Market, place: int, weight: float, held: Decimal, equity: Decimal, band: NoTradeBand) -> list[Intent]:
     price, instrument, wanted = market.prices[place], market.instruments[place], to_price(weight)
     if price is None:
         return []
     target = target_quantity(wanted, equity, price, instrument.lot)
     if band.skips((target - held) * price, wanted * equity, equity):
         return []
-    legs = intents_toward(instrument, held, target, price)
-    return [_trade(place, leg) for leg in legs]
+    return intents_toward(instrument, held, target, price)
 
 
 # ---- identity and price --------------------------------------------------------------------------------------------------------
 
 
-def orders_of(
-    trades: Sequence[Trade], market: Market, terms: Terms, limits: Limits, sent: Collection[str]
-) -> tuple[list[Order], OrderBatch]:
+def orders_of(trades: Trades, market: Market, terms: Terms, limits: Limits, sent: Collection[str]) -> tuple[list[Order], OrderBatch]:
     """Trades with identity and price, and the same as the rules read them.
 
     Auction orders carry the collar's edge as their limit: no fill beyond what was judged.
 
     Without a fresh price the edge of a reduction widens, as the rule does that judges it.
     """
-    places = np.array([trade.place for trade in trades], dtype=np.int64)
-    sign = np.array([1.0 if trade.side is _BUY else -1.0 for trade in trades], dtype=np.float64)
-    closing = np.array([trade.leg is _CLOSE for trade in trades], dtype=np.bool_)
-    edges = _edges(places, sign, closing, market, limits)
-    edge_prices = to_prices(edges)
-    rows = zip(trades, _names(trades, market, terms), edge_prices, strict=True)
-    orders = [_order(trade, name, edge, market, terms) for trade, name, edge in rows]
-    lots = [market.instruments[place].lot for place in places.tolist()]
-    return orders, OrderBatch(
-        instrument=places,
-        sign=sign,
-        quantity=np.array([trade.size for trade in trades], dtype=np.float64),
-        price=market.price[places],
-        limit_price=np.array([o.limit_price for o in orders], dtype=np.float64) if terms.on_tick else float_views(edges, edge_prices),
-        reduction=closing,
-        auction=np.full(len(orders), terms.time_in_force is not _DAY),
-        duplicate=np.array([order.client_order_id in sent for order in orders], dtype=np.bool_),
-        lot=np.ones(len(orders)) if all(lot == ONE for lot in lots) else np.array(lots, dtype=np.float64),
+    instruments = [market.instruments[place] for place in trades.place.tolist()]
+    names = _names(trades, instruments, terms)
+    edges = _edges(trades.place, trades.sign, trades.closing, market, limits)
+    prices = to_prices(edges)
+    if terms.on_tick:
+        prices = [to_tick(price, up=sign < 0.0) for price, sign in zip(prices, trades.sign.tolist(), strict=True)]
+    lots = [instrument.lot for instrument in instruments]
+    return _orders(trades, instruments, names, prices, market, terms), OrderBatch(
+        instrument=trades.place,
+        sign=trades.sign,
+        quantity=trades.size,
+        price=market.price[trades.place],
+        limit_price=np.array(prices, dtype=np.float64) if terms.on_tick else float_views(edges, prices),
+        reduction=trades.closing,
+        auction=np.full(len(names), terms.time_in_force is not _DAY),
+        duplicate=np.array([name in sent for name in names], dtype=np.bool_),
+        lot=np.ones(len(lots)) if all(lot == ONE for lot in lots) else np.array(lots, dtype=np.float64),
     )
 
 
-def _order(trade: Trade, name: str, limit: Decimal, market: Market, terms: Terms) -> Order:
-    place, price = trade.place, market.prices[trade.place]
-    instrument = market.instruments[place]
-    return Order(
-        client_order_id=name,
-        decision_id=terms.decision_id,
-        instrument_id=instrument.instrument_id,
-        symbol=instrument.symbol,
-        side=trade.side,
-        quantity=trade.quantity,
-        order_type=_LIMIT,
-        limit_price=to_tick(limit, up=trade.side is _SELL) if terms.on_tick else limit,
-        time_in_force=terms.time_in_force,
-        leg=trade.leg,
-        purpose=terms.purpose,
-        session=terms.session,
-        reference_price=ZERO if price is None else price,
-        submitted_at=terms.at,
+def _orders(
+    trades: Trades, instruments: Sequence[Instrument], names: Sequence[str], limits: Sequence[Decimal], market: Market, terms: Terms
+) -> list[Order]:
+    rows = zip(
+        names, instruments, trades.place.tolist(), trades.sign.tolist(), trades.closing.tolist(), trades.quantities, limits, strict=True
     )
+    decision_id, time_in_force, purpose, session, at = terms.decision_id, terms.time_in_force, terms.purpose, terms.session, terms.at
+    known = market.prices
+    return [
+        Order(
+            client_order_id=name,
+            decision_id=decision_id,
+            instrument_id=instrument.instrument_id,
+            symbol=instrument.symbol,
+            side=_BUY if sign > 0.0 else _SELL,
+            quantity=quantity,
+            order_type=_LIMIT,
+            limit_price=limit,
+            time_in_force=time_in_force,
+            leg=_CLOSE if closing else _OPEN,
+            purpose=purpose,
+            session=session,
+            reference_price=known[place] or ZERO,
+            submitted_at=at,
+        )
+        for name, instrument, place, sign, closing, quantity, limit in rows
+    ]
 
 
 def _edges(places: Ints, sign: Floats, closing: Bools, market: Market, limits: Limits) -> Floats:
@@ -207,21 +252,20 @@ def _edges(places: Ints, sign: Floats, closing: Bools, market: Market, limits: L
     return price * (1.0 + sign * width)
 
 
-def _names(trades: Sequence[Trade], market: Market, terms: Terms) -> list[str]:
-    """What ``client_order_id`` gives of each, hashed from one prefix and written together."""
-    intent = IntentHash(account=terms.account, book=terms.book, session=terms.session, decision=terms.decision_id)
-    instruments = market.instruments
-    pairs = [(instruments[trade.place].instrument_id, _CLOSE_WORD if trade.leg is _CLOSE else _OPEN_WORD) for trade in trades]
-    text = _base32(intent.digests(pairs))
+def _names(trades: Trades, instruments: Sequence[Instrument], terms: Terms) -> list[str]:
+    """What ``client_order_id`` gives of each, written together."""
+    words = [_CLOSE_WORD if closing else _OPEN_WORD for closing in trades.closing.tolist()]
+    intents = zip([instrument.instrument_id for instrument in instruments], words, strict=True)
+    digests = intent_digests(intents, account=terms.account, book=terms.book, session=terms.session, decision=terms.decision_id)
+    text = _base32(digests)
     return [f"{text[start : start + _ID_LENGTH]}-r0" for start in range(0, len(text), _ID_LENGTH)]
 
 
 def _base32(content: bytes) -> str:
     """Lower-case base32 of many times five bytes."""
-    fives = np.unpackbits(np.frombuffer(content, dtype=np.uint8)).reshape(-1, 5)
-    eights = np.zeros((len(fives), 8), dtype=np.uint8)
-    eights[:, 3:] = fives
-    return _LETTERS[np.packbits(eights)].tobytes().decode()
+    fives = np.frombuffer(content, dtype=np.uint8).reshape(-1, 5).astype(np.int64)
+    bits = fives[:, 0] << 32 | fives[:, 1] << 24 | fives[:, 2] << 16 | fives[:, 3] << 8 | fives[:, 4]
+    return bytes(_PAIRS[bits[:, None] >> _TENS & 1023]).decode()
 
 
 # ---- the border again: Decimals become numpy columns for the rules -------------------------------------------------------------

@@ -99,9 +99,11 @@ def _sent_for_auction(state: State, decision: Decision, event: e.DecisionDue) ->
 
 
 def _split_over_zero(state: State, decision: Decision, event: e.DecisionDue) -> tuple[tuple[Order, ...], dict[str, Pending]]:
+    if state.is_replayed:
+        return decision.allowed, {}
     closing = {order.instrument_id: order for order in decision.allowed if order.leg is Leg.CLOSE}
     beyond = [order for order in decision.allowed if order.leg is Leg.OPEN and order.instrument_id in closing]
-    if state.is_replayed or not beyond:
+    if not beyond:
         return decision.allowed, {}
     later = {
         order.instrument_id: Pending(
