@@ -43,13 +43,13 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     extended_hours: frozenset[tuple[OrderType, TimeInForce]]
     """Orders that may trade outside regular hours, where that is asked for."""
     ticks: tuple[tuple[Decimal, Decimal], ...]
-    """(price from, tick), rising."""
+    """(price from, tick), falling."""
     source: str
 
 
 _ALL = frozenset((kind, force) for kind in OrderType for force in TimeInForce)
 _DAY = frozenset((kind, TimeInForce.DAY) for kind in OrderType)
-_TICKS = ((Decimal(0), Decimal("0.0001")), (Decimal(1), Decimal("0.01")))
+_TICKS = ((Decimal(1), Decimal("0.01")), (Decimal(0), Decimal("0.0001")))
 _AUCTIONS = {
     TimeInForce.OPG: Window(opens=time(19, 0), closes=time(9, 28)),
     TimeInForce.CLS: Window(opens=time(19, 0), closes=time(15, 50)),
@@ -143,10 +143,10 @@ def _window_reason(force: TimeInForce, window: Window | None) -> str:
 
 def tick_of(price: Decimal, row: Capabilities = ALPACA[-1]) -> Decimal:
     """Smallest step of a limit price."""
-    for least, tick in reversed(row.ticks):
+    for least, tick in row.ticks:
         if price >= least:
             return tick
-    return row.ticks[0][1]
+    return row.ticks[-1][1]
 
 
 def to_tick(price: Decimal, *, up: bool) -> Decimal:
