@@ -23,7 +23,8 @@ from hedgefund_core.live_inputs import LiveInputs
 from hedgefund_core.quant.bars import FIELDS, Panel, PriceKind
 from hedgefund_core.quant.features import latest_features
 from hedgefund_core.quant.features.window import Window
-from hedgefund_core.quant.portfolio.scaling import betas, book_beta, book_volatility, historical_var
+from hedgefund_core.quant.portfolio.scaling import book_beta, book_returns, value_at_risk_of, volatility_of
+from hedgefund_core.quant.return_history import ReturnHistory
 from hedgefund_core.trading.events import (
     AccountMarked,
     BarsClosed,
@@ -44,8 +45,8 @@ from hedgefund_core.trading.state import Level
 Floats = NDArray[np.float64]
 ADV_SESSIONS = 20
 __all__ = [
-    "State", "check_weights", "column_of", "decayed_weights", "decision_inputs", "end_state_of", "mark", "prices_of", "recalled",
-    "returns_and_market", "rows_kept", "session_closed", "split_marks", "weights_of", "wind_down_of", "with_bars", "with_history",
+    "State", "check_weights", "column_of", "decayed_weights", "decision_inputs", "end_state_of", "history_of", "mark", "prices_of",
+    "recalled", "rows_kept", "session_closed", "split_marks", "weights_of", "wind_down_of", "with_bars", "with_history",
 ]  # fmt: skip
 _GRIDS = (*FIELDS, "dividends", "split_ratios")
 
@@ -174,10 +175,11 @@ def rows_kept(state: State) -> int:
     return max(windows) + 1
 
 
-def returns_and_market(state: State) -> tuple[Floats, Floats]:
-    """Split-adjusted daily returns (T, n) and the market's (T,), oldest first, from the ring."""
-    n = len(state.instruments)
-    return (np.zeros((0, n)), np.zeros(0)) if state.window is None else (state.window.returns, state.window.market)
+def history_of(state: State) -> ReturnHistory:
+    """Split-adjusted daily returns and the market's, from the ring."""
+    if state.window is not None:
+        return state.window.history
+    return ReturnHistory(returns=np.zeros((0, len(state.instruments))), market=np.zeros(0))
 
 
 # ---- the mark ---------------------------------------------------------------------------------------------------------
@@ -227,13 +229,13 @@ def _after_flow(mark: Decimal, equity: Decimal, flow: Decimal) -> Decimal:
 
 def _record(state: State, event: BarsClosed | SessionEnded, day_pnl: Decimal) -> tuple[AccountMarked, float]:
     weights = weights_of(state)
-    returns, market = returns_and_market(state)
+    history = history_of(state)
     volatility = var = beta = float("nan")
     if state.mandate is not None:
-        window = returns[-state.mandate.volatility_window :]
-        volatility = book_volatility(weights, window, state.mandate.volatility_decay, state.sessions_per_year)
-        beta = book_beta(weights, betas(returns[-state.mandate.beta_window :], market[-state.mandate.beta_window :]))
-        var = historical_var(weights, returns)[0] + 0.0  # a flat book's -0.0 is zero
+        moves = book_returns(weights, history.returns)
+        volatility = volatility_of(moves[-state.mandate.volatility_window :], state.mandate.volatility_decay, state.sessions_per_year)
+        beta = book_beta(weights, history.betas(state.mandate.beta_window))
+        var = value_at_risk_of(moves)[0] + 0.0  # a flat book's -0.0 is zero
     record = AccountMarked(
         ts=event.ts,
         session=event.session,
@@ -263,12 +265,6 @@ def _finite(value: float) -> float | None:
 
 def decision_inputs(state: State, event: DecisionDue, purpose: Purpose, live: LiveInputs | None = None) -> DecisionInputs:
     """What a decision at ``event`` may know."""
-    inputs = _inputs(state, event, purpose, live)
-    return inputs if state.window is None else inputs.with_digests(state.window.digests)
-
-
-def _inputs(state: State, event: DecisionDue, purpose: Purpose, live: LiveInputs | None) -> DecisionInputs:
-    returns, market = returns_and_market(state)
     bundle = state.bundle if purpose is Purpose.MODEL else None
     n = len(state.instruments)
     features = np.zeros((n, 0))
@@ -285,8 +281,7 @@ def _inputs(state: State, event: DecisionDue, purpose: Purpose, live: LiveInputs
         instruments=state.instruments,
         features=features,
         mask=_scorable(state, bundle),
-        returns=returns,
-        market=market,
+        history=history_of(state),
         prices=state.marks,
         bar_ages=np.array(state.mark_ages, dtype=np.float64),
         adv=_average_volume(state),

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from math import fsum, isfinite
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -24,9 +23,9 @@ from hedgefund_core.bundle import Bundle
 from hedgefund_core.identifiers import decision_id
 from hedgefund_core.live_inputs import LiveInputs, context_of, facts_of
 from hedgefund_core.ordering import Market, Terms, Trades, as_trades, batch_of, orders_of, rebalanced
-from hedgefund_core.quant.features.window import row_digests
 from hedgefund_core.quant.portfolio import OPTIMIZERS
-from hedgefund_core.quant.portfolio.scaling import Scaling, betas, known_betas, scale_weights
+from hedgefund_core.quant.portfolio.scaling import Scaling, known_betas, scale_weights
+from hedgefund_core.quant.return_history import ReturnHistory
 from hedgefund_core.quant.signals import quantize_scores, signal_statistics
 from hedgefund_core.risk import LIVE_RULES, RULES
 from hedgefund_core.risk.engine import judge
@@ -41,18 +40,16 @@ from hedgefund_core.trading.state import Ladder
 from hedgefund_core.verdicts import judgements_of, parted, taken_by_broker
 
 Floats = NDArray[np.float64]
-MIN_RETURNS = 20
-"""Fewer returns than this give no standard deviation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionInputs:
-    """All that a decision may know. ``n`` instruments, ``k`` features, ``T`` sessions of returns.
+    """All that a decision may know. ``n`` instruments, ``k`` features.
 
     Attributes
     ----------
     features : float64 (n, k) in the bundle's column order; mask : bool (n,), whether an instrument may be scored.
-    returns : float64 (T, n), simple daily returns adjusted for splits, oldest first; market : float64 (T,).
+    history : daily returns of the instruments and of the market.
     prices : last good close of each instrument, None = never traded yet; bar_ages : sessions since that close.
     adv : float64 (n,), average daily volume of 20 sessions in shares, NaN where the source has no volume.
     positions : signed shares held; working : orders that may still trade; sent : client order ids that have gone out.
@@ -70,8 +67,7 @@ class DecisionInputs:
     instruments: tuple[Instrument, ...]
     features: Floats
     mask: NDArray[np.bool_]
-    returns: Floats
-    market: Floats
+    history: ReturnHistory
     prices: tuple[Decimal | None, ...]
     bar_ages: Floats
     adv: Floats
@@ -87,43 +83,23 @@ class DecisionInputs:
     waived: frozenset[str] = frozenset()
     target_weights: Floats | None = None
     live: LiveInputs | None = None
-    _measured: dict[tuple[str, int], NDArray[Any]] = field(default_factory=dict, init=False, repr=False, compare=False)
-    """What several steps of one decision measure of the same returns; an edited copy measures anew."""
-
-    def with_digests(self, rows: NDArray[np.uint8]) -> DecisionInputs:
-        """These inputs, with the digests that somebody has kept of each row of returns."""
-        self._measured["digests", 0] = rows
-        return self
-
-    @property
-    def digests(self) -> NDArray[np.uint8]:
-        """`row_digests` of the returns."""
-        key = ("digests", 0)
-        if key not in self._measured:
-            self._measured[key] = row_digests(self.returns)
-        return self._measured[key]
+    _views: list[Floats] = field(default_factory=list, init=False, repr=False, compare=False)
+    """Of the prices, once somebody has asked; an edited copy makes its own."""
 
     @property
     def marks(self) -> Floats:
         """Float views of the prices: float64 (n,), NaN where there is none."""
-        key = ("marks", 0)
-        if key not in self._measured:
-            self._measured[key] = np.array([np.nan if price is None else float(price) for price in self.prices], dtype=np.float64)
-        return self._measured[key]
+        if not self._views:
+            self._views.append(np.array([np.nan if price is None else float(price) for price in self.prices], dtype=np.float64))
+        return self._views[0]
 
     def sigmas(self, mandate: Mandate) -> Floats:
-        """`daily_sigmas` of these returns."""
-        key = ("sigmas", mandate.volatility_window)
-        if key not in self._measured:
-            self._measured[key] = daily_sigmas(self.returns, mandate)
-        return self._measured[key]
+        """Daily standard deviations over the mandate's window."""
+        return self.history.sigmas(mandate.volatility_window)
 
     def betas(self, mandate: Mandate) -> Floats:
-        """`betas` of these returns over the mandate's window."""
-        key = ("betas", mandate.beta_window)
-        if key not in self._measured:
-            self._measured[key] = betas(self.returns[-mandate.beta_window :], self.market[-mandate.beta_window :])
-        return self._measured[key]
+        """Betas over the mandate's window."""
+        return self.history.betas(mandate.beta_window)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,7 +213,7 @@ def scaled(inputs: DecisionInputs, raw: Floats, mandate: Mandate) -> tuple[Float
         return np.rint(raw * 1e6) / 1e6 + 0.0, ()
     return scale_weights(
         raw,
-        inputs.returns[-mandate.volatility_window :],
+        inputs.history.returns[-mandate.volatility_window :],
         inputs.betas(mandate),
         target_volatility=promised(mandate.target_volatility, "volatility", mandate),
         decay=mandate.volatility_decay,
@@ -248,18 +224,6 @@ def scaled(inputs: DecisionInputs, raw: Floats, mandate: Mandate) -> tuple[Float
         max_net=mandate.limits.max_net,
         max_position=mandate.limits.max_position_weight,
     )
-
-
-def daily_sigmas(returns: Floats, mandate: Mandate) -> Floats:
-    """Standard deviation of each instrument's daily returns over the mandate's volatility window: (n,), NaN under 20 values."""
-    window = returns[-mandate.volatility_window :]
-    known = ~np.isnan(window)
-    count, whole = known.sum(axis=0), bool(known.all())
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = (window if whole else np.where(known, window, 0.0)).sum(axis=0) / count
-        gap = window - mean
-        variance = ((gap if whole else np.where(known, gap, 0.0)) ** 2).sum(axis=0) / (count - 1)
-    return np.where(count >= MIN_RETURNS, np.sqrt(np.maximum(variance, 0.0)), np.nan)
 
 
 # ---- the border: weights become Decimals, intents become orders -------------------------------------------------------
@@ -459,9 +423,10 @@ def _digest(record: DecisionMade) -> str:
 def inputs_digest(inputs: DecisionInputs) -> str:
     """sha256 over everything the decision knew, arrays by their bytes: one changed bar changes it."""
     digest = hashlib.sha256()
-    digest.update(f"returns={inputs.returns.shape}".encode() + inputs.digests.tobytes())
+    history = inputs.history
+    digest.update(f"returns={history.returns.shape}".encode() + history.digests.tobytes())
     for name in ("features", "mask", "market", "bar_ages", "adv", "target_weights"):
-        values = getattr(inputs, name)
+        values = history.market if name == "market" else getattr(inputs, name)
         digest.update(f"{name}={'none' if values is None else values.shape}".encode())
         if values is not None:
             digest.update(np.ascontiguousarray(values).data)

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hedgefund_core.decision import daily_sigmas
 from hedgefund_core.errors import DataInvalid
 from hedgefund_core.quant.bars import Floats, Panel
 from hedgefund_core.quant.features.kernels import returns_of
 from hedgefund_core.quant.portfolio import OPTIMIZERS
-from hedgefund_core.quant.portfolio.scaling import betas, market_returns
+from hedgefund_core.quant.portfolio.scaling import betas, daily_sigmas, market_returns
 from hedgefund_core.quant.sessions import rebalance_mask
 from hedgefund_core.quant.signals import quantize_scores
 from hedgefund_core.risk.limits import Mandate
@@ -44,7 +43,7 @@ def book_risk(panel: Panel, mandate: Mandate) -> BookRisk:
         known = returns[1 : t + 1]
         window = slice(max(0, t - mandate.beta_window), t)
         filled_betas[t] = betas(returns[1:][window], market[window])
-        volatilities[t] = daily_sigmas(known[-mandate.volatility_window :], mandate) * np.sqrt(panel.sessions_per_year)
+        volatilities[t] = daily_sigmas(known[-mandate.volatility_window :]) * np.sqrt(panel.sessions_per_year)
     return BookRisk(mandate=mandate, rebalances=rebalances, betas=filled_betas, volatilities=volatilities)
 
 

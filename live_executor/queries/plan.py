@@ -9,9 +9,9 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from hedgefund_core.account import State, decision_inputs, end_state_of, prices_of, returns_and_market, weights_of
+from hedgefund_core.account import State, decision_inputs, end_state_of, history_of, prices_of, weights_of
 from hedgefund_core.decision import Decision, decide
-from hedgefund_core.quant.portfolio.scaling import betas, book_beta, book_volatility, historical_var
+from hedgefund_core.quant.portfolio.scaling import book_beta, book_volatility, historical_var
 from hedgefund_core.risk.limits import Mandate
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.instrument import ZERO, to_money
@@ -199,16 +199,15 @@ def _exposures(before: State, after: State, mandate: Mandate) -> tuple[Exposure,
 
 def _measures(state: State, mandate: Mandate) -> dict[str, float | None]:
     weights = weights_of(state)
-    returns, market = returns_and_market(state)
-    window = returns[-mandate.volatility_window :]
-    sensitivities = betas(returns[-mandate.beta_window :], market[-mandate.beta_window :])
+    history = history_of(state)
+    window = history.returns[-mandate.volatility_window :]
     found = {
         "gross": float(np.abs(weights).sum()),
         "net": float(weights.sum()),
         "largest_position": float(np.abs(weights).max(initial=0.0)),
         "volatility": book_volatility(weights, window, mandate.volatility_decay, state.sessions_per_year),
-        "beta": book_beta(weights, sensitivities),
-        "value_at_risk": historical_var(weights, returns)[0],
+        "beta": book_beta(weights, history.betas(mandate.beta_window)),
+        "value_at_risk": historical_var(weights, history.returns)[0],
     }
     return {name: float(value) if np.isfinite(value) else None for name, value in found.items()}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hedgefund_core.account import decision_inputs, returns_and_market
+from hedgefund_core.account import decision_inputs, history_of
 from hedgefund_core.decision import Basis, decide, judged_decision
 from hedgefund_core.machine import step
 from hedgefund_core.quant.portfolio.scaling import betas, book_beta, book_volatility, historical_var
@@ -70,10 +70,10 @@ def _refresh() -> Row:
     taken = []
     for _ in range(ROUNDS):
         started = time.perf_counter()
-        returns, market = returns_and_market(state)
-        historical_var(weights, returns)
-        book_volatility(weights, returns[-63:], 0.94, 252.0)
-        book_beta(weights, betas(returns, market))
+        history = history_of(state)
+        historical_var(weights, history.returns)
+        book_volatility(weights, history.returns[-63:], 0.94, 252.0)
+        book_beta(weights, betas(history.returns, history.market))
         taken.append((time.perf_counter() - started) * 1000)
     p99 = float(np.percentile(taken, 99))
     return Row(

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 
 from hedgefund_core import bundle as b
-from hedgefund_core.decision import Basis, Decision, DecisionInputs, auction_collar, daily_sigmas, decide, inputs_digest, judged_decision
+from hedgefund_core.decision import Basis, Decision, DecisionInputs, auction_collar, decide, inputs_digest, judged_decision
 from hedgefund_core.live_inputs import LiveInputs
 from hedgefund_core.quant.features import resolve
 from hedgefund_core.quant.models import single_feature_rule
+from hedgefund_core.quant.portfolio.scaling import daily_sigmas
+from hedgefund_core.quant.return_history import ReturnHistory
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.instrument import Instrument
 from hedgefund_core.trading.order import Leg, Order, OrderStatus, OrderType, Purpose, Side, TimeInForce
@@ -32,14 +34,17 @@ def calm(seed: int = 3, size: float = 0.002) -> np.ndarray:
     return size * np.random.default_rng(seed).standard_normal((T, N))
 
 
+def history(returns: np.ndarray) -> ReturnHistory:
+    return ReturnHistory(returns=returns, market=returns.mean(axis=1))
+
+
 def inputs(**changes: Any) -> DecisionInputs:
-    returns = calm()
     plain: dict[str, Any] = {
         "account": "a", "book": "market_neutral", "session": "2020-03-02", "for_session": "2020-03-03", "decided_at": NOW,
         "time_in_force": TimeInForce.OPG, "purpose": Purpose.TARGETS,
         "instruments": tuple(Instrument(instrument_id=name, symbol=name) for name in NAMES),
-        "features": np.arange(N, dtype=np.float64)[:, None], "mask": np.ones(N, dtype=np.bool_), "returns": returns,
-        "market": returns.mean(axis=1), "prices": (Decimal(100),) * N, "bar_ages": np.zeros(N), "adv": np.full(N, 1e7),
+        "features": np.arange(N, dtype=np.float64)[:, None], "mask": np.ones(N, dtype=np.bool_),
+        "history": history(calm()), "prices": (Decimal(100),) * N, "bar_ages": np.zeros(N), "adv": np.full(N, 1e7),
         "equity": Decimal(1_000_000), "cash": Decimal(1_000_000), "positions": {}, "working": (), "sent": frozenset(),
         "frozen_instruments": frozenset(), "ladder": Ladder(), "drawdown": 0.0, "sessions_per_year": 252.0,
     }  # fmt: skip
@@ -100,9 +105,9 @@ def test_the_collar_is_the_wider_of_the_table_and_eight_daily_sigmas() -> None:
     assert auction_collar(100.0, 0.02, BOOK.limits) == 0.16
     assert auction_collar(100.0, float("nan"), BOOK.limits) == 0.03
     assert auction_collar(25.0, float("nan"), BOOK.limits) == 0.10
-    wide = inputs(target_weights=targets(A=0.01), returns=calm(size=0.02))
+    wide = inputs(target_weights=targets(A=0.01), history=history(calm(size=0.02)))
     order = decide(wide, None, BOOK).allowed[0]
-    sigma = float(daily_sigmas(wide.returns, BOOK)[0])
+    sigma = float(wide.sigmas(BOOK)[0])
     assert float(order.limit_price or 0) == pytest.approx(100.0 * (1.0 + 8.0 * sigma), abs=1e-6)
 
 
@@ -110,7 +115,7 @@ def test_daily_sigmas_are_the_sample_deviation_and_need_twenty_returns() -> None
     returns = np.full((25, 2), np.nan)
     returns[:, 0] = np.arange(25) / 1000.0
     returns[:19, 1] = 0.01
-    first, second = daily_sigmas(returns, BOOK)
+    first, second = daily_sigmas(returns)
     assert first == pytest.approx(np.std(returns[:, 0], ddof=1), rel=1e-12)
     assert np.isnan(second)
 
@@ -147,7 +152,7 @@ def test_scores_are_on_a_grid_and_ties_go_by_instrument() -> None:
 
 def test_weights_from_a_model_are_on_the_grid_of_a_millionth_and_neutral() -> None:
     stormy = calm(size=0.03)  # the volatility scaler binds, so that no name reaches its cap
-    made = decide(inputs(purpose=Purpose.MODEL, returns=stormy, market=stormy.mean(axis=1)), bundle(np.arange(8.0)), BOOK)
+    made = decide(inputs(purpose=Purpose.MODEL, history=history(stormy)), bundle(np.arange(8.0)), BOOK)
     weights = list(made.target_weights.values())
     assert all(weight == weight.quantize(Decimal("0.000001")) for weight in weights)
     assert abs(sum(weights)) <= Decimal("0.00001")
@@ -182,7 +187,12 @@ def test_an_instrument_without_any_price_is_left_out() -> None:
     prices = (None, *(Decimal(100),) * 7)
     returns = calm()
     returns[:, 0] = np.nan
-    unlisted = {"prices": prices, "returns": returns, "bar_ages": np.array([130.0, *[0.0] * 7]), "mask": np.arange(N) > 0}
+    unlisted = {
+        "prices": prices,
+        "history": ReturnHistory(returns=returns, market=calm().mean(axis=1)),
+        "bar_ages": np.array([130.0, *[0.0] * 7]),
+        "mask": np.arange(N) > 0,
+    }
     made = decide(inputs(purpose=Purpose.MODEL, **unlisted), bundle(np.arange(8.0)), BOOK)
     assert "A" not in {order.symbol for order in (*made.allowed, *made.denied)}
     assert len(made.allowed) > 0
@@ -207,7 +217,7 @@ def test_a_denied_order_names_its_rule_and_every_rule_spoke() -> None:
 
 def test_nothing_that_is_recorded_is_a_nan() -> None:
     returns = np.full((5, N), np.nan)  # too short for any measure
-    made = decide(inputs(target_weights=targets(A=0.05, B=0.0), returns=returns, market=np.full(5, np.nan)), None, BOOK)
+    made = decide(inputs(target_weights=targets(A=0.05, B=0.0), history=history(returns)), None, BOOK)
     assert e.decode(e.encode(made.record)) == made.record
 
 
@@ -225,8 +235,8 @@ CHANGED: dict[str, Any] = {
     "account": "b", "book": "long_only", "session": "2020-03-01", "for_session": "2020-03-04",
     "decided_at": NOW + timedelta(microseconds=1),
     "time_in_force": TimeInForce.CLS, "purpose": Purpose.FLATTEN, "instruments": (Instrument(instrument_id="A", symbol="AA"),),
-    "features": np.arange(N, dtype=np.float64)[None, :], "mask": np.arange(N) > 0, "returns": calm() + np.eye(T, N) * 1e-16,
-    "market": np.zeros(T), "prices": (Decimal("100.000001"), *(Decimal(100),) * 7), "bar_ages": np.ones(N), "adv": np.full(N, np.nan),
+    "features": np.arange(N, dtype=np.float64)[None, :], "mask": np.arange(N) > 0, "history": history(calm() + np.eye(T, N) * 1e-16),
+    "prices": (Decimal("100.000001"), *(Decimal(100),) * 7), "bar_ages": np.ones(N), "adv": np.full(N, np.nan),
     "equity": Decimal("1000000.000001"), "cash": Decimal(1), "positions": {"A": Decimal(1)}, "working": (ORDER,), "sent": frozenset("x"),
     "frozen_instruments": frozenset("A"), "ladder": Ladder(level=Level.REDUCING), "drawdown": 1e-12, "sessions_per_year": 365.0,
     "waived": frozenset({"order_quantity"}), "target_weights": np.zeros(N), "live": LIVE,
@@ -243,6 +253,13 @@ LIVE_CHANGED: dict[str, Any] = {
 def test_the_digest_changes_with_every_input(name: str) -> None:
     assert inputs_digest(inputs()) == inputs_digest(inputs())
     assert inputs_digest(replace(inputs(), **{name: CHANGED[name]})) != inputs_digest(inputs())
+
+
+@pytest.mark.parametrize("name", ["returns", "market"])
+def test_the_digest_changes_with_every_part_of_the_history(name: str) -> None:
+    known = inputs().history
+    other = replace(known, **{name: getattr(known, name) + 1e-16})
+    assert inputs_digest(inputs(history=other)) != inputs_digest(inputs())
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(LiveInputs)])
@@ -274,6 +291,6 @@ def test_a_decision_on_the_wall_clock_is_denied_what_the_broker_does_not_take() 
 def test_an_edited_copy_measures_its_own_returns() -> None:
     known = inputs()
     sigmas, instrument_betas = known.sigmas(BOOK), known.betas(BOOK)
-    doubled = replace(known, returns=2.0 * known.returns, market=known.market)
+    doubled = replace(known, history=ReturnHistory(returns=2.0 * known.history.returns, market=known.history.market))
     np.testing.assert_allclose(doubled.sigmas(BOOK), 2.0 * sigmas)
     assert not np.array_equal(doubled.betas(BOOK), instrument_betas)

@@ -7,7 +7,8 @@ import pytest
 
 from hedgefund_core.errors import DataInvalid
 from hedgefund_core.quant.features import latest_features
-from hedgefund_core.quant.features.window import Window, row_digests
+from hedgefund_core.quant.features.window import Window
+from hedgefund_core.quant.return_history import row_digests
 from tests.builders import close_only, noisy_panel
 
 KEEP = 12
@@ -20,9 +21,12 @@ def bars(n_sessions=60):
 
 def same(window, panel):
     whole = Window.of(panel)
-    for name in ("returns", "mean_returns", "market", "digests"):
-        np.testing.assert_array_equal(getattr(window, name), getattr(whole, name))
-    np.testing.assert_array_equal(window.digests, row_digests(window.returns), err_msg="what is kept is what would be made anew")
+    for name in ("returns", "market", "digests"):
+        np.testing.assert_array_equal(getattr(window.history, name), getattr(whole.history, name))
+    np.testing.assert_array_equal(window.mean_returns, whole.mean_returns)
+    np.testing.assert_array_equal(
+        window.history.digests, row_digests(window.history.returns), err_msg="what is kept is what would be made anew"
+    )
     for name in ("sessions", "open", "close", "volume", "split_ratios", "benchmark"):
         np.testing.assert_array_equal(getattr(window.panel, name), getattr(panel, name))
 
@@ -53,8 +57,8 @@ def test_two_windows_after_the_same_one_do_not_see_each_other():
 def test_equal_weight_is_the_market_where_there_is_no_benchmark():
     panel = close_only(noisy_panel(n_sessions=30))
     window = Window.of(panel.rows(0, 29)).extended(panel.rows(29, 30), keep=30)
-    np.testing.assert_array_equal(window.market, Window.of(panel).market)
-    np.testing.assert_allclose(window.market, np.nanmean(window.returns, axis=1), rtol=1e-12)
+    np.testing.assert_array_equal(window.history.market, Window.of(panel).history.market)
+    np.testing.assert_allclose(window.history.market, np.nanmean(window.history.returns, axis=1), rtol=1e-12)
     np.testing.assert_array_equal(latest_features(window, ["beta_252"]), latest_features(panel, ["beta_252"]))
 
 
@@ -70,4 +74,4 @@ def test_a_row_of_another_source_or_of_the_past_is_refused_and_nothing_is_change
 
 def test_one_row_has_no_return():
     window = Window.of(bars().rows(0, 1))
-    assert (window.returns.shape, window.mean_returns.shape, window.market.shape) == ((0, 4), (0, 1), (0,))
+    assert (window.history.returns.shape, window.mean_returns.shape, window.history.market.shape) == ((0, 4), (0, 1), (0,))

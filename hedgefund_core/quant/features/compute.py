@@ -99,7 +99,7 @@ def latest_features(bars: Panel | Window, names: Sequence[FeatureName]) -> Float
     The same bits as ``compute_features(panel, names).values[-1]``; all NaN for an empty panel. Raises as `compute_features`.
     """
     specs = resolve(names)
-    last = Bars(bars.panel, 1, returns=bars.returns, market=bars.mean_returns) if isinstance(bars, Window) else Bars(bars, 1)
+    last = Bars(bars.panel, 1, returns=bars.history.returns, market=bars.mean_returns) if isinstance(bars, Window) else Bars(bars, 1)
     values = np.full((last.panel.shape[1], len(specs)), np.nan)
     for column, spec in enumerate(specs):
         values[:, column] = feature_named(spec.name).last_values(last, spec.params)[0]

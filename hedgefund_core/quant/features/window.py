@@ -6,7 +6,6 @@ looked yet. Of two that follow the same window, the second gets memory of its ow
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from hedgefund_core.quant.bars import FIELDS, Floats, Panel
 from hedgefund_core.quant.features import kernels
 from hedgefund_core.quant.portfolio.scaling import market_returns
+from hedgefund_core.quant.return_history import ReturnHistory, row_digests
 
 _FIELDS = ("sessions", *FIELDS, "dividends", "split_ratios", "benchmark", "known_at", "close_at")
 _LEAST_ROOM = 16
@@ -37,17 +37,13 @@ class Window:
     Attributes
     ----------
     panel : the bars, (T, n_symbols).
-    returns : float64 (T - 1, n_symbols), simple returns from session to session, adjusted for splits, oldest first.
+    history : the T - 1 returns from session to session, with the market's and the digest of each row.
     mean_returns : float64 (T - 1, 1), their mean in each session (kernels.market_returns).
-    market : float64 (T - 1,), return of the benchmark, or of the equal-weight market where the panel has none.
-    digests : uint8 (T - 1, 32), sha256 of each row of ``returns``.
     """
 
     panel: Panel
-    returns: Floats
+    history: ReturnHistory
     mean_returns: Floats
-    market: Floats
-    digests: NDArray[np.uint8]
     _tape: _Tape = field(repr=False)
     _stop: int = field(repr=False)
 
@@ -78,14 +74,6 @@ class Window:
             tape.arrays[name][tape.used : stop] = values[len(values) - added :]
         tape.used = stop
         return _window(self.panel, tape, max(start, stop - keep), stop)
-
-
-def row_digests(rows: Floats) -> NDArray[np.uint8]:
-    """sha256 of each row: uint8 (n, 32). What a decision knew is hashed by rows, so that only the newest is hashed at each session."""
-    if not len(rows):
-        return np.zeros((0, hashlib.sha256().digest_size), dtype=np.uint8)
-    hashes = b"".join([hashlib.sha256(row.data).digest() for row in np.ascontiguousarray(rows)])
-    return np.frombuffer(hashes, dtype=np.uint8).reshape(len(rows), hashlib.sha256().digest_size)
 
 
 def _columns(panel: Panel) -> dict[str, NDArray[Any]]:
@@ -121,4 +109,5 @@ def _tape_of(columns: dict[str, NDArray[Any]], moves: dict[str, NDArray[Any]], u
 def _window(like: Panel, tape: _Tape, start: int, stop: int) -> Window:
     rows: dict[str, Any] = {name: tape.arrays[name][start:stop] for name in _FIELDS if name in tape.arrays}  # replace() takes all types
     moves = {name: tape.arrays[name][min(start + 1, stop) : stop] for name in ("returns", "mean_returns", "market", "digests")}
-    return Window(panel=replace(like, **rows), _tape=tape, _stop=stop, **moves)
+    history = ReturnHistory(returns=moves["returns"], market=moves["market"]).with_digests(moves["digests"])
+    return Window(panel=replace(like, **rows), history=history, mean_returns=moves["mean_returns"], _tape=tape, _stop=stop)

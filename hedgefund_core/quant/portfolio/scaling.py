@@ -75,9 +75,10 @@ def book_returns(weights: Floats, returns: Floats) -> Floats:
 
     A missing return, or a weight that is not given, counts zero.
     """
-    products: Floats = _filled(returns) * _filled(weights)
-    totals: Floats = products.sum(axis=1)
-    return totals
+    held, rows = _filled(weights), np.ascontiguousarray(returns)
+    with np.errstate(invalid="ignore"):
+        totals: Floats = (rows * held).sum(axis=1)
+    return totals if np.isfinite(totals).all() else (_filled(rows) * held).sum(axis=1)
 
 
 def book_volatility(weights: Floats, returns: Floats, decay: float, sessions_per_year: float) -> float:
@@ -100,14 +101,18 @@ def book_volatility(weights: Floats, returns: Floats, decay: float, sessions_per
     ----------
     J.P. Morgan/Reuters (1996), RiskMetrics Technical Document, 4th ed.
     """
-    sessions = returns.shape[0]
+    return volatility_of(book_returns(weights, returns), decay, sessions_per_year)
+
+
+def volatility_of(moves: Floats, decay: float, sessions_per_year: float) -> float:
+    """`book_volatility` of a book whose `book_returns` are known: (T,)."""
+    sessions = moves.shape[0]
     if sessions < MINIMUM_SESSIONS:
         return float("nan")
     steps = np.full(sessions, decay)
     steps[0] = 1.0
     importance = np.cumprod(steps)[::-1].copy()  # a running product: pow() may differ between processors
-    squares = book_returns(weights, returns) ** 2
-    variance = (importance * squares).sum() / importance.sum()
+    variance = (importance * moves**2).sum() / importance.sum()
     return float(np.sqrt(variance * sessions_per_year))
 
 
@@ -127,9 +132,11 @@ def betas(returns: Floats, market: Floats) -> Floats:
     Vasicek (1973), A note on using cross-sectional information in Bayesian estimation of security betas, J. Finance 28.
     """
     column = np.asarray(market, dtype=np.float64)[:, None]
+    with np.errstate(invalid="ignore"):
+        total = np.add.reduce(returns, axis=0)
+    if returns.size and bool(np.isfinite(total).all() and np.isfinite(column).all()):
+        return _betas_of_all(returns, column, total)
     present = np.isfinite(returns) & np.isfinite(column)
-    if returns.size and bool(present.all()):
-        return _betas_of_all(returns, column)
     count = present.sum(axis=0).astype(np.float64)
     divisor = np.maximum(count, 1.0)
     x = np.where(present, column, 0.0)
@@ -140,11 +147,11 @@ def betas(returns: Floats, market: Floats) -> Floats:
     return _shrunk(covariance, variance, count)
 
 
-def _betas_of_all(returns: Floats, column: Floats) -> Floats:
+def _betas_of_all(returns: Floats, column: Floats, total: Floats) -> Floats:
     """The same sums in the same order where nothing is missing: the market's are of one column, and nothing has to be left out."""
     sessions = returns.shape[0]
     x = column - np.add.accumulate(column, axis=0)[-1] / sessions
-    y = returns - np.add.reduce(returns, axis=0) / sessions
+    y = returns - total / sessions
     variance = np.add.accumulate(x * x, axis=0)[-1]
     covariance = np.add.reduce(np.multiply(x, y, out=y), axis=0)
     return _shrunk(covariance, np.broadcast_to(variance, covariance.shape), np.full(covariance.shape, float(sessions)))
@@ -155,6 +162,20 @@ def _shrunk(covariance: Floats, variance: Floats, count: Floats) -> Floats:
     raw = covariance / np.where(stated, variance, 1.0)
     shrunk = (1.0 - BETA_SHRINKAGE) * raw + BETA_SHRINKAGE * PRIOR_BETA
     return np.where(stated, shrunk, np.nan)
+
+
+def daily_sigmas(returns: Floats) -> Floats:
+    """Standard deviation of each instrument's daily returns (divisor count - 1): (T, n) -> (n,), NaN under 20 values."""
+    total = returns.sum(axis=0)
+    whole = bool(np.isfinite(total).all())
+    known = None if whole else ~np.isnan(returns)
+    count = np.full(total.shape, len(returns)) if known is None else known.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = (total if known is None else np.where(known, returns, 0.0).sum(axis=0)) / count
+        gap = returns - mean
+        squares = np.multiply(gap, gap, out=gap)
+        variance = (squares if known is None else np.where(known, squares, 0.0)).sum(axis=0) / (count - 1)
+    return np.where(count >= MINIMUM_SESSIONS, np.sqrt(np.maximum(variance, 0.0)), np.nan)
 
 
 def known_betas(instrument_betas: Floats) -> Floats:
@@ -183,11 +204,16 @@ def historical_var(weights: Floats, returns: Floats, level: float = 0.95) -> tup
     ----------
     Rockafellar & Uryasev (2000), Optimization of conditional value-at-risk, J. Risk 2.
     """
-    sessions = returns.shape[0]
+    return value_at_risk_of(book_returns(weights, returns), level)
+
+
+def value_at_risk_of(moves: Floats, level: float = 0.95) -> tuple[float, float]:
+    """`historical_var` of a book whose `book_returns` are known: (T,)."""
+    sessions = moves.shape[0]
     if sessions < MINIMUM_SESSIONS:
         return float("nan"), float("nan")
     tail = max(1, int(np.ceil((1.0 - level) * sessions - 1e-9)))
-    worst = np.sort(book_returns(weights, returns))[:tail]
+    worst = np.sort(moves)[:tail]
     return float(-worst[-1]), float(-worst.sum() / tail)
 
 
