@@ -34,7 +34,9 @@ def microseconds(ts: datetime) -> int:
 
 def chain_hash(previous: bytes, seq: int, ts: int, kind: str, payload: bytes) -> bytes:
     """Hash of an entry that follows the entry with hash ``previous``."""
-    return hashlib.sha256(previous + struct.pack(">Qq", seq, ts) + kind.encode() + payload).digest()
+    digest = hashlib.sha256(previous + struct.pack(">Qq", seq, ts) + kind.encode())
+    digest.update(payload)  # not copied: it may be long
+    return digest.digest()
 
 
 class SignedHead(msgspec.Struct, frozen=True, kw_only=True):

@@ -41,10 +41,11 @@ CREATE TABLE IF NOT EXISTS snapshots (
 CREATE TABLE IF NOT EXISTS reserve (space BLOB);
 """
 _SNAPSHOT = b"hedgefund-journal-snapshot"
-_WAL_PAGES = 2000
+_PAGE_BYTES = 16_384
+"""Of a new journal; one of other pages keeps them. A decision on 500 names is committed in a quarter less processor time than with 4096."""
+_WAL_BYTES = 8 << 20
 _TIDY_BYTES = 1 << 20
 """So much in the write-ahead log is moved on between two steps: at its limit a commit would have to do it, and take ten times its time."""
-_PAGE = 4096
 _FORMAT = 2
 """Of the frames, kept in the file's ``user_version``. 2: the orders of a decision are one frame, verdicts a column a rule (ADR 17)."""
 _CHANGED = frozenset({"decision_made", "orders_intended", "orders_denied"})
@@ -139,6 +140,7 @@ class SqliteJournal:
         first = next(_entries(self._database, path, 0, ()), None)
         self._identity = "" if first is None else external.identity(first.hash)
         self._signed = -1
+        self._page = int(self._database.execute("PRAGMA page_size").fetchone()[0])
         self._written = 0
 
     def append(self, frames: Sequence[Event]) -> Head:
@@ -155,7 +157,7 @@ class SqliteJournal:
         if not self._identity and rows:
             self._identity = external.identity(rows[0][4])
         self._head = Head(seq=seq, hash=previous)
-        self._written += sum(len(row[3]) for row in rows)
+        self._written += max(self._page, sum(len(row[3]) for row in rows))  # whole pages are written, however short an entry is
         return self._head
 
     def tidy(self) -> None:
@@ -243,9 +245,11 @@ def open_journal(data: Path, keys_folder: Path, account: str) -> SqliteJournal:
 
 def _open_durable(path: Path) -> sqlite3.Connection:
     database = sqlite3.connect(path, isolation_level=None)
+    database.execute(f"PRAGMA page_size={_PAGE_BYTES}")
     database.execute("PRAGMA journal_mode=WAL")
     database.execute("PRAGMA synchronous=FULL")
-    database.execute(f"PRAGMA wal_autocheckpoint={_WAL_PAGES}")
+    page = database.execute("PRAGMA page_size").fetchone()[0]
+    database.execute(f"PRAGMA wal_autocheckpoint={_WAL_BYTES // page}")
     mode = database.execute("PRAGMA journal_mode").fetchone()[0]
     level = database.execute("PRAGMA synchronous").fetchone()[0]
     if mode != "wal" or level != 2:
@@ -255,7 +259,7 @@ def _open_durable(path: Path) -> sqlite3.Connection:
         database.execute(f"PRAGMA user_version={_FORMAT}")
     _refuse_earlier(database, path)
     # A commit into a WAL file that grows costs 4 ms, into one that is reused 0.2 ms: let it grow once, now.
-    database.execute("INSERT INTO reserve VALUES (zeroblob(?))", (_WAL_PAGES * _PAGE,))
+    database.execute("INSERT INTO reserve VALUES (zeroblob(?))", (_WAL_BYTES,))
     database.execute("DELETE FROM reserve")
     database.execute("PRAGMA wal_checkpoint(RESTART)")
     return database

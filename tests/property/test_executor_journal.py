@@ -258,8 +258,9 @@ def test_no_journal_is_said_with_the_mending_command(data: Path) -> None:
 def test_a_file_damaged_below_the_rows_is_reported_not_raised(data: Path, keys: Path) -> None:
     path = written(data, keys, 400)
     content = bytearray(path.read_bytes())
-    for page in range(8192, len(content), 4096):
-        if b"session_began" in content[page : page + 4096]:
+    size = int.from_bytes(content[16:18], "big")  # of a page: https://sqlite.org/fileformat.html
+    for page in range(2 * size, len(content), size):
+        if b"session_began" in content[page : page + size]:
             content[page : page + 8] = b"\xff" * 8
     path.write_bytes(content)
     result = JournalReader(path).verify(keys)
@@ -292,6 +293,22 @@ def test_a_journal_of_an_earlier_format_is_refused_but_still_verified(data: Path
     assert next(reader.read(kinds=("session_began",))).seq == 1, "an account can be halted whatever wrote its journal"
     assert reader.verify(keys).ok
     reader.close()
+
+
+def test_a_journal_of_other_pages_keeps_them_and_goes_on(data: Path, keys: Path) -> None:
+    path = data / journal_file("a")
+    path.parent.mkdir(parents=True)
+    with sqlite3.connect(path) as database:
+        database.execute("PRAGMA page_size=4096")
+        database.execute("CREATE TABLE begun (by TEXT)")
+    database.close()
+    journal = open_journal(data, keys, "a")
+    journal.append([*frames(40), e.AlertRaised(ts=T0, severity="warning", message="x" * 300_000)])
+    journal.sign_head(T0)
+    journal.close()
+    assert int.from_bytes(path.read_bytes()[16:18], "big") == 4096
+    found = JournalReader(path).verify(keys)
+    assert (found.ok, found.entries) == (True, 41)
 
 
 def test_tidying_moves_what_is_durable_and_changes_nothing(data: Path, keys: Path) -> None:
