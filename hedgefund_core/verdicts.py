@@ -11,8 +11,9 @@ from math import isfinite
 import numpy as np
 from msgspec.structs import replace
 
+from hedgefund_core.risk.compare import every, some
 from hedgefund_core.risk.engine import ALLOW, Judged, RuleVerdicts
-from hedgefund_core.risk.rule import Bools, Floats
+from hedgefund_core.risk.rule import Values
 from hedgefund_core.trading.capabilities import Asked, Market, refusal
 from hedgefund_core.trading.order import Order, OrderStatus
 from hedgefund_core.trading.outputs import DENY, Column, Judgements, RuleColumn
@@ -25,16 +26,15 @@ def judgements_of(orders: Sequence[Order], judged: Judged) -> Judgements:
     """The judgement of a batch as it is journaled."""
     if not orders:
         return Judgements()
-    measured = _columns([result.measured for result in judged.results])
-    limits = _columns([result.limit for result in judged.results])
     return Judgements(
         orders=tuple([order.client_order_id for order in orders]),
         allowed=tuple(judged.allowed.tolist()),
-        rules=tuple(_column(*row) for row in zip(judged.results, measured, limits, strict=True)),
+        rules=tuple([_said(result) for result in judged.results]),
     )
 
 
-def _column(result: RuleVerdicts, measured: Column, limit: Column) -> RuleColumn:
+def _said(result: RuleVerdicts) -> RuleColumn:
+    measured, limit = _column(result.measured), _column(result.limit)
     if result.is_clean:
         return RuleColumn(rule=result.rule, verdict=ALLOW, measured=measured, limit=limit)
     words: tuple[str, ...] = tuple(result.verdict.tolist())
@@ -43,19 +43,15 @@ def _column(result: RuleVerdicts, measured: Column, limit: Column) -> RuleColumn
     return RuleColumn(rule=result.rule, verdict=verdict, measured=measured, limit=limit, reason=reason)
 
 
-def _columns(values: Sequence[Floats]) -> list[Column]:
-    """Each rule's values: a number, absent, or one of these an order."""
-    grid = np.array(values)
-    finite = np.isfinite(grid)
-    whole: Bools = np.all(finite, axis=1)
-    single: Bools = ~np.any(finite, axis=1) | (whole & np.all(grid == grid[:, :1], axis=1))
-    found: list[Column] = []
-    for row, one, complete in zip(grid, single.tolist(), whole.tolist(), strict=True):
-        if one:
-            found.append(float(row[0]) if complete else None)
-        else:
-            found.append(tuple(row.tolist()) if complete else tuple(cell if isfinite(cell) else None for cell in row.tolist()))
-    return found
+def _column(values: Values) -> Column:
+    """A rule's values: a number, absent, or one of these an order."""
+    if not isinstance(values, np.ndarray):
+        return float(values) if isfinite(values) else None
+    finite = np.isfinite(values)
+    if not every(finite):
+        return tuple([cell if isfinite(cell) else None for cell in values.tolist()]) if some(finite) else None
+    cells: list[float] = values.tolist()
+    return cells[0] if cells[0] == cells[-1] and every(values == cells[0]) else tuple(cells)
 
 
 def taken_by_broker(orders: Sequence[Order], judgements: Judgements) -> Judgements:

@@ -19,11 +19,11 @@ REASON = "the broker's buying power is not enough"
 def check(batch: OrderBatch, context: RiskContext, mandate: Mandate) -> RuleResult:
     """What the order and those before it need, against what the broker says is left."""
     if np.isnan(context.broker_buying_power):
-        return not_applicable(len(batch), np.nan, REASON)
+        return not_applicable(np.nan, REASON)
     markup = mandate.limits.short_price_markup
     price = of_instrument(context.price, batch, context)
     need = np.where(batch.reduction, 0.0, batch.quantity * np.where(batch.sign > 0.0, price, price * (1.0 + markup)))
-    return at_most(len(batch), earlier(need, batch) + need, context.broker_buying_power, REASON)
+    return at_most(earlier(need, batch) + need, context.broker_buying_power, REASON)
 
 
 RULE = Rule(name="broker_buying_power", control=17, unit="account currency", applies_to_reductions=False, check=check, sequential=True)

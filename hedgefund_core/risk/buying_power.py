@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from hedgefund_core.risk.compare import at_most
-from hedgefund_core.risk.exposure import earlier, equity_of, of_instrument, valued
+from hedgefund_core.risk.exposure import earlier, equity_of, of_instrument, total
 from hedgefund_core.risk.limits import Mandate
 from hedgefund_core.risk.rule import OrderBatch, RiskContext, Rule, RuleResult
 
@@ -20,10 +20,10 @@ def check(batch: OrderBatch, context: RiskContext, mandate: Mandate) -> RuleResu
     floor = np.where(batch.sign > 0.0, price, price * (1.0 + limits.short_price_markup))
     dearest = np.where(np.isnan(batch.limit_price), floor, np.maximum(floor, batch.limit_price))
     need = np.where(batch.reduction, 0.0, batch.quantity * dearest)
-    held = valued(np.abs(context.quantity) + context.working_buy + context.working_sell, context).sum()
+    held = total(np.abs(context.quantity) + context.working_buy + context.working_sell, context)
     reserved = (held + earlier(need, batch) + need) / equity_of(context)
     limit = limits.buying_power_use * limits.buying_power_multiple
-    return at_most(len(batch), reserved, limit, "not enough buying power")
+    return at_most(reserved, limit, "not enough buying power")
 
 
 RULE = Rule(name="buying_power", control=17, unit="fraction of equity", applies_to_reductions=False, check=check, sequential=True)

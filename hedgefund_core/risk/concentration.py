@@ -18,23 +18,21 @@ def check_top_five(batch: OrderBatch, context: RiskContext, mandate: Mandate) ->
     """Sum of the five largest absolute weights; an order in a smaller name does not raise it."""
     limit, reason = mandate.limits.max_top_five, "the five largest names could exceed their cap"
     if limit is None:
-        return not_applicable(len(batch), np.nan, reason)
+        return not_applicable(np.nan, reason)
     found, equity = exposures(batch, context), equity_of(context)
     after = largest_sums(batch, found, 5, including=True) / equity
-    if bool(np.all(after <= limit)):
-        return at_most(len(batch), after, limit, reason)
-    return not_worse(len(batch), after, largest_sums(batch, found, 5, including=False) / equity, limit, reason)
+    return not_worse(after, lambda: largest_sums(batch, found, 5, including=False) / equity, limit, reason)
 
 
 def check_herfindahl(batch: OrderBatch, context: RiskContext, mandate: Mandate) -> RuleResult:
     """Sum of squared weights."""
     limit, reason = mandate.limits.max_herfindahl, "the book could be too concentrated"
     if limit is None:
-        return not_applicable(len(batch), np.nan, reason)
+        return not_applicable(np.nan, reason)
     found = exposures(batch, context)
     step = found.after**2 - found.before**2
     squares = (found.base**2).sum() + earlier(step, batch) + step
-    return at_most(len(batch), squares / equity_of(context) ** 2, limit, reason)
+    return at_most(squares / equity_of(context) ** 2, limit, reason)
 
 
 RULES = (

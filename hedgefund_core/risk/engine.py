@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from hedgefund_core.risk import RULES
+from hedgefund_core.risk.compare import every, some
 from hedgefund_core.risk.limits import Mandate
-from hedgefund_core.risk.rule import Bools, Floats, OrderBatch, RiskContext, Rule, RuleResult
+from hedgefund_core.risk.rule import Bools, OrderBatch, RiskContext, Rule, RuleResult, Values
 
 ALLOW, DENY, NOT_EVALUABLE = "allow", "deny", "not_evaluable"
 _WORDS = np.array([ALLOW, DENY, NOT_EVALUABLE])
@@ -21,21 +23,22 @@ _ALLOW, _DENY, _BLIND = range(3)
 _FAILURES = (ArithmeticError, ValueError, IndexError, KeyError)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RuleVerdicts:
-    """What one rule said of each order.
+class RuleVerdicts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """What one rule said of each of ``n`` orders.
 
     Attributes
     ----------
-    rule, unit : of the rule. measured, limit : float64 (n,), NaN = nothing to measure.
+    rule, unit : of the rule. orders : n.
+    measured, limit : float64 (n,), or one number that holds for all; NaN = nothing to measure.
     codes : int64 (n,), the verdicts as numbers; None = all allow, as nearly always.
     reason : of the denials, the same for the whole batch.
     """
 
     rule: str
     unit: str
-    measured: Floats
-    limit: Floats
+    orders: int
+    measured: Values
+    limit: Values
     codes: NDArray[np.int64] | None
     reason: str
 
@@ -47,7 +50,7 @@ class RuleVerdicts:
     @property
     def verdict(self) -> NDArray[np.str_]:
         """Str (n,), allow, deny, or not_evaluable (only where the rule is waived: elsewhere missing data is a denial)."""
-        return _WORDS[np.zeros(len(self.measured), dtype=np.int64) if self.codes is None else self.codes]
+        return _WORDS[np.zeros(self.orders, dtype=np.int64) if self.codes is None else self.codes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,60 +82,44 @@ def judge(batch: OrderBatch, context: RiskContext, mandate: Mandate, waived: fro
     """
     with np.errstate(all="ignore"):  # NaN and infinity are findings here, not accidents
         fixed = {rule.name: _found(rule, batch, context, mandate, waived) for rule in rules if not rule.sequential}
-        reserves = within = _allowed(fixed, len(batch))
+        reserves = within = _allowed(fixed, np.ones(len(batch), dtype=np.bool_))
         while True:
-            reserved = replace(batch, reserves=reserves)
+            reserved = batch if every(reserves) else replace(batch, reserves=reserves)
             chained = {rule.name: _found(rule, reserved, context, mandate, waived) for rule in rules if rule.sequential}
-            found = within & _allowed(chained, len(batch))
-            if bool(np.all(found == reserves)):
+            found = _allowed(chained, within)
+            if every(found == reserves):
                 break
             # A verdict depends on earlier reservations only. So where reservations and verdicts agree they are those of judging one
             # by one, and each round the agreement reaches at least one order further: usually two rounds, at most n.
             reserves = found
     results = fixed | chained
-    return Judged(allowed=reserves, results=tuple(_verdicts(rule, results[rule.name]) for rule in rules))
+    return Judged(allowed=reserves, results=tuple([results[rule.name] for rule in rules]))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
-    """A rule's result with its verdicts as numbers: int (n,), or None where it allows every order, as nearly always."""
-
-    result: RuleResult
-    codes: NDArray[np.int64] | None
-
-
-def _found(rule: Rule, batch: OrderBatch, context: RiskContext, mandate: Mandate, waived: frozenset[str]) -> _Found:
+def _found(rule: Rule, batch: OrderBatch, context: RiskContext, mandate: Mandate, waived: frozenset[str]) -> RuleVerdicts:
     """One rule on the batch: entries fail closed, and a reduction meets only the rules made for it."""
     result = _checked(rule, batch, context, mandate)
-    passed = result.evaluable & result.allowed
-    if bool(passed.all()):
-        return _Found(result=result, codes=None)
-    codes = np.where(result.evaluable, _DENY, _BLIND if rule.name in waived else _DENY)
-    if not rule.applies_to_reductions:
-        passed |= batch.reduction
-    return _Found(result=result, codes=np.where(passed, _ALLOW, codes))
+    codes, reason = None, result.reason
+    if not every(result.evaluable & result.allowed):
+        evaluable, allowed = (np.broadcast_to(flags, len(batch)) for flags in (result.evaluable, result.allowed))
+        passed = evaluable & allowed if rule.applies_to_reductions else evaluable & allowed | batch.reduction
+        codes = np.where(passed, _ALLOW, np.where(evaluable, _DENY, _BLIND if rule.name in waived else _DENY))
+        reason = reason if every(evaluable) or some(evaluable & ~allowed) else f"its data are missing ({reason})"
+    return RuleVerdicts(
+        rule=rule.name, unit=rule.unit, orders=len(batch), measured=result.measured, limit=result.limit, codes=codes, reason=reason
+    )
 
 
-def _allowed(results: dict[str, _Found], n: int) -> Bools:
-    allowed = np.ones(n, dtype=np.bool_)
+def _allowed(results: dict[str, RuleVerdicts], within: Bools) -> Bools:
+    """Orders of ``within`` that no rule denies."""
     for found in results.values():
         if found.codes is not None:
-            allowed &= found.codes != _DENY
-    return allowed
-
-
-def _verdicts(rule: Rule, found: _Found) -> RuleVerdicts:
-    result, reason = found.result, found.result.reason
-    if found.codes is not None:
-        only_blind = not bool(result.evaluable.all()) and not bool((result.evaluable & ~result.allowed).any())
-        reason = f"its data are missing ({reason})" if only_blind else reason
-    return RuleVerdicts(rule=rule.name, unit=rule.unit, measured=result.measured, limit=result.limit, codes=found.codes, reason=reason)
+            within = within & (found.codes != _DENY)
+    return within
 
 
 def _checked(rule: Rule, batch: OrderBatch, context: RiskContext, mandate: Mandate) -> RuleResult:
     try:
         return rule.check(batch, context, mandate)
     except _FAILURES as error:
-        n = len(batch)
-        nothing, no = np.full(n, np.nan), np.zeros(n, dtype=np.bool_)
-        return RuleResult(allowed=no, evaluable=no, measured=nothing, limit=nothing, reason=f"{type(error).__name__}: {error}")
+        return RuleResult(allowed=False, evaluable=False, measured=np.nan, limit=np.nan, reason=f"{type(error).__name__}: {error}")

@@ -2,19 +2,23 @@
 
 Two orders of one auction fill together, so a closing auction order counts as filled for the book (gross, concentration) and for
 net; everything else counts at its worst case a side. The position of one name is always judged at the worst case.
+
+A float stands for a column that holds it throughout, as in ``compare``: most batches have no resting order, or no closing one, or no two
+in one instrument, and nothing is added up of what is not there.
 """
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf, isfinite, nan
-from operator import itemgetter
 from typing import TypeVar, cast
 
 import numpy as np
 
-from hedgefund_core.risk.rule import Bools, Floats, Ints, OrderBatch, RiskContext
+from hedgefund_core.risk.compare import every, some
+from hedgefund_core.risk.rule import Bools, Flags, Floats, Ints, OrderBatch, RiskContext, Values
 
 C = TypeVar("C", RiskContext, None)
 T = TypeVar("T")
@@ -28,45 +32,59 @@ def _once(work: Callable[[OrderBatch, C], T], batch: OrderBatch, context: C) -> 
     return cast("T", batch.derived[key][1])
 
 
-def known(batch: OrderBatch, context: RiskContext) -> Bools:
-    """Whether each order's instrument is in the universe: bool (n,)."""
-    return (batch.instrument >= 0) & (batch.instrument < len(context.price))
+def strangers(batch: OrderBatch, context: RiskContext) -> Flags:
+    """Orders in no instrument of the universe: bool (n,), False where there are none."""
+    return _once(_strangers, batch, context)
 
 
-def _strangers(batch: OrderBatch, context: RiskContext) -> Bools | None:
-    """Orders in no instrument of the universe: bool (n,), None where there are none."""
-    strangers = ~known(batch, context)
-    return strangers if bool(strangers.any()) else None
+def _strangers(batch: OrderBatch, context: RiskContext) -> Flags:
+    found = (batch.instrument < 0) | (batch.instrument >= len(context.price))
+    return found if some(found) else False
 
 
 def of_instrument(values: Floats, batch: OrderBatch, context: RiskContext) -> Floats:
-    """``values`` (m,) of each order's instrument: float64 (n,), NaN for strangers and in an empty universe."""
-    if len(values) == 0:
-        return np.full(len(batch), np.nan)
-    found: Floats = values.take(batch.instrument, mode="clip")
-    strangers = _once(_strangers, batch, context)
-    return found if strangers is None else np.where(strangers, np.nan, found)
+    """``values`` (m,) of each order's instrument: float64 (n,), NaN for strangers and in an empty universe; kept for the next rule."""
+    key = (id(values), id(context))
+    if key not in batch.derived:
+        batch.derived[key] = ((values, context), _of_instrument(values, batch, context))
+    return cast("Floats", batch.derived[key][1])
+
+
+def _of_instrument(values: Floats, batch: OrderBatch, context: RiskContext) -> Floats:
+    absent = strangers(batch, context)
+    if absent is False:
+        return values[batch.instrument]
+    return np.where(absent, np.nan, values.take(batch.instrument, mode="clip")) if len(values) else np.full(len(batch), np.nan)
 
 
 def equity_of(context: RiskContext) -> float:
     """Equity to measure against; NaN where there is none, since no share of nothing is a limit."""
-    return context.equity if context.equity > 0.0 else float("nan")
+    return context.equity if context.equity > 0.0 else nan
 
 
-def earlier(values: Floats, batch: OrderBatch) -> Floats:
+def earlier(values: Values, batch: OrderBatch) -> Values:
     """Sum of ``values`` over the earlier reserving orders of the whole batch: float64 (n,)."""
+    if isinstance(values, float):
+        return values * _once(_before, batch, None) if values else 0.0
     counted = _counted(values, batch)
-    return np.cumsum(counted) - counted
+    return np.add.accumulate(counted) - counted
 
 
-def earlier_same(values: Floats, batch: OrderBatch) -> Floats:
+def _before(batch: OrderBatch, _: None) -> Floats:
+    """Earlier reserving orders of each."""
+    if batch.reserves is None:
+        return np.arange(len(batch), dtype=np.float64)
+    return np.add.accumulate(batch.reserves, dtype=np.float64) - batch.reserves
+
+
+def earlier_same(values: Values, batch: OrderBatch) -> Values:
     """Sum of ``values`` over the earlier reserving orders in the same instrument: float64 (n,)."""
     grouped = _once(_grouped, batch, None)
-    if grouped is None:
-        return np.zeros(len(batch))
+    if grouped is None or (isinstance(values, float) and not values):
+        return 0.0
     order, start = grouped
-    counted = _counted(values, batch)[order]
-    before = np.cumsum(counted) - counted
+    counted = _counted(values if isinstance(values, np.ndarray) else np.full(len(batch), values), batch)[order]
+    before = np.add.accumulate(counted) - counted
     sums = np.empty_like(before)
     sums[order] = before - before[start]
     return sums
@@ -74,11 +92,11 @@ def earlier_same(values: Floats, batch: OrderBatch) -> Floats:
 
 def _grouped(batch: OrderBatch, _: None) -> tuple[Ints, Ints] | None:
     """Rows instrument by instrument, and where in them each one's instrument begins; None where no instrument has two orders."""
-    order = np.argsort(batch.instrument, kind="stable")
+    order = batch.instrument.argsort(kind="stable")
     names = batch.instrument[order]
     first = np.ones(len(order), dtype=np.bool_)
     first[1:] = names[1:] != names[:-1]
-    if bool(first.all()):
+    if every(first):
         return None
     return order, np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))
 
@@ -86,7 +104,8 @@ def _grouped(batch: OrderBatch, _: None) -> tuple[Ints, Ints] | None:
 def _counted(values: Floats, batch: OrderBatch) -> Floats:
     """Values of reserving orders; a malformed order reserves nothing, or one NaN would blind the rules to all that follow."""
     finite = np.isfinite(values)
-    return np.where(finite if batch.reserves is None else finite & batch.reserves, values, 0.0)
+    counts = finite if batch.reserves is None else finite & batch.reserves
+    return values if every(counts) else np.where(counts, values, 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,11 +129,9 @@ def exposures(batch: OrderBatch, context: RiskContext) -> Exposures:
 
 
 def _exposures(batch: OrderBatch, context: RiskContext) -> Exposures:
-    buys, sells = _side(batch, 1.0), _side(batch, -1.0)
+    buys, sells = _once(_sides, batch, None)
     settles = batch.reduction & batch.auction
-    signed = batch.sign * batch.quantity
-    settled = np.where(settles, signed, 0.0)
-    up, down = np.where(settles, 0.0, buys), np.where(settles, 0.0, sells)
+    settled, up, down = only(settles, batch.sign * batch.quantity), only(~settles, buys), only(~settles, sells)
     held = of_instrument(context.quantity, batch, context) + earlier_same(settled, batch)
     high = held + of_instrument(context.working_buy, batch, context) + earlier_same(up, batch)
     low = held - of_instrument(context.working_sell, batch, context) - earlier_same(down, batch)
@@ -125,83 +142,78 @@ def _exposures(batch: OrderBatch, context: RiskContext) -> Exposures:
     return Exposures(base=valued(base, context), before=before * price, after=after * price)
 
 
+def only(flags: Bools, values: Floats) -> Values:
+    """``values`` where a flag is set, else zero."""
+    count = np.count_nonzero(flags)
+    return values if count == len(flags) else np.where(flags, values, 0.0) if count else 0.0
+
+
 def valued(shares: Floats, context: RiskContext) -> Floats:
     """Shares (m,) in account currency; zero shares need no price."""
     return np.where(shares == 0.0, 0.0, shares * context.price)
 
 
+def total(shares: Floats, context: RiskContext) -> float:
+    """Sum of what ``shares`` (m,) are worth."""
+    return float(valued(shares, context).sum()) if np.count_nonzero(shares) else 0.0
+
+
 def worst_position(batch: OrderBatch, context: RiskContext) -> Floats:
     """Signed shares of each order's instrument if every working order on the order's side fills and none on the other: float64 (n,)."""
-    buys, sells = _side(batch, 1.0), _side(batch, -1.0)
+    buys, sells = _once(_sides, batch, None)
     held = of_instrument(context.quantity, batch, context)
     high = held + of_instrument(context.working_buy, batch, context) + earlier_same(buys, batch) + buys
     low = held - of_instrument(context.working_sell, batch, context) - earlier_same(sells, batch) - sells
     return np.where(batch.sign > 0.0, high, low)
 
 
-def _side(batch: OrderBatch, sign: float) -> Floats:
-    """Shares of the orders on one side, zero for the other: float64 (n,), not negative."""
-    return np.where(batch.sign == sign, batch.quantity, 0.0)
+def _sides(batch: OrderBatch, _: None) -> tuple[Floats, Floats]:
+    """Shares bought and shares sold by each order: float64 (n,), not negative."""
+    return np.where(batch.sign == 1.0, batch.quantity, 0.0), np.where(batch.sign == -1.0, batch.quantity, 0.0)
 
 
 def largest_sums(batch: OrderBatch, found: Exposures, count: int, *, including: bool) -> Floats:
     """Sum of the ``count`` largest exposures of the book after each order (``including`` it) or before it: float64 (n,).
 
-    NaN where an exposure is not known. One order changes one instrument, so only the largest are kept and moved order by order: a grid
-    of orders by instruments would be 250,000 numbers for 500 of each.
+    NaN where an exposure is not known. One order changes one instrument, and few of them one of the largest: so these are moved order by
+    order. A grid of orders by instruments would be 250,000 numbers for 500 of each.
     """
-    if np.isnan(found.base).any():
-        return np.full(len(batch), np.nan)
+    if some(np.isnan(found.base)):
+        return np.full(len(batch), nan)
     step = found.after - found.before
-    book = _Largest(dict(enumerate(found.base.tolist())), count)
+    book = found.base.tolist()
+    top = sorted(book)[-count:]
+    held, floor = sum(top), _floor(top, count)
     sums: list[float] = []
     for key, change, kept in zip(batch.instrument.tolist(), step.tolist(), _counted(step, batch).tolist(), strict=True):
-        if not including:
-            sums.append(book.total)
-        elif kept != change:  # an order that reserves nothing is judged as if it did, and leaves no trace
-            sums.append(sum(sorted(book.after(key, change).values())) if isfinite(change) else nan)
-        if kept != 0.0:
-            book.move(key, kept)
-        if including and kept == change:
-            sums.append(book.total)
+        if not isfinite(change):
+            sums.append(nan if including else held)
+            continue
+        was = book[key]
+        now = was + change
+        if now <= floor and was < floor:  # among the largest neither before nor after
+            sums.append(held)
+            if kept:
+                book[key] = now
+            continue
+        largest = _largest(top, book, key, now, count)
+        sums.append(sum(largest) if including else held)
+        if kept:  # an order that reserves nothing is judged as if it did, and leaves no trace
+            book[key], top = now, largest
+            held, floor = sum(top), _floor(top, count)
     return np.array(sums, dtype=np.float64)
 
 
-class _Largest:
-    """The largest exposures of a book, by instrument, and their sum."""
+def _floor(top: list[float], count: int) -> float:
+    return top[0] if len(top) == count else -inf
 
-    __slots__ = ("_count", "_floor", "_now", "_top", "total")
 
-    def __init__(self, exposures: dict[int, float], count: int) -> None:
-        self._now, self._count = exposures, count
-        self._keep(self._found(exposures))
-
-    def move(self, key: int, change: float) -> None:
-        """Change one exposure."""
-        top = self.after(key, change)
-        self._now[key] = self._now.get(key, 0.0) + change
-        if top is not self._top:
-            self._keep(top)
-
-    def after(self, key: int, change: float) -> dict[int, float]:
-        """The largest if one exposure changed."""
-        value = self._now.get(key, 0.0) + change
-        if key not in self._top:
-            if value <= self._floor:
-                return self._top
-            return self._cut({**self._top, key: value})
-        if change >= 0.0:
-            return {**self._top, key: value}
-        return self._found({**self._now, key: value})  # another one may be larger now
-
-    def _found(self, exposures: dict[int, float]) -> dict[int, float]:
-        return dict(sorted(exposures.items(), key=itemgetter(1))[-self._count :])
-
-    def _cut(self, top: dict[int, float]) -> dict[int, float]:
-        if len(top) > self._count:
-            del top[min(top, key=top.__getitem__)]
-        return top
-
-    def _keep(self, top: dict[int, float]) -> None:
-        self._top, self.total = top, sum(sorted(top.values()))
-        self._floor = min(top.values()) if len(top) == self._count else -inf
+def _largest(top: list[float], book: list[float], key: int, now: float, count: int) -> list[float]:
+    """The largest of ``book`` in rising order, ``top`` of them until now, if one exposure were ``now``."""
+    if now < book[key]:
+        return sorted([*book[:key], now, *book[key + 1 :]])[-count:]  # another one may be larger now
+    others = list(top)
+    if book[key] >= _floor(top, count):
+        others.remove(book[key])
+    insort(others, now)
+    return others[-count:]

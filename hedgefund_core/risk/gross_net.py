@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from hedgefund_core.risk.compare import at_most, not_worse
-from hedgefund_core.risk.exposure import earlier, equity_of, exposures, of_instrument, valued
+from hedgefund_core.risk.exposure import earlier, equity_of, exposures, of_instrument, only, total
 from hedgefund_core.risk.limits import Mandate
 from hedgefund_core.risk.rule import OrderBatch, RiskContext, Rule, RuleResult
 
@@ -19,23 +19,26 @@ def check_gross(batch: OrderBatch, context: RiskContext, mandate: Mandate) -> Ru
     found = exposures(batch, context)
     step = found.after - found.before
     gross = (found.base.sum() + earlier(step, batch) + step) / equity_of(context)
-    return at_most(len(batch), gross, mandate.limits.max_gross, "gross exposure could exceed its cap")
+    return at_most(gross, mandate.limits.max_gross, "gross exposure could exceed its cap")
 
 
 def check_net(batch: OrderBatch, context: RiskContext, mandate: Mandate) -> RuleResult:
     """Absolute sum of signed exposures over equity; an order that brings it back is not denied."""
     price = of_instrument(context.price, batch, context)
     value = batch.sign * batch.quantity * price
-    together = np.where(batch.auction, value, 0.0)
-    up = np.where(batch.auction, 0.0, np.maximum(value, 0.0))
-    down = np.where(batch.auction, 0.0, np.maximum(-value, 0.0))
-    base = valued(context.quantity, context).sum() + earlier(together, batch)
-    high = base + valued(context.working_buy, context).sum() + earlier(up, batch)
-    low = base - valued(context.working_sell, context).sum() - earlier(down, batch)
+    resting = ~batch.auction
+    together, up, down = only(batch.auction, value), only(resting, np.maximum(value, 0.0)), only(resting, np.maximum(-value, 0.0))
+    base = total(context.quantity, context) + earlier(together, batch)
+    high = base + total(context.working_buy, context) + earlier(up, batch)
+    low = base - total(context.working_sell, context) - earlier(down, batch)
     equity = equity_of(context)
-    before = np.maximum(np.abs(high), np.abs(low)) / equity
     after = np.maximum(np.abs(high + together + up), np.abs(low + together - down)) / equity
-    return not_worse(len(batch), after, before, mandate.limits.max_net, "net exposure could exceed its cap")
+    return not_worse(
+        after,
+        lambda: np.maximum(np.abs(high), np.abs(low)) / equity,
+        mandate.limits.max_net,
+        "net exposure could exceed its cap",
+    )
 
 
 RULES = (

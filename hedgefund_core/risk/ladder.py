@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from hedgefund_core.risk.compare import none_of
 from hedgefund_core.risk.limits import Mandate
 from hedgefund_core.risk.rule import OrderBatch, RiskContext, Rule, RuleResult
@@ -11,7 +9,7 @@ from hedgefund_core.risk.rule import OrderBatch, RiskContext, Rule, RuleResult
 
 def check(batch: OrderBatch, context: RiskContext, mandate: Mandate) -> RuleResult:
     """Deny every entry while the account may only reduce."""
-    return none_of(np.full(len(batch), not context.admits_entries), "the ladder admits no new exposure")
+    return none_of(not context.admits_entries, "the ladder admits no new exposure")
 
 
 RULE = Rule(name="ladder", control=42, unit="rungs below ACTIVE", applies_to_reductions=False, check=check)

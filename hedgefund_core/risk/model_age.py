@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
+from math import isnan
 
 from hedgefund_core.risk.compare import at_most, not_applicable
 from hedgefund_core.risk.limits import Mandate
@@ -14,8 +14,8 @@ REASON = "the model has expired"
 def check(batch: OrderBatch, context: RiskContext, mandate: Mandate) -> RuleResult:
     """Compare days since the end of training with the bundle's bound; a decision without a model has none."""
     if not uses_model(context):
-        return not_applicable(len(batch), context.model_expires_days, REASON)
-    return at_most(len(batch), context.model_age_days, context.model_expires_days, REASON)
+        return not_applicable(context.model_expires_days, REASON)
+    return at_most(context.model_age_days, context.model_expires_days, REASON)
 
 
 def uses_model(context: RiskContext) -> bool:
@@ -27,7 +27,7 @@ def uses_model(context: RiskContext) -> bool:
         context.signal_dispersion,
         context.signal_same_sign,
     )
-    return not all(np.isnan(trace) for trace in traces)
+    return not all(map(isnan, traces))
 
 
 RULE = Rule(name="model_age", control=41, unit="days", applies_to_reductions=False, check=check)

@@ -15,15 +15,15 @@ from hedgefund_core.risk.rule import OrderBatch, RiskContext, Rule, RuleResult
 
 def check_instrument(batch: OrderBatch, context: RiskContext, mandate: Mandate) -> RuleResult:
     """Orders in the instrument with this one."""
-    count = of_instrument(context.working_orders.astype(np.float64), batch, context) + earlier_same(np.ones(len(batch)), batch) + 1.0
-    return at_most(len(batch), count, mandate.limits.max_open_orders_per_instrument, "too many orders work in the instrument")
+    count = of_instrument(context.working_orders.astype(np.float64), batch, context) + earlier_same(1.0, batch) + 1.0
+    return at_most(count, mandate.limits.max_open_orders_per_instrument, "too many orders work in the instrument")
 
 
 def check_total(batch: OrderBatch, context: RiskContext, mandate: Mandate) -> RuleResult:
     """Orders in all instruments with this one."""
-    count = context.working_orders.sum() + earlier(np.ones(len(batch)), batch) + 1.0
+    count = context.working_orders.sum() + earlier(1.0, batch) + 1.0
     limit = mandate.limits.max_open_orders_per_name * len(context.price)
-    return at_most(len(batch), count, limit, "too many orders work")
+    return at_most(count, limit, "too many orders work")
 
 
 RULES = (

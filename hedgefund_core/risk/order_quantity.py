@@ -20,7 +20,7 @@ def check(batch: OrderBatch, context: RiskContext, mandate: Mandate) -> RuleResu
     limit = mandate.limits.max_order_adv * of_instrument(context.adv, batch, context)
     if mandate.discretionary:
         limit = np.where(np.isnan(limit), batch.quantity, limit)
-    return at_most(len(batch), batch.quantity, limit, "order is too large a part of the average daily volume")
+    return at_most(batch.quantity, limit, "order is too large a part of the average daily volume")
 
 
 RULE = Rule(name="order_quantity", control=2, unit="shares", applies_to_reductions=False, check=check)

@@ -26,9 +26,9 @@ def check_session(batch: OrderBatch, context: RiskContext, mandate: Mandate) -> 
 
 
 def _rate(batch: OrderBatch, context: RiskContext, sent: int, per_name: float | None, reason: str) -> RuleResult:
-    count = sent + earlier(np.ones(len(batch)), batch) + 1.0
+    count = sent + earlier(1.0, batch) + 1.0
     limit = np.nan if per_name is None else per_name * max(len(context.price), FEWEST_NAMES)
-    return at_most(len(batch), count, limit, reason)
+    return at_most(count, limit, reason)
 
 
 RULES = (

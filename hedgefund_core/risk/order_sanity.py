@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from hedgefund_core.risk.compare import TOLERANCE, at_most
-from hedgefund_core.risk.exposure import earlier_same, known, of_instrument
+from hedgefund_core.risk.compare import TOLERANCE, at_most, some
+from hedgefund_core.risk.exposure import earlier_same, of_instrument, only, strangers
 from hedgefund_core.risk.limits import Mandate
 from hedgefund_core.risk.rule import Bools, Floats, OrderBatch, RiskContext, Rule, RuleResult
 
@@ -17,21 +17,30 @@ from hedgefund_core.risk.rule import Bools, Floats, OrderBatch, RiskContext, Rul
 def check(batch: OrderBatch, context: RiskContext, mandate: Mandate) -> RuleResult:
     """Count the faults of each order; one denies."""
     faults = {
-        "quantity is not above zero": ~(np.isfinite(batch.quantity) & (batch.quantity > 0.0)),
+        "quantity is not above zero": ~_above_zero(batch.quantity),
         "side is neither buy nor sell": np.abs(batch.sign) != 1.0,
-        "no reference price above zero": ~(np.isfinite(batch.price) & (batch.price > 0.0)),
-        "limit price is not above zero": ~np.isnan(batch.limit_price) & ~(np.isfinite(batch.limit_price) & (batch.limit_price > 0.0)),
-        "instrument is not in the universe": ~known(batch, context),
-        "quantity is not a multiple of the lot": ~_whole(batch.quantity, batch) & ~(batch.reduction & _whole(_left(batch, context), batch)),
+        "no reference price above zero": ~_above_zero(batch.price),
+        "limit price is not above zero": ~(_above_zero(batch.limit_price) | np.isnan(batch.limit_price)),
+        "instrument is not in the universe": strangers(batch, context),
+        "quantity is not a multiple of the lot": _broken_lots(batch, context),
         "a reduction would exceed the position": _beyond_position(batch, context),
     }
-    seen = {name: found for name, found in faults.items() if found.any()}
-    count = np.sum(list(seen.values()), axis=0) if seen else np.zeros(len(batch))
-    return at_most(len(batch), count, 0.0, "; ".join(seen) or "well formed")
+    seen = {name: np.asarray(found) for name, found in faults.items() if some(found)}
+    count = np.sum(list(seen.values()), axis=0, dtype=np.float64) if seen else 0.0
+    return at_most(count, 0.0, "; ".join(seen) or "well formed")
+
+
+def _above_zero(values: Floats) -> Bools:
+    return (values > 0.0) & (values < np.inf)
+
+
+def _broken_lots(batch: OrderBatch, context: RiskContext) -> Bools:
+    """A reduction may also be what leaves whole lots behind: a fraction that is held must not be held for ever."""
+    broken = ~_whole(batch.quantity, batch)
+    return broken & ~(batch.reduction & _whole(_left(batch, context), batch)) if some(broken & batch.reduction) else broken
 
 
 def _whole(quantity: Floats, batch: OrderBatch) -> Bools:
-    """Whole lots. A reduction may also be what leaves whole lots behind: a fraction that is held must not be held for ever."""
     lots = quantity / np.where(batch.lot > 0.0, batch.lot, np.nan)
     within: Bools = np.abs(lots - np.rint(lots)) <= TOLERANCE * np.maximum(1.0, np.abs(lots))
     return within
@@ -42,14 +51,14 @@ def _left(batch: OrderBatch, context: RiskContext) -> Floats:
     held = of_instrument(context.quantity, batch, context)
     buying = batch.sign > 0.0
     working = np.where(buying, of_instrument(context.working_buy, batch, context), of_instrument(context.working_sell, batch, context))
-    earlier = earlier_same(np.where(batch.reduction & buying, batch.quantity, 0.0), batch)
-    earlier_sells = earlier_same(np.where(batch.reduction & ~buying, batch.quantity, 0.0), batch)
-    left: Floats = -batch.sign * held - working - np.where(buying, earlier, earlier_sells) - batch.quantity
+    bought = earlier_same(only(batch.reduction & buying, batch.quantity), batch)
+    sold = earlier_same(only(batch.reduction & ~buying, batch.quantity), batch)
+    left: Floats = -batch.sign * held - working - np.where(buying, bought, sold) - batch.quantity
     return left
 
 
 def _beyond_position(batch: OrderBatch, context: RiskContext) -> Bools:
-    if not batch.reduction.any():
+    if not some(batch.reduction):
         return batch.reduction
     left = _left(batch, context)
     fits: Bools = left >= -np.abs(left + batch.quantity) * TOLERANCE

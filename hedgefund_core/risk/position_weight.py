@@ -16,9 +16,9 @@ from hedgefund_core.risk.rule import OrderBatch, RiskContext, Rule, RuleResult
 def check(batch: OrderBatch, context: RiskContext, mandate: Mandate) -> RuleResult:
     """Compare the absolute weight, if all orders on this side fill and none on the other, with its cap."""
     weight = worst_position(batch, context) * of_instrument(context.price, batch, context) / equity_of(context)
-    short_cap = 0.0 if mandate.long_only else mandate.limits.max_position_weight
-    limit = np.where(weight < 0.0, short_cap, mandate.limits.max_position_weight)
-    return at_most(len(batch), np.abs(weight), limit, "the position could exceed its cap")
+    cap = mandate.limits.max_position_weight
+    limit = np.where(weight < 0.0, 0.0, cap) if mandate.long_only else cap
+    return at_most(np.abs(weight), limit, "the position could exceed its cap")
 
 
 RULE = Rule(name="position_weight", control=12, unit="fraction of equity", applies_to_reductions=False, check=check, sequential=True)

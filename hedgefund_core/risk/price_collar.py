@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hedgefund_core.risk.compare import at_most
+from hedgefund_core.risk.compare import at_most, some
 from hedgefund_core.risk.exposure import of_instrument
 from hedgefund_core.risk.limits import Limits, Mandate
 from hedgefund_core.risk.rule import Floats, OrderBatch, RiskContext, Rule, RuleResult
@@ -20,23 +20,24 @@ PRICE_GRID = 1e-6
 
 def check(batch: OrderBatch, context: RiskContext, mandate: Mandate) -> RuleResult:
     """Measure the distance from the last good price, positive = against us."""
-    good = of_instrument(np.where(context.price > 0.0, context.price, np.nan), batch, context)
+    price = of_instrument(context.price, batch, context)
+    good = np.where(price > 0.0, price, np.nan)
     reference = np.abs(batch.price / good - 1.0)
     aggressive = np.where(np.isnan(batch.limit_price), 0.0, batch.sign * (batch.limit_price / good - 1.0))
     width = table_width(good, mandate.limits)
     sigmas = mandate.limits.collar_daily_sigmas * of_instrument(context.daily_sigma, batch, context)
     width = np.where(batch.auction, np.fmax(width, sigmas), width)
-    width = width + np.where(batch.reduction, widening(of_instrument(context.bar_age, batch, context), mandate.limits), 0.0)
+    if some(batch.reduction):
+        width = width + np.where(batch.reduction, widening(of_instrument(context.bar_age, batch, context), mandate.limits), 0.0)
     measured = np.maximum(reference, aggressive)
-    return at_most(len(batch), measured, width, "price is outside the band around the last good price", slack=PRICE_GRID / good)
+    return at_most(measured, width, "price is outside the band around the last good price", slack=PRICE_GRID / good)
 
 
 def table_width(price: Floats, limits: Limits) -> Floats:
     """Width of the band by price: float64 (n,), NaN where the price is."""
-    tops = np.array([np.inf if band.up_to is None else band.up_to for band in limits.collar_bands])
-    widths = np.array([band.width for band in limits.collar_bands])
-    band = np.minimum(np.searchsorted(tops, price, side="left"), len(widths) - 1)
-    return np.where(np.isnan(price), np.nan, widths[band])
+    tops = np.array([*(np.inf if band.up_to is None else band.up_to for band in limits.collar_bands[:-1]), np.inf])
+    widths = np.array([*(band.width for band in limits.collar_bands), np.nan])
+    return widths[tops.searchsorted(price)]
 
 
 def widening(age: Floats, limits: Limits) -> Floats:

@@ -24,7 +24,7 @@ def check(batch: OrderBatch, context: RiskContext, mandate: Mandate) -> RuleResu
     floor = mandate.limits.max_quote_age_seconds
     patience = of_instrument(nothing if context.quote_patience is None else context.quote_patience, batch, context)
     limit = np.fmax(floor, patience) if floor is not None else np.full(len(batch), np.nan)
-    return at_most(len(batch), age, limit, "the quote is too old")
+    return at_most(age, limit, "the quote is too old")
 
 
 RULE = Rule(name="quote_age", control=22, unit="seconds", applies_to_reductions=False, check=check)

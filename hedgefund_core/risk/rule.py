@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +20,9 @@ from hedgefund_core.risk.limits import Mandate
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
+Values = Floats | float
+Flags = Bools | bool
+"""A column, or the one value that it holds throughout."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,21 +136,20 @@ class RiskContext:
     sent_session: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RuleResult:
-    """What a rule found for each order of a batch.
+class RuleResult(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """What a rule found for each order of a batch: (n,), or one value that holds for all of them.
 
     Attributes
     ----------
-    allowed : bool (n,). evaluable : bool (n,), False where its data are missing (which denies unless the rule is waived).
-    measured, limit : float64 (n,), in ``unit``.
+    allowed : bool. evaluable : bool, False where its data are missing (which denies unless the rule is waived).
+    measured, limit : float64, in ``unit``.
     reason : one short phrase for a denial, the same for the whole batch.
     """
 
-    allowed: Bools
-    evaluable: Bools
-    measured: Floats
-    limit: Floats
+    allowed: Flags
+    evaluable: Flags
+    measured: Values
+    limit: Values
     reason: str
 
 

@@ -17,7 +17,7 @@ def check(batch: OrderBatch, context: RiskContext, mandate: Mandate) -> RuleResu
     """Shares of own orders that work on the other side."""
     buys = of_instrument(context.working_buy, batch, context)
     sells = of_instrument(context.working_sell, batch, context)
-    return at_most(len(batch), np.where(batch.sign > 0.0, sells, buys), 0.0, "an own order works on the other side")
+    return at_most(np.where(batch.sign > 0.0, sells, buys), 0.0, "an own order works on the other side")
 
 
 RULE = Rule(name="self_cross", control=25, unit="shares", applies_to_reductions=False, check=check)

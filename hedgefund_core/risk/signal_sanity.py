@@ -6,7 +6,7 @@ that are all alike, as scores all on one side, or as a book turned over at once.
 
 from __future__ import annotations
 
-import numpy as np
+from math import nextafter
 
 from hedgefund_core.risk.compare import at_least, at_most, not_applicable
 from hedgefund_core.risk.limits import Mandate
@@ -18,30 +18,30 @@ def check_coverage(batch: OrderBatch, context: RiskContext, mandate: Mandate) ->
     """Enough of the instruments are scored."""
     limit, reason = mandate.limits.min_signal_coverage, "too few instruments are scored"
     if not uses_model(context):
-        return not_applicable(len(batch), limit, reason)
-    return at_least(len(batch), context.signal_coverage, limit, reason)
+        return not_applicable(limit, reason)
+    return at_least(context.signal_coverage, limit, reason)
 
 
 def check_dispersion(batch: OrderBatch, context: RiskContext, mandate: Mandate) -> RuleResult:
     """The scores tell instruments apart."""
     reason = "the scores are all alike"
     if not uses_model(context):
-        return not_applicable(len(batch), 0.0, reason)
-    return at_least(len(batch), context.signal_dispersion, float(np.nextafter(0.0, 1.0)), reason)
+        return not_applicable(0.0, reason)
+    return at_least(context.signal_dispersion, nextafter(0.0, 1.0), reason)
 
 
 def check_same_sign(batch: OrderBatch, context: RiskContext, mandate: Mandate) -> RuleResult:
     """Of a neutral book's scores not nearly all lie on one side of their mean; a long-only book may like everything."""
     limit, reason = mandate.limits.max_same_sign_share, "nearly all scores lie on one side of their mean"
     if mandate.long_only or not uses_model(context):
-        return not_applicable(len(batch), limit, reason)
-    return at_most(len(batch), context.signal_same_sign, limit, reason)
+        return not_applicable(limit, reason)
+    return at_most(context.signal_same_sign, limit, reason)
 
 
 def check_turnover(batch: OrderBatch, context: RiskContext, mandate: Mandate) -> RuleResult:
     """One decision, whoever made it, does not turn over more than so many times the gross cap."""
     limit = mandate.limits.max_turnover_of_gross * mandate.limits.max_gross
-    return at_most(len(batch), context.batch_turnover, limit, "the decision turns over too much")
+    return at_most(context.batch_turnover, limit, "the decision turns over too much")
 
 
 RULES = (

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from hedgefund_core.risk import RULES
 from hedgefund_core.risk.engine import DENY, judge
+from hedgefund_core.risk.exposure import Exposures, largest_sums
 from tests.builders import mandate, order_batch, risk_context
 
 BOOKS = {name: mandate(name) for name in ("market_neutral", "long_only")}
@@ -44,7 +45,8 @@ def allowed_one_by_one(batch, context, book):
             sub = batch.take(np.array([*kept, row], dtype=np.int64))
             results = [(rule, rule.check(sub, context, book)) for rule in RULES]
             reduction = bool(batch.reduction[row])
-            if all(result.allowed[-1] and result.evaluable[-1] for rule, result in results if rule.applies_to_reductions or not reduction):
+            met = [result for rule, result in results if rule.applies_to_reductions or not reduction]
+            if all(np.broadcast_to(result.allowed & result.evaluable, len(sub))[-1] for result in met):
                 kept.append(row)
     return kept
 
@@ -59,6 +61,25 @@ def test_a_batch_is_judged_as_one_order_after_the_other(wanted, account, name):
         assert np.flatnonzero(judged.allowed).tolist() == allowed_one_by_one(batch, risk, BOOKS[name])
         denied = np.array([result.verdict == DENY for result in judged.results]).any(axis=0)
         assert (denied == ~judged.allowed).all()  # each denial has a rule, and nothing is allowed against one
+
+
+moves = st.tuples(st.integers(0, 6), st.sampled_from([0.0, 1.0, 2.0, 3.0, 7.0]), st.booleans())
+
+
+@given(book=st.lists(st.sampled_from([0.0, 1.0, 2.0, 5.0, 6.0]), min_size=7, max_size=7), steps=st.lists(moves, max_size=12))
+def test_the_largest_names_are_those_of_the_whole_book_after_each_order(book, steps):
+    rows = order_batch({}, *[{"instrument": name} for name, _, _ in steps]).take(np.arange(1, len(steps) + 1))
+    batch = replace(rows, reserves=np.array([kept for _, _, kept in steps], dtype=np.bool_))
+    now, was, sums = list(book), [], {True: [], False: []}
+    for name, aim, kept in steps:
+        moved = [*now[:name], aim, *now[name + 1 :]]
+        was.append(now[name])
+        sums[False].append(sum(sorted(now)[-5:]))
+        sums[True].append(sum(sorted(moved)[-5:]))
+        now = moved if kept else now
+    found = Exposures(base=np.array(book), before=np.array(was), after=np.array([aim for _, aim, _ in steps]))
+    for including in (True, False):
+        assert largest_sums(batch, found, 5, including=including).tolist() == sums[including]
 
 
 @given(wanted=st.lists(orders, min_size=1, max_size=10), account=accounts)

@@ -27,7 +27,9 @@ def order(name: str, limit: str = "10.01") -> Order:
 
 def said(rule: str, measured: list[float], limit: list[float], codes: list[int] | None = None) -> RuleVerdicts:
     words = None if codes is None else np.array(codes)
-    return RuleVerdicts(rule=rule, unit="u", measured=np.array(measured), limit=np.array(limit), codes=words, reason="too much")
+    return RuleVerdicts(
+        rule=rule, unit="u", orders=len(measured), measured=np.array(measured), limit=np.array(limit), codes=words, reason="too much"
+    )
 
 
 ORDERS = (order("a"), order("b"), order("c"))
@@ -40,16 +42,18 @@ def judgements() -> Judgements:
         said("absent", [NAN, NAN, NAN], [5.0, 5.0, 5.0]),
         said("mixed", [1.0, NAN, 3.0], [2.0, 2.0, 2.5], [0, 2, 1]),
         said("infinite", [np.inf, 1.0, -np.inf], [1.0, 1.0, 1.0], [1, 1, 1]),
+        RuleVerdicts(rule="whole", unit="u", orders=3, measured=0.5, limit=NAN, codes=np.array([1, 1, 1]), reason="closed"),
     )
     return judgements_of(ORDERS, Judged(allowed=np.array([True, True, False]), results=results))
 
 
 def test_a_column_is_one_value_where_it_holds_for_every_order(judgements: Judgements) -> None:
-    same, absent, mixed, infinite = judgements.rules
+    same, absent, mixed, infinite, whole = judgements.rules
     assert (same.verdict, same.measured, same.limit, same.reason) == ("allow", 1.0, 2.0, "")
     assert (absent.measured, absent.limit) == (None, 5.0)
     assert (mixed.verdict, mixed.measured, mixed.limit) == (("allow", "not_evaluable", "deny"), (1.0, None, 3.0), (2.0, 2.0, 2.5))
     assert (infinite.verdict, infinite.measured, infinite.reason) == ("deny", (None, 1.0, None), "too much")
+    assert (whole.verdict, whole.measured, whole.limit, whole.reason) == ("deny", 0.5, None, "closed")
 
 
 def test_one_orders_verdicts_are_read_from_the_columns_also_after_the_journal(judgements: Judgements) -> None:
