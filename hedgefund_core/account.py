@@ -5,7 +5,7 @@ A state is never changed in place: every function returns a new one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from math import isfinite
 from typing import Any
@@ -72,17 +72,28 @@ def weights_of(state: State) -> Floats:
 # ---- bars -------------------------------------------------------------------------------------------------------------
 
 
-def _grid(name: str, rows: tuple[Row, ...] | None, n: int, session: str) -> Floats | None:
+def _grid(name: str, rows: Sequence[Row] | None, n: int, session: str) -> Floats | None:
+    """Rows of bars, (T, n), NaN where there is none.
+
+    A value that is no number would be journaled as absent, so that a replay saw other bars than we did: it is refused here.
+    """
     if rows is None:
         return None
-    return np.concatenate([_row_of(name, cells, n, session) for cells in rows]) if rows else np.empty((0, n))
+    fits = all(len(cells) == n for cells in rows)
+    values = np.array(rows, dtype=np.float64).reshape(len(rows), n) if fits else np.empty((0, n))
+    known = np.isfinite(values) if name in {"volume", "dividends"} else (values > 0.0) & (values < np.inf)
+    if not fits or (not known.all() and int(known.sum()) + sum(cells.count(None) for cells in rows) != known.size):
+        given = next((len(cells) for cells in rows if len(cells) != n), n)
+        message = f"{name} of session {session} has {given} values for {n} instruments, or one that is no number above zero"
+        raise DataInvalid(message, mend="ingest and validate the source again")
+    return values
 
 
 def _panel(state: State, sessions: tuple[str, ...], fields: Mapping[str, Floats | None], benchmark: Floats | None) -> Panel:
     arrays: dict[str, Any] = dict(fields)  # Panel takes each field by name
     return Panel(
         sessions=np.array(sessions, dtype="datetime64[D]"),
-        symbols=tuple(instrument.symbol for instrument in state.instruments),
+        symbols=tuple(instrument.symbol for instrument in state.instruments) if state.ring is None else state.ring.symbols,
         price_kind=PriceKind(state.price_kind),
         benchmark=benchmark,
         source=state.source,
@@ -115,34 +126,19 @@ def _with_marks(state: State, last: list[tuple[float | None, int]]) -> State:
 
 def with_bars(state: State, event: BarsClosed, keep: int) -> State:
     """Append a session to the ring and mark every instrument that has a bar; the others keep their last good price."""
-    n, fields = len(state.instruments), dict[str, Floats | None]()
-    for name in _GRIDS:
-        cells: Row | None = getattr(event, name)
-        fields[name] = None if cells is None else _row_of(name, cells, n, event.session)
+    n, rows = len(state.instruments), {name: getattr(event, name) for name in _GRIDS}
+    fields = {name: _grid(name, None if cells is None else (cells,), n, event.session) for name, cells in rows.items()}
     benchmark = _benchmark_row(state.ring, event.benchmark)
     row = _panel(state, (event.session,), fields, benchmark)
     window = Window.of(row) if state.window is None else state.window.extended(row, keep=keep)
-    absent = [place for place, close in enumerate(event.close) if close is None]
-    marks = with_gaps(to_prices(row.close[0, ~np.isnan(row.close[0])]), absent)
+    missing = np.isnan(row.close[0])
+    absent = np.flatnonzero(missing).tolist()
+    marks = with_gaps(to_prices(row.close[0, ~missing]), absent)
     ages = [0] * n
     for place in absent:
         marks[place] = _restated(state, place, None if event.split_ratios is None else event.split_ratios[place])
         ages[place] = state.mark_ages[place] + 1
     return replace(state, window=window, marks=tuple(marks), mark_ages=tuple(ages), restated=frozenset())
-
-
-def _row_of(name: str, cells: Row, n: int, session: str) -> Floats:
-    """A row of bars, (1, n), NaN where there is none.
-
-    A value that is no number would be journaled as absent, so that a replay saw other bars than we did: it is refused here.
-    """
-    values = np.array(cells, dtype=np.float64)
-    known = values > 0.0 if name not in {"volume", "dividends"} else ~np.isnan(values)
-    good = int(known.sum()) + cells.count(None) == n and not np.isinf(values).any()
-    if len(cells) != n or not good:
-        message = f"{name} of session {session} has {len(cells)} values for {n} instruments, or one that is no number above zero"
-        raise DataInvalid(message, mend="ingest and validate the source again")
-    return values.reshape(1, n)
 
 
 def _restated(state: State, place: int, ratio: float | None) -> Decimal | None:

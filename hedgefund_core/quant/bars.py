@@ -35,6 +35,7 @@ class KnownAtBasis(StrEnum):
 
 
 FIELDS = ("open", "high", "low", "close", "volume")
+_BY_SESSION = (*FIELDS, "dividends", "split_ratios", "benchmark", "known_at", "close_at")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +88,7 @@ class Panel:
             if values is not None and values.shape != shape:
                 message = f"panel field {name} has shape {values.shape}, expected {shape}"
                 raise DataInvalid(message)
-        if len(self.sessions) > 1 and not bool(np.all(np.diff(self.sessions) > np.timedelta64(0, "D"))):
+        if len(self.sessions) > 1 and not bool((self.sessions[1:] > self.sessions[:-1]).all()):
             message = f"sessions of {self.source} are not strictly increasing"
             raise DataInvalid(message, mend="sort the rows by date and remove duplicates")
         if len(set(self.symbols)) != len(self.symbols):
@@ -111,8 +112,7 @@ class Panel:
         """The panel restricted to sessions ``start:stop`` (positions)."""
         cut = slice(start, stop)
         changes: dict[str, Any] = {  # replace() takes fields of every type
-            name: None if getattr(self, name) is None else getattr(self, name)[cut]
-            for name in (*FIELDS, "dividends", "split_ratios", "benchmark", "known_at", "close_at")
+            name: None if getattr(self, name) is None else getattr(self, name)[cut] for name in _BY_SESSION
         }
         return replace(self, sessions=self.sessions[cut], **changes)
 
@@ -124,6 +124,16 @@ class Panel:
         """Sessions from ``session`` on."""
         return self.rows(int(np.searchsorted(self.sessions, session, side="left")), len(self.sessions))
 
+    def check_same_kind(self, other: Panel) -> None:
+        """Refuse rows that cannot follow these: other symbols, another kind of price or other fields."""
+        if other.symbols != self.symbols or other.price_kind is not self.price_kind:
+            message = f"rows of {other.source} have other symbols or another kind of price than {self.source}"
+            raise DataInvalid(message, mend="append rows of the same source only")
+        for name in _BY_SESSION:
+            if (getattr(self, name) is None) != (getattr(other, name) is None):
+                message = f"field {name} is in only one of {self.source} and {other.source}"
+                raise DataInvalid(message, mend="append rows with the same fields")
+
     def extend(self, other: Panel, keep: int | None = None) -> Panel:
         """The panel with the rows of ``other`` after its own, cut to the last ``keep`` rows.
 
@@ -132,16 +142,11 @@ class Panel:
         DataInvalid
             If symbols, kind of price or fields differ, or ``other`` does not start after the last session.
         """
-        if other.symbols != self.symbols or other.price_kind is not self.price_kind:
-            message = f"rows of {other.source} have other symbols or another kind of price than {self.source}"
-            raise DataInvalid(message, mend="append rows of the same source only")
-        changes: dict[str, Any] = {}
-        for name in (*FIELDS, "dividends", "split_ratios", "benchmark", "known_at", "close_at"):
-            mine, theirs = getattr(self, name), getattr(other, name)
-            if (mine is None) != (theirs is None):
-                message = f"field {name} is in only one of {self.source} and {other.source}"
-                raise DataInvalid(message, mend="append rows with the same fields")
-            changes[name] = None if mine is None else np.concatenate([mine, theirs])
+        self.check_same_kind(other)
+        changes: dict[str, Any] = {
+            name: None if getattr(self, name) is None else np.concatenate([getattr(self, name), getattr(other, name)])
+            for name in _BY_SESSION
+        }
         sessions = np.concatenate([self.sessions, other.sessions])
         joined = replace(self, sessions=sessions, **changes)
         return joined if keep is None else joined.rows(max(0, len(sessions) - keep), len(sessions))

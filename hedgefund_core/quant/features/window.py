@@ -50,7 +50,7 @@ class Window:
     @classmethod
     def of(cls, panel: Panel) -> Window:
         """The window of a whole panel."""
-        return _window(panel, _tape_of(_columns(panel), _moves(panel), panel.shape[0]), 0, panel.shape[0])
+        return _window(panel, _tape_of(_columns(panel) | _moves(panel), panel.shape[0]), 0, panel.shape[0])
 
     def extended(self, rows: Panel, *, keep: int) -> Window:
         """The window with ``rows`` after its own, cut to the last ``keep`` rows.
@@ -63,15 +63,17 @@ class Window:
         held, added = self.panel.shape[0], rows.shape[0]
         if not held or added >= keep:
             return Window.of(self.panel.extend(rows, keep=keep))
-        joined = self.panel.rows(held - 1, held).extend(rows)
+        self.panel.check_same_kind(rows)
         tape, start = self._tape, self._stop - held
         if tape.used != self._stop or self._stop + added > tape.length:
             start = max(start, self._stop + added - keep)
             kept = {name: values[start : self._stop] for name, values in tape.arrays.items()}
-            tape, start = _tape_of(kept, {}, self._stop - start), 0
+            tape, start = _tape_of(kept, self._stop - start), 0
         stop = tape.used + added
-        for name, values in (_columns(rows) | _moves(joined)).items():
-            tape.arrays[name][tape.used : stop] = values[len(values) - added :]
+        for name, values in _columns(rows).items():
+            tape.arrays[name][tape.used : stop] = values
+        for name, values in _moves(_panel(self.panel, tape, tape.used - 1, stop)).items():
+            tape.arrays[name][tape.used : stop] = values
         tape.used = stop
         return _window(self.panel, tape, max(start, stop - keep), stop)
 
@@ -81,33 +83,32 @@ def _columns(panel: Panel) -> dict[str, NDArray[Any]]:
 
 
 def _moves(panel: Panel) -> dict[str, NDArray[Any]]:
-    """What follows from one session to the next; the first row has nothing before it."""
-    returns = kernels.returns_of(panel)
-    moves: dict[str, NDArray[Any]] = {
+    """What follows from each session to the next: one row less than the panel has."""
+    returns, level = kernels.returns_of(panel)[1:], panel.benchmark
+    return {
         "returns": returns,
-        "mean_returns": np.full((len(returns), 1), np.nan),
-        "market": np.full(len(returns), np.nan),
+        "mean_returns": kernels.market_returns(returns),
+        "market": market_returns(returns, None if level is None else level[1:] / level[:-1] - 1.0),
         "digests": row_digests(returns),
     }
-    if len(returns) > 1:
-        level = panel.benchmark
-        moves["mean_returns"][1:] = kernels.market_returns(returns[1:])
-        moves["market"][1:] = market_returns(returns[1:], None if level is None else level[1:] / level[:-1] - 1.0)
-    return moves
 
 
-def _tape_of(columns: dict[str, NDArray[Any]], moves: dict[str, NDArray[Any]], used: int) -> _Tape:
-    """A copy with room for as many rows again."""
+def _tape_of(rows: dict[str, NDArray[Any]], used: int) -> _Tape:
+    """A copy with room for as many rows again; a column with a row less than ``used`` has nothing at the first one."""
     length = used + max(used, _LEAST_ROOM)
     arrays = {}
-    for name, values in (columns | moves).items():
+    for name, values in rows.items():
         arrays[name] = np.empty((length, *values.shape[1:]), dtype=values.dtype)
-        arrays[name][:used] = values
+        arrays[name][used - len(values) : used] = values
     return _Tape(arrays=arrays, length=length, used=used)
 
 
-def _window(like: Panel, tape: _Tape, start: int, stop: int) -> Window:
+def _panel(like: Panel, tape: _Tape, start: int, stop: int) -> Panel:
     rows: dict[str, Any] = {name: tape.arrays[name][start:stop] for name in _FIELDS if name in tape.arrays}  # replace() takes all types
+    return replace(like, **rows)
+
+
+def _window(like: Panel, tape: _Tape, start: int, stop: int) -> Window:
     moves = {name: tape.arrays[name][min(start + 1, stop) : stop] for name in ("returns", "mean_returns", "market", "digests")}
     history = ReturnHistory(returns=moves["returns"], market=moves["market"]).with_digests(moves["digests"])
-    return Window(panel=replace(like, **rows), history=history, mean_returns=moves["mean_returns"], _tape=tape, _stop=stop)
+    return Window(panel=_panel(like, tape, start, stop), history=history, mean_returns=moves["mean_returns"], _tape=tape, _stop=stop)
