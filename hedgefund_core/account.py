@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from hedgefund_core.account_state import State, WindDown, column_of
-from hedgefund_core.border import to_prices, with_gaps
+from hedgefund_core.border import floats_of, to_prices, with_gaps
 from hedgefund_core.bundle import Bundle
 from hedgefund_core.decision import DecisionInputs
 from hedgefund_core.errors import DataInvalid
@@ -38,7 +38,7 @@ from hedgefund_core.trading.events import (
     SessionEnded,
 )
 from hedgefund_core.trading.instrument import SIX_PLACES, ZERO, to_money, to_price
-from hedgefund_core.trading.ledger import equity
+from hedgefund_core.trading.ledger import market_values, worth
 from hedgefund_core.trading.order import Purpose, TimeInForce
 from hedgefund_core.trading.state import Level
 
@@ -59,14 +59,14 @@ def prices_of(state: State) -> dict[str, Decimal]:
 
 def weights_of(state: State) -> Floats:
     """Positions as signed fractions of equity: float64 (n,)."""
-    values, held = np.zeros(len(state.instruments)), state.ledger.positions
-    if not held or state.equity <= ZERO:
-        return values
-    for column, (instrument, price) in enumerate(zip(state.instruments, state.marks, strict=True)):
-        position = held.get(instrument.instrument_id)
-        if position is not None and price is not None:
-            values[column] = float(position.quantity * price)
-    return values / float(state.equity)
+    held, prices = state.ledger.positions, prices_of(state) if state.ledger.positions else {}
+    return _fractions(state, {key: held[key].quantity * price for key, price in prices.items() if key in held})
+
+
+def _fractions(state: State, values: Mapping[str, Decimal]) -> Floats:
+    if not values or state.equity <= ZERO:
+        return np.zeros(len(state.instruments))
+    return floats_of([values.get(instrument.instrument_id, ZERO) for instrument in state.instruments]) / float(state.equity)
 
 
 # ---- bars -------------------------------------------------------------------------------------------------------------
@@ -197,7 +197,8 @@ def with_flow(state: State) -> State:
 
 def mark(state: State, event: BarsClosed | SessionEnded) -> tuple[State, AccountMarked, float]:
     """Value the account at a close: the new state, its record, and the day's return net of deposits."""
-    value = equity(state.ledger, prices_of(state))
+    values = market_values(state.ledger, prices_of(state)) if state.ledger.positions else {}
+    value = worth(state.ledger.cash, values.values())
     state = with_flow(state)
     basis = state.marked_equity
     day_pnl = value - basis
@@ -210,7 +211,7 @@ def mark(state: State, event: BarsClosed | SessionEnded) -> tuple[State, Account
         resume_mark=max(state.resume_mark, value),
         session=event.session,
     )
-    record, volatility = _record(marked, event, day_pnl)
+    record, volatility = _record(marked, event, day_pnl, _fractions(marked, values))
     flat = marked.sessions_flat + 1 if marked.is_flat and marked.ladder.level is Level.FLATTENING else -1
     day_return = float(day_pnl / basis) if basis > ZERO else 0.0
     return replace(marked, expected_volatility=volatility, sessions_flat=flat), record, day_return
@@ -223,8 +224,7 @@ def _after_flow(mark: Decimal, equity: Decimal, flow: Decimal) -> Decimal:
     return to_money(mark * (equity + flow) / equity)
 
 
-def _record(state: State, event: BarsClosed | SessionEnded, day_pnl: Decimal) -> tuple[AccountMarked, float]:
-    weights = weights_of(state)
+def _record(state: State, event: BarsClosed | SessionEnded, day_pnl: Decimal, weights: Floats) -> tuple[AccountMarked, float]:
     history = history_of(state)
     volatility = var = beta = float("nan")
     if state.mandate is not None:
@@ -262,7 +262,7 @@ def _finite(value: float) -> float | None:
 def decision_inputs(state: State, event: DecisionDue, purpose: Purpose, live: LiveInputs | None = None) -> DecisionInputs:
     """What a decision at ``event`` may know."""
     bundle = state.bundle if purpose is Purpose.MODEL else None
-    n = len(state.instruments)
+    n, ages = len(state.instruments), np.array(state.mark_ages, dtype=np.float64)
     features = np.zeros((n, 0))
     if bundle is not None and state.window is not None:
         features = latest_features(state.window, bundle.manifest.features)
@@ -276,14 +276,14 @@ def decision_inputs(state: State, event: DecisionDue, purpose: Purpose, live: Li
         purpose=purpose,
         instruments=state.instruments,
         features=features,
-        mask=_scorable(state, bundle),
+        mask=_scorable(state, bundle, ages),
         history=history_of(state),
         prices=state.marks,
-        bar_ages=np.array(state.mark_ages, dtype=np.float64),
+        bar_ages=ages,
         adv=_average_volume(state),
         equity=state.equity,
         cash=state.ledger.cash,
-        positions={key: position.quantity for key, position in state.ledger.positions.items() if position.quantity != ZERO},
+        positions={key: position.quantity for key, position in state.ledger.positions.items() if position.quantity},
         working=state.working,
         sent=frozenset(state.orders),
         frozen_instruments=frozenset(state.frozen),
@@ -296,23 +296,21 @@ def decision_inputs(state: State, event: DecisionDue, purpose: Purpose, live: Li
     )
 
 
-def _scorable(state: State, bundle: Bundle | None) -> NDArray[np.bool_]:
+def _scorable(state: State, bundle: Bundle | None, ages: Floats) -> NDArray[np.bool_]:
     """Instruments with a bar of this session that the model was trained for."""
-    fresh = np.array([age == 0 for age in state.mark_ages], dtype=np.bool_)
+    fresh: NDArray[np.bool_] = ages == 0.0
     if bundle is None:
         return fresh
-    universe = set(bundle.manifest.universe)
-    return fresh & np.array([instrument.symbol in universe for instrument in state.instruments], dtype=np.bool_)
+    known = map(set(bundle.manifest.universe).__contains__, [instrument.symbol for instrument in state.instruments])
+    return fresh & np.fromiter(known, dtype=np.bool_, count=len(ages))
 
 
 def _average_volume(state: State) -> Floats:
     if state.ring is None or state.ring.volume is None:
         return np.full(len(state.instruments), np.nan)
     window = state.ring.volume[-ADV_SESSIONS:]
-    known = np.isfinite(window)
-    count = known.sum(axis=0)
-    total = np.where(known, window, 0.0).sum(axis=0)
-    return np.where(count == ADV_SESSIONS, total / ADV_SESSIONS, np.nan)
+    total = window.sum(axis=0)  # a session without a volume leaves none
+    return np.where(np.isfinite(total) & (len(window) == ADV_SESSIONS), total / ADV_SESSIONS, np.nan)
 
 
 def check_weights(state: State, event: DecisionDue) -> None:

@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from hedgefund_core.border import to_prices
+from hedgefund_core.border import floats_of, to_prices
 from hedgefund_core.bundle import Bundle
 from hedgefund_core.identifiers import decision_id
 from hedgefund_core.live_inputs import LiveInputs, context_of, facts_of
@@ -90,7 +90,7 @@ class DecisionInputs:
     def marks(self) -> Floats:
         """Float views of the prices: float64 (n,), NaN where there is none."""
         if not self._views:
-            self._views.append(np.array([np.nan if price is None else float(price) for price in self.prices], dtype=np.float64))
+            self._views.append(floats_of(self.prices))
         return self._views[0]
 
     def sigmas(self, mandate: Mandate) -> Floats:

@@ -5,7 +5,7 @@ Sign: a position's quantity is signed (short < 0); cash rises with sales and div
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from enum import StrEnum
 
@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from hedgefund_core.errors import InvariantViolation
-from hedgefund_core.trading.instrument import ZERO, to_money
+from hedgefund_core.trading.instrument import SIX_PLACES, ZERO, to_money
 from hedgefund_core.trading.order import Side
 
 
@@ -136,14 +136,22 @@ def apply_split(ledger: Ledger, *, instrument_id: str, quantity_after: Decimal, 
     return post_cash(adjusted, CashKind.CASH_IN_LIEU, cash_in_lieu) if cash_in_lieu else adjusted
 
 
+def market_values(ledger: Ledger, prices: Mapping[str, Decimal]) -> dict[str, Decimal]:
+    """What is held at ``prices``, signed and not rounded; a held instrument without a price breaks the books."""
+    try:
+        return {key: position.quantity * prices[key] for key, position in ledger.positions.items() if position.quantity}
+    except KeyError as error:
+        message = f"no price for held instrument {error.args[0]}"
+        raise InvariantViolation(message) from error
+
+
+def worth(cash: Decimal, values: Iterable[Decimal]) -> Decimal:
+    """Cash plus values, each to six places. A sum that has six places has no term with more: then there is nothing to round."""
+    terms = list(values)
+    total = sum(terms, cash)
+    return total if not terms or total.same_quantum(SIX_PLACES) else sum(map(to_money, terms), cash)
+
+
 def equity(ledger: Ledger, prices: Mapping[str, Decimal]) -> Decimal:
-    """Cash plus positions at ``prices``; a held instrument without a price breaks the books."""
-    total = ledger.cash
-    for instrument_id, position in ledger.positions.items():
-        if position.quantity != ZERO:
-            price = prices.get(instrument_id)
-            if price is None:
-                message = f"no price for held instrument {instrument_id}"
-                raise InvariantViolation(message)
-            total += to_money(position.quantity * price)
-    return total
+    """Cash plus positions at ``prices``."""
+    return worth(ledger.cash, market_values(ledger, prices).values())

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hedgefund_core.errors import InvariantViolation
 from hedgefund_core.trading.instrument import ZERO, Instrument, to_lots, to_money, to_price
-from hedgefund_core.trading.ledger import CashKind, Ledger, apply_fill, apply_split, equity, post_cash
+from hedgefund_core.trading.ledger import CashKind, Ledger, Position, apply_fill, apply_split, equity, post_cash
 from hedgefund_core.trading.order import Leg, Side
 from hedgefund_core.trading.rebalance import NoTradeBand, intents_toward, rebalance
 
@@ -51,6 +51,18 @@ def test_equity_is_deposits_plus_realized_plus_unrealized_less_fees(
     # the average cost is kept to six places: each fill may leave half a millionth a share behind
     room = sum((q for _, _, q, _ in rows), Decimal(1)) * Decimal("0.000001") * (len(rows) + 1)
     assert abs(equity(ledger, marks) - (Decimal(1_000_000) + realized + unrealized - fees)) <= room
+
+
+odd = st.decimals(min_value=-5000, max_value=5000, places=9) | quantities | st.just(ZERO) | st.just(Decimal("1E+2"))
+
+
+@given(st.lists(odd, max_size=4), st.lists(prices | st.just(Decimal("0.000001")), min_size=4, max_size=4), prices)
+def test_equity_is_cash_and_each_position_to_six_places(held: list[Decimal], last: list[Decimal], cash: Decimal) -> None:
+    ledger = Ledger(cash=cash, positions={str(n): Position(quantity=quantity) for n, quantity in enumerate(held)})
+    wanted = cash
+    for quantity, price in zip(held, last, strict=False):
+        wanted += to_money(quantity * price) if quantity != ZERO else 0
+    assert equity(ledger, {str(n): price for n, price in enumerate(last)}).as_tuple() == wanted.as_tuple()
 
 
 @given(st.integers(-50_000, 50_000).map(Decimal), st.integers(-50_000, 50_000).map(Decimal))

@@ -4,7 +4,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 
 import numpy as np
 
-from hedgefund_core.border import float_views, to_prices, with_gaps
+from hedgefund_core.border import float_views, floats_of, to_prices, with_gaps
 from hedgefund_core.trading.instrument import SIX_PLACES, to_price
 
 
@@ -21,6 +21,14 @@ def test_a_column_is_rounded_as_each_value_alone_to_the_digit() -> None:
         assert [value.as_tuple() for value in to_prices(values)] == [value.as_tuple() for value in wanted]
         assert float_views(values, to_prices(values)).tolist() == [float(value) for value in wanted]
         assert [to_price(value).as_tuple() for value in values.tolist()] == [value.as_tuple() for value in wanted]
+
+
+def test_a_column_of_decimals_is_the_float_of_each() -> None:
+    counts = np.random.default_rng(5).integers(-(10**15), 10**15, (2, 2000)).tolist()
+    values = [Decimal(one) * SIX_PLACES * (other if n % 2 else 1) for n, (one, other) in enumerate(zip(*counts, strict=True))]
+    values += [Decimal("1E+3"), Decimal("0E-6"), Decimal("-1e-30"), Decimal(10) ** 25 / 7]
+    assert floats_of(values).tolist() == [float(value) for value in values]
+    np.testing.assert_array_equal(floats_of([Decimal(1), None]), [1.0, np.nan])
 
 
 def test_what_is_absent_keeps_its_place() -> None:

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from hedgefund_core.errors import DataInvalid
+from hedgefund_core.quant.bars import PriceKind
 from hedgefund_core.quant.features import latest_features
 from hedgefund_core.quant.features.window import Window
 from hedgefund_core.quant.return_history import row_digests
 from tests.builders import close_only, noisy_panel
 
 KEEP = 12
+NAMES = ["reversal_5", "reversal_21", "volatility_21", "max_return_21", "volume_z_21"]
 
 
 def bars(n_sessions=60):
@@ -39,6 +41,19 @@ def test_a_window_that_grows_is_the_window_of_the_last_rows(step):
         window = window.extended(panel.rows(start, min(start + step, panel.shape[0])), keep=KEEP)
         stop = min(start + step, panel.shape[0])
         same(window, panel.rows(max(0, stop - KEEP), stop))
+
+
+def test_features_of_a_window_are_those_of_its_panel_with_and_without_a_split():
+    panel = bars()
+    plain, split = np.ones(panel.shape), np.ones(panel.shape)
+    split[-5, 1], split[-9, 2] = 2.0, np.nan
+    for ratios in (plain, split):
+        raw = replace(panel, price_kind=PriceKind.RAW, split_ratios=ratios, benchmark=None)
+        window = Window.of(raw.rows(0, 20))
+        for row in range(20, panel.shape[0]):
+            window = window.extended(raw.rows(row, row + 1), keep=40)
+            last = raw.rows(max(0, row - 39), row + 1)
+            np.testing.assert_array_equal(latest_features(window, NAMES), latest_features(last, NAMES))
 
 
 def test_two_windows_after_the_same_one_do_not_see_each_other():

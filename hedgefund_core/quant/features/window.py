@@ -52,6 +52,11 @@ class Window:
         """The window of a whole panel."""
         return _window(panel, _tape_of(_columns(panel) | _moves(panel), panel.shape[0]), 0, panel.shape[0])
 
+    @property
+    def has_splits(self) -> bool:
+        """Whether a split, or no knowledge of one, is still to be applied to prices of it."""
+        return bool(self._tape.arrays["has_splits"][self._stop - self.panel.shape[0] : self._stop].any())
+
     def extended(self, rows: Panel, *, keep: int) -> Window:
         """The window with ``rows`` after its own, cut to the last ``keep`` rows.
 
@@ -78,8 +83,31 @@ class Window:
         return _window(self.panel, tape, max(start, stop - keep), stop)
 
 
+class WindowBars(kernels.Bars):
+    """The last session of a window as kernels read it: what the window knows is not found out again, nor laid out for nobody."""
+
+    __slots__ = ("_window",)
+
+    def __init__(self, window: Window) -> None:
+        super().__init__(window.panel, 1, market=window.mean_returns)
+        self._window = window
+
+    def returns(self, window: int) -> Floats:
+        """As of any bars."""
+        if self._returns is None:
+            self._returns = self._laid(self._window.history.returns)
+        return super().returns(window)
+
+    @property
+    def split_columns(self) -> NDArray[np.intp]:
+        """As of any bars; most windows have none."""
+        return super().split_columns if self._window.has_splits else np.empty(0, dtype=np.intp)
+
+
 def _columns(panel: Panel) -> dict[str, NDArray[Any]]:
-    return {name: getattr(panel, name) for name in _FIELDS if getattr(panel, name) is not None}
+    columns = {name: getattr(panel, name) for name in _FIELDS if getattr(panel, name) is not None}
+    splits = kernels.splits_of(panel)
+    return columns | {"has_splits": np.zeros(panel.shape[0], dtype=np.bool_) if splits is None else (splits != 1.0).any(axis=1)}
 
 
 def _moves(panel: Panel) -> dict[str, NDArray[Any]]:

@@ -7,6 +7,7 @@ arrays in one fixed order: no BLAS call, whose blocking differs between builds a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +77,8 @@ def book_returns(weights: Floats, returns: Floats) -> Floats:
     A missing return, or a weight that is not given, counts zero.
     """
     held, rows = _filled(weights), np.ascontiguousarray(returns)
+    if not held.any():
+        return np.zeros(len(rows))
     with np.errstate(invalid="ignore"):
         totals: Floats = (rows * held).sum(axis=1)
     return totals if np.isfinite(totals).all() else (_filled(rows) * held).sum(axis=1)
@@ -109,11 +112,19 @@ def volatility_of(moves: Floats, decay: float, sessions_per_year: float) -> floa
     sessions = moves.shape[0]
     if sessions < MINIMUM_SESSIONS:
         return float("nan")
-    steps = np.full(sessions, decay)
-    steps[0] = 1.0
-    importance = np.cumprod(steps)[::-1].copy()  # a running product: pow() may differ between processors
+    importance = _importance(sessions, decay)
     variance = (importance * moves**2).sum() / importance.sum()
     return float(np.sqrt(variance * sessions_per_year))
+
+
+@cache
+def _importance(sessions: int, decay: float) -> Floats:
+    """What each session counts, the newest 1: a running product, since pow() may differ between processors."""
+    steps = np.full(sessions, decay)
+    steps[0] = 1.0
+    importance = np.cumprod(steps)[::-1].copy()
+    importance.flags.writeable = False  # it is handed to every caller
+    return importance
 
 
 def betas(returns: Floats, market: Floats) -> Floats:
