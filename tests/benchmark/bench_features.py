@@ -11,7 +11,7 @@ import pandas as pd
 
 from hedgefund_core.quant.bars import Panel
 from hedgefund_core.quant.features import FEATURES, FeatureStream, compute_features
-from tests.benchmark.bench_executor import ROUNDS, panel_of_names
+from tests.benchmark.names import ROUNDS, panel_of_names
 from tests.benchmark.row import Row, seconds
 
 PANDAS_ROUNDS = 3

@@ -16,7 +16,7 @@ from hedgefund_core.quant.portfolio.scaling import betas, book_beta, book_volati
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.order import Purpose
 from live_executor.journals.chain import GENESIS, chain_hash
-from tests.benchmark.bench_executor import NAMES, ROUNDS, frame_of, panel_of_names, ready_account
+from tests.benchmark.names import NAMES, ROUNDS, frame_of, panel_of_names, ready_account
 from tests.benchmark.row import Row
 
 CHECK_GOAL_US, REFRESH_GOAL_MS = 50.0, 5.0
