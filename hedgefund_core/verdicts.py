@@ -51,7 +51,7 @@ def _column(values: Values) -> Column:
     if not every(finite):
         return tuple([cell if isfinite(cell) else None for cell in values.tolist()]) if some(finite) else None
     cells: list[float] = values.tolist()
-    return cells[0] if cells[0] == cells[-1] and every(values == cells[0]) else tuple(cells)
+    return cells[0] if cells[0] == cells[-1] and cells.count(cells[0]) == len(cells) else tuple(cells)
 
 
 def taken_by_broker(orders: Sequence[Order], judgements: Judgements) -> Judgements:

@@ -21,7 +21,7 @@ def at_most(measured: Values, limit: Values, reason: str, *, slack: Values = 0.0
     """Allow where ``measured`` does not exceed ``limit`` (plus an absolute ``slack``)."""
     return RuleResult(
         allowed=measured <= limit + _room(limit) + slack,
-        evaluable=_known(measured) & _known(limit),
+        evaluable=both(_known(measured), _known(limit)),
         measured=measured,
         limit=limit,
         reason=reason,
@@ -42,7 +42,7 @@ def at_least(measured: Values, limit: Values, reason: str) -> RuleResult:
     """Allow where ``measured`` reaches ``limit``."""
     return RuleResult(
         allowed=measured >= limit - _room(limit),
-        evaluable=_known(measured) & _known(limit),
+        evaluable=both(_known(measured), _known(limit)),
         measured=measured,
         limit=limit,
         reason=reason,
@@ -68,6 +68,11 @@ def every(flags: Flags) -> bool:
 def some(flags: Flags) -> bool:
     """Whether one is set."""
     return int(np.count_nonzero(flags)) > 0 if isinstance(flags, np.ndarray) else bool(flags)
+
+
+def both(first: Flags, second: Flags) -> Flags:
+    """Where both are set; a plain True costs nothing."""
+    return second if first is True else first if second is True else first & second
 
 
 def _room(values: Values) -> Values:

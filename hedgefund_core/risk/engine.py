@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hedgefund_core.risk import RULES
-from hedgefund_core.risk.compare import every, some
+from hedgefund_core.risk.compare import both, every, some
 from hedgefund_core.risk.limits import Mandate
 from hedgefund_core.risk.rule import Bools, OrderBatch, RiskContext, Rule, RuleResult, Values
 
@@ -100,7 +100,7 @@ def _found(rule: Rule, batch: OrderBatch, context: RiskContext, mandate: Mandate
     """One rule on the batch: entries fail closed, and a reduction meets only the rules made for it."""
     result = _checked(rule, batch, context, mandate)
     codes, reason = None, result.reason
-    if not every(result.evaluable & result.allowed):
+    if not every(both(result.evaluable, result.allowed)):
         evaluable, allowed = (np.broadcast_to(flags, len(batch)) for flags in (result.evaluable, result.allowed))
         passed = evaluable & allowed if rule.applies_to_reductions else evaluable & allowed | batch.reduction
         codes = np.where(passed, _ALLOW, np.where(evaluable, _DENY, _BLIND if rule.name in waived else _DENY))

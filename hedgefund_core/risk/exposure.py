@@ -9,6 +9,7 @@ in one instrument, and nothing is added up of what is not there.
 
 from __future__ import annotations
 
+from array import array
 from bisect import insort
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -94,11 +95,10 @@ def _grouped(batch: OrderBatch, _: None) -> tuple[Ints, Ints] | None:
     """Rows instrument by instrument, and where in them each one's instrument begins; None where no instrument has two orders."""
     order = batch.instrument.argsort(kind="stable")
     names = batch.instrument[order]
-    first = np.ones(len(order), dtype=np.bool_)
-    first[1:] = names[1:] != names[:-1]
-    if every(first):
+    again = names[1:] == names[:-1]
+    if not some(again):
         return None
-    return order, np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))
+    return order, np.maximum.accumulate(np.where(np.append(False, again), 0, np.arange(len(order))))
 
 
 def _counted(values: Floats, batch: OrderBatch) -> Floats:
@@ -131,7 +131,8 @@ def exposures(batch: OrderBatch, context: RiskContext) -> Exposures:
 def _exposures(batch: OrderBatch, context: RiskContext) -> Exposures:
     buys, sells = _once(_sides, batch, None)
     settles = batch.reduction & batch.auction
-    settled, up, down = only(settles, batch.sign * batch.quantity), only(~settles, buys), only(~settles, sells)
+    rests = ~settles
+    settled, up, down = only(settles, batch.sign * batch.quantity), only(rests, buys), only(rests, sells)
     held = of_instrument(context.quantity, batch, context) + earlier_same(settled, batch)
     high = held + of_instrument(context.working_buy, batch, context) + earlier_same(up, batch)
     low = held - of_instrument(context.working_sell, batch, context) - earlier_same(down, batch)
@@ -181,12 +182,12 @@ def largest_sums(batch: OrderBatch, found: Exposures, count: int, *, including: 
     if some(np.isnan(found.base)):
         return np.full(len(batch), nan)
     step = found.after - found.before
-    book = found.base.tolist()
-    top = sorted(book)[-count:]
+    book = array("d", found.base.tobytes())
+    top = _top(found.base, count)
     held, floor = sum(top), _floor(top, count)
     sums: list[float] = []
     for key, change, kept in zip(batch.instrument.tolist(), step.tolist(), _counted(step, batch).tolist(), strict=True):
-        if not isfinite(change):
+        if kept != change and not isfinite(change):
             sums.append(nan if including else held)
             continue
         was = book[key]
@@ -196,7 +197,7 @@ def largest_sums(batch: OrderBatch, found: Exposures, count: int, *, including: 
             if kept:
                 book[key] = now
             continue
-        largest = _largest(top, book, key, now, count)
+        largest = _moved(top, book, key, now, count)
         sums.append(sum(largest) if including else held)
         if kept:  # an order that reserves nothing is judged as if it did, and leaves no trace
             book[key], top = now, largest
@@ -204,16 +205,24 @@ def largest_sums(batch: OrderBatch, found: Exposures, count: int, *, including: 
     return np.array(sums, dtype=np.float64)
 
 
-def _floor(top: list[float], count: int) -> float:
-    return top[0] if len(top) == count else -inf
-
-
-def _largest(top: list[float], book: list[float], key: int, now: float, count: int) -> list[float]:
-    """The largest of ``book`` in rising order, ``top`` of them until now, if one exposure were ``now``."""
-    if now < book[key]:
-        return sorted([*book[:key], now, *book[key + 1 :]])[-count:]  # another one may be larger now
+def _moved(top: list[float], book: array[float], key: int, now: float, count: int) -> list[float]:
+    """The largest of ``book``, ``top`` of them until now, if one exposure were ``now``."""
+    if now < book[key]:  # another one may be larger now
+        whole = np.array(book)
+        whole[key] = now
+        return _top(whole, count)
     others = list(top)
     if book[key] >= _floor(top, count):
         others.remove(book[key])
     insort(others, now)
     return others[-count:]
+
+
+def _top(exposures: Floats, count: int) -> list[float]:
+    """The largest in rising order."""
+    largest: list[float] = np.sort(exposures)[-count:].tolist()
+    return largest
+
+
+def _floor(top: list[float], count: int) -> float:
+    return top[0] if len(top) == count else -inf
