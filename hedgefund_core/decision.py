@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from hedgefund_core.border import floats_of, to_prices
 from hedgefund_core.bundle import Bundle
 from hedgefund_core.identifiers import decision_id
-from hedgefund_core.live_inputs import LiveInputs, context_of, facts_of
+from hedgefund_core.live_inputs import LiveInputs, context_of, facts_of, members
 from hedgefund_core.ordering import Market, Terms, Trades, as_trades, batch_of, orders_of, rebalanced
 from hedgefund_core.quant.portfolio import OPTIMIZERS
 from hedgefund_core.quant.portfolio.scaling import Scaling, known_betas, scale_weights
 from hedgefund_core.quant.return_history import ReturnHistory
-from hedgefund_core.quant.signals import quantize_scores, signal_statistics
+from hedgefund_core.quant.signals import quantize_scores, signal_coverage, signal_statistics
 from hedgefund_core.risk import LIVE_RULES, RULES
 from hedgefund_core.risk.engine import judge
 from hedgefund_core.risk.limits import Limits, Mandate, collar_width, drawdown_multiplier, promised
@@ -83,15 +83,23 @@ class DecisionInputs:
     waived: frozenset[str] = frozenset()
     target_weights: Floats | None = None
     live: LiveInputs | None = None
-    _views: list[Floats] = field(default_factory=list, init=False, repr=False, compare=False)
-    """Of the prices, once somebody has asked; an edited copy makes its own."""
+    _views: dict[str, Floats] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Floats of Decimals, once somebody has asked; an edited copy makes its own."""
 
     @property
     def marks(self) -> Floats:
         """Float views of the prices: float64 (n,), NaN where there is none."""
-        if not self._views:
-            self._views.append(floats_of(self.prices))
-        return self._views[0]
+        if "marks" not in self._views:
+            self._views["marks"] = floats_of(self.prices)
+        return self._views["marks"]
+
+    @property
+    def held(self) -> Floats:
+        """Float views of the signed shares held: float64 (n,)."""
+        if "held" not in self._views:
+            shares = [self.positions.get(instrument.instrument_id, ZERO) for instrument in self.instruments] if self.positions else []
+            self._views["held"] = floats_of(shares) if shares else np.zeros(len(self.instruments))
+        return self._views["held"]
 
     def sigmas(self, mandate: Mandate) -> Floats:
         """Daily standard deviations over the mandate's window."""
@@ -192,7 +200,7 @@ def _scores(inputs: DecisionInputs, bundle: Bundle | None) -> Floats:
     contract = bundle.manifest.signal_contract
     sane: Floats = np.where(np.abs(scores) <= contract.max_abs_score, scores, np.nan)
     # scores outside what the model promised are no ground for a trade: nothing is scored, so everything is left as it is
-    return sane if signal_statistics(sane, inputs.mask).coverage >= contract.min_coverage else np.full_like(scores, np.nan)
+    return sane if signal_coverage(sane, inputs.mask) >= contract.min_coverage else np.full_like(scores, np.nan)
 
 
 def _raw_weights(inputs: DecisionInputs, scores: Floats, mandate: Mandate) -> Floats:
@@ -297,11 +305,9 @@ def _intents(inputs: DecisionInputs, targets: Mapping[str, Decimal], mandate: Ma
 def _reducing(inputs: DecisionInputs, intents: Sequence[Intent], mandate: Mandate) -> list[Intent]:
     """Closing legs as an account may trade them that may only reduce; opening ones stay, to be denied on record."""
     wanted = {intent.instrument.instrument_id: intent.quantity for intent in intents if intent.leg is Leg.CLOSE}
-    keys = [instrument.instrument_id for instrument in inputs.instruments]
-    held = np.array([float(inputs.positions.get(key, ZERO)) for key in keys])
-    price = inputs.marks
+    held, price = inputs.held, inputs.marks
     instrument_betas = known_betas(inputs.betas(mandate))
-    closing = np.array([float(wanted.get(key, ZERO)) for key in keys])
+    closing = np.array([float(wanted.get(instrument.instrument_id, ZERO)) for instrument in inputs.instruments])
     shares = reducing_trades(held, price, instrument_betas, closing)
     closes: list[Intent] = []
     for instrument, quantity, amount, at in zip(inputs.instruments, held.tolist(), shares.tolist(), inputs.prices, strict=True):
@@ -331,23 +337,23 @@ def decision_name(inputs: DecisionInputs) -> str:
 
 
 def _context(inputs: DecisionInputs, batch: OrderBatch, scores: Floats, bundle: Bundle | None, mandate: Mandate) -> RiskContext:
-    keys = [instrument.instrument_id for instrument in inputs.instruments]
     scored = bundle is not None and inputs.purpose is Purpose.MODEL
     signal = signal_statistics(scores, inputs.mask) if scored else None
     equity = float(inputs.equity)
     turnover = fsum((batch.quantity * batch.price).tolist()) / equity if equity > 0 else np.nan
+    buying, selling, orders = _working(inputs)
     return RiskContext(
         equity=equity,
         cash=float(inputs.cash),
-        quantity=np.array([float(inputs.positions.get(key, ZERO)) for key in keys]) if inputs.positions else np.zeros(len(keys)),
-        working_buy=_working(inputs, keys, 1),
-        working_sell=_working(inputs, keys, -1),
-        working_orders=_counts(inputs, keys),
+        quantity=inputs.held,
+        working_buy=buying,
+        working_sell=selling,
+        working_orders=orders,
         price=inputs.marks,
         bar_age=inputs.bar_ages,
         daily_sigma=inputs.sigmas(mandate),
         adv=inputs.adv,
-        frozen=np.array([key in inputs.frozen_instruments for key in keys], dtype=np.bool_),
+        frozen=members(inputs.frozen_instruments, inputs.instruments),
         admits_entries=inputs.ladder.admits_entries,
         model_age_days=float(bundle.manifest.age_days(inputs.decided_at.date())) if scored and bundle else np.nan,
         model_expires_days=float(bundle.manifest.admitted_days) if scored and bundle else np.nan,
@@ -356,29 +362,26 @@ def _context(inputs: DecisionInputs, batch: OrderBatch, scores: Floats, bundle: 
         signal_same_sign=np.nan if signal is None else signal.same_sign,
         batch_turnover=turnover,
         session_open=inputs.for_session > inputs.session or (inputs.live is not None and inputs.live.in_session),
-        **context_of(inputs.live, keys),
+        **context_of(inputs.live, inputs.instruments),
     )
 
 
-def _counts(inputs: DecisionInputs, keys: Sequence[str]) -> NDArray[np.int64]:
-    """Working orders of each instrument."""
+def _working(inputs: DecisionInputs) -> tuple[Floats, Floats, NDArray[np.int64]]:
+    """Shares bought and shares sold by working orders, and how many these are, of each instrument."""
+    n = len(inputs.instruments)
+    buying, selling, count = np.zeros(n), np.zeros(n), np.zeros(n, dtype=np.int64)
     if not inputs.working:
-        return np.zeros(len(keys), dtype=np.int64)
-    count = dict.fromkeys(keys, 0)
+        return buying, selling, count
+    places = {instrument.instrument_id: place for place, instrument in enumerate(inputs.instruments)}
+    total: dict[tuple[Side, int], Decimal] = {}
     for order in inputs.working:
-        if order.instrument_id in count:
-            count[order.instrument_id] += 1
-    return np.array([count[key] for key in keys], dtype=np.int64)
-
-
-def _working(inputs: DecisionInputs, keys: Sequence[str], sign: int) -> Floats:
-    if not inputs.working:
-        return np.zeros(len(keys))
-    total = dict.fromkeys(keys, ZERO)
-    for order in inputs.working:
-        if order.side.sign == sign and order.instrument_id in total:
-            total[order.instrument_id] += order.remaining
-    return np.array([float(total[key]) for key in keys])
+        place = places.get(order.instrument_id)
+        if place is not None:
+            count[place] += 1
+            total[order.side, place] = total.get((order.side, place), ZERO) + order.remaining
+    for (side, place), shares in total.items():
+        (buying if side is Side.BUY else selling)[place] = float(shares)
+    return buying, selling, count
 
 
 def _cells(values: Floats) -> tuple[float | None, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hedgefund_core.trading.events import Row
+from hedgefund_core.trading.instrument import Instrument
 
 Floats = NDArray[np.float64]
 
@@ -56,14 +57,21 @@ class LiveInputs:
     sent_session: int
 
 
-def context_of(live: LiveInputs | None, keys: Sequence[str]) -> dict[str, Any]:
+def members(names: Collection[str], instruments: Sequence[Instrument]) -> NDArray[np.bool_]:
+    """Whether each instrument is one of ``names``: bool (n,)."""
+    if not names:
+        return np.zeros(len(instruments), dtype=np.bool_)
+    return np.array([instrument.instrument_id in names for instrument in instruments], dtype=np.bool_)
+
+
+def context_of(live: LiveInputs | None, instruments: Sequence[Instrument]) -> dict[str, Any]:
     """The part of a risk context that a replay does not have."""
     if live is None:
         return {}
     return {
         "quote_age": live.quote_age,
         "quote_patience": live.quote_patience,
-        "no_short": np.array([key in live.no_short for key in keys], dtype=np.bool_),
+        "no_short": members(live.no_short, instruments),
         "gates": live.gates,
         "broker_buying_power": float("nan") if live.buying_power is None else float(live.buying_power),
         "sent_minute": live.sent_minute,

@@ -72,14 +72,19 @@ def signal_statistics(scores: Floats, mask: Bools) -> SignalStatistics:
     ----------
     scores : float64 (n,). mask : bool (n,), instruments that should be scored (in the universe, with data).
     """
-    expected = int(mask.sum())
     values = scores[mask & np.isfinite(scores)]
     if values.shape[0] == 0:
-        return SignalStatistics(coverage=0.0 if expected else float("nan"), dispersion=float("nan"), same_sign=float("nan"))
+        return SignalStatistics(coverage=signal_coverage(scores, mask), dispersion=float("nan"), same_sign=float("nan"))
     centred = values - values.sum() / values.shape[0]
-    up, down = int((centred > 0.0).sum()), int((centred < 0.0).sum())
+    up, down = int(np.count_nonzero(centred > 0.0)), int(np.count_nonzero(centred < 0.0))
     return SignalStatistics(
-        coverage=values.shape[0] / expected,
+        coverage=signal_coverage(scores, mask),
         dispersion=float(np.sqrt((centred * centred).sum() / values.shape[0])),
         same_sign=max(up, down) / (up + down) if up + down else float("nan"),
     )
+
+
+def signal_coverage(scores: Floats, mask: Bools) -> float:
+    """Share of the instruments of the mask (bool (n,)) that are scored (float64 (n,)), 0 to 1; NaN where the mask is empty."""
+    expected = int(np.count_nonzero(mask))
+    return int(np.count_nonzero(mask & np.isfinite(scores))) / expected if expected else float("nan")
