@@ -72,24 +72,25 @@ def _fractions(state: State, values: Mapping[str, Decimal]) -> Floats:
 # ---- bars -------------------------------------------------------------------------------------------------------------
 
 
-def _grid(name: str, rows: Sequence[Row] | None, n: int, session: str) -> Floats | None:
-    """Rows of bars, (T, n), NaN where there is none.
+def _grid(names: Sequence[str], rows: Sequence[Row], n: int, session: str) -> Floats:
+    """Rows of bars, (len(rows), n), each of the field that is named; NaN where there is no value.
 
     A value that is no number would be journaled as absent, so that a replay saw other bars than we did: it is refused here.
     """
-    if rows is None:
-        return None
     fits = all(len(cells) == n for cells in rows)
-    values = np.array(rows, dtype=np.float64).reshape(len(rows), n) if fits else np.empty((0, n))
-    known = np.isfinite(values) if name in {"volume", "dividends"} else (values > 0.0) & (values < np.inf)
-    if not fits or (not known.all() and int(known.sum()) + sum(cells.count(None) for cells in rows) != known.size):
-        given = next((len(cells) for cells in rows if len(cells) != n), n)
-        message = f"{name} of session {session} has {given} values for {n} instruments, or one that is no number above zero"
-        raise DataInvalid(message, mend="ingest and validate the source again")
+    values = np.array(rows, dtype=np.float64).reshape(len(rows), n) if fits else np.empty((len(rows), n))
+    least = np.array([-np.inf if name in {"volume", "dividends"} else 0.0 for name in names]).reshape(len(rows), 1)
+    known = (values > least) & (values < np.inf)
+    if fits and known.all():
+        return values
+    for name, cells, good in zip(names, rows, known.sum(axis=1).tolist(), strict=True):
+        if len(cells) != n or good + cells.count(None) != n:
+            message = f"{name} of session {session} has {len(cells)} values for {n} instruments, or one that is no number above zero"
+            raise DataInvalid(message, mend="ingest and validate the source again")
     return values
 
 
-def _panel(state: State, sessions: tuple[str, ...], fields: Mapping[str, Floats | None], benchmark: Floats | None) -> Panel:
+def _panel(state: State, sessions: tuple[str, ...], fields: Mapping[str, Floats], benchmark: Floats | None) -> Panel:
     arrays: dict[str, Any] = dict(fields)  # Panel takes each field by name
     return Panel(
         sessions=np.array(sessions, dtype="datetime64[D]"),
@@ -105,7 +106,8 @@ def _panel(state: State, sessions: tuple[str, ...], fields: Mapping[str, Floats 
 def with_history(state: State, event: HistoryLoaded) -> State:
     """Replace the ring by the given history; prices of held instruments keep their marks."""
     last = event.sessions[-1] if event.sessions else ""
-    fields = {name: _grid(name, getattr(event, name), len(state.instruments), last) for name in _GRIDS}
+    given = {name: rows for name in _GRIDS if (rows := getattr(event, name)) is not None}
+    fields = {name: _grid((name,) * len(rows), rows, len(state.instruments), last) for name, rows in given.items()}
     benchmark = None if event.benchmark is None else np.array(event.benchmark, dtype=np.float64)
     ring = _panel(state, event.sessions, fields, benchmark)
     state = replace(state, window=Window.of(ring))
@@ -126,8 +128,9 @@ def _with_marks(state: State, last: list[tuple[float | None, int]]) -> State:
 
 def with_bars(state: State, event: BarsClosed, keep: int) -> State:
     """Append a session to the ring and mark every instrument that has a bar; the others keep their last good price."""
-    n, rows = len(state.instruments), {name: getattr(event, name) for name in _GRIDS}
-    fields = {name: _grid(name, None if cells is None else (cells,), n, event.session) for name, cells in rows.items()}
+    n, given = len(state.instruments), {name: cells for name in _GRIDS if (cells := getattr(event, name)) is not None}
+    grid = _grid(tuple(given), tuple(given.values()), n, event.session)
+    fields = dict(zip(given, grid[:, np.newaxis], strict=True))
     benchmark = _benchmark_row(state.ring, event.benchmark)
     row = _panel(state, (event.session,), fields, benchmark)
     window = Window.of(row) if state.window is None else state.window.extended(row, keep=keep)

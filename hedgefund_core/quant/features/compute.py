@@ -18,7 +18,7 @@ from hedgefund_core.errors import ConfigError, DataInvalid, InvariantViolation, 
 from hedgefund_core.quant.bars import FIELDS, Floats, KnownAtBasis, Panel, PriceKind
 from hedgefund_core.quant.features.feature import Feature, FeaturePanel, FeatureSpec
 from hedgefund_core.quant.features.kernels import Bars
-from hedgefund_core.quant.features.window import Window, WindowBars
+from hedgefund_core.quant.features.window import Window
 
 FeatureName = str | FeatureSpec
 _SHARED_MODULES = ("hedgefund_core.quant.features.feature", "hedgefund_core.quant.features.kernels")
@@ -99,7 +99,7 @@ def latest_features(bars: Panel | Window, names: Sequence[FeatureName]) -> Float
     The same bits as ``compute_features(panel, names).values[-1]``; all NaN for an empty panel. Raises as `compute_features`.
     """
     specs = resolve(names)
-    last = WindowBars(bars) if isinstance(bars, Window) else Bars(bars, 1)
+    last = bars.bars() if isinstance(bars, Window) else Bars(bars, 1)
     values = np.full((last.panel.shape[1], len(specs)), np.nan)
     for column, spec in enumerate(specs):
         values[:, column] = feature_named(spec.name).last_values(last, spec.params)[0]

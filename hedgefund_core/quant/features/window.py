@@ -18,7 +18,7 @@ from hedgefund_core.quant.portfolio.scaling import market_returns
 from hedgefund_core.quant.return_history import ReturnHistory, row_digests
 
 _FIELDS = ("sessions", *FIELDS, "dividends", "split_ratios", "benchmark", "known_at", "close_at")
-_LEAST_ROOM = 16
+_SPLIT_ROWS, _LEAST_ROOM = "split_rows", 16
 
 
 @dataclass(slots=True, eq=False)
@@ -28,6 +28,33 @@ class _Tape:
     arrays: dict[str, NDArray[Any]]
     length: int
     used: int
+
+    def has_splits(self, rows: int, stop: int) -> bool:
+        """Whether a split, or no knowledge of one, is still to be applied to prices of ``rows`` sessions."""
+        return bool(self.arrays[_SPLIT_ROWS][stop - rows : stop].any())
+
+
+class KnownBars(kernels.Bars):
+    """Bars of which much is known: what a window keeps is not found out again, nor laid out for nobody."""
+
+    __slots__ = ("_has_splits", "_history")
+
+    def __init__(
+        self, panel: Panel, rows: int, *, has_splits: bool, history: ReturnHistory | None = None, market: Floats | None = None
+    ) -> None:
+        super().__init__(panel, rows, market=market)
+        self._has_splits, self._history = has_splits, history
+
+    def returns(self, window: int) -> Floats:
+        """As of any bars."""
+        if self._returns is None and self._history is not None:
+            self._returns = self._laid(self._history.returns)
+        return super().returns(window)
+
+    @property
+    def split_columns(self) -> NDArray[np.intp]:
+        """As of any bars; most have none."""
+        return super().split_columns if self._has_splits else np.empty(0, dtype=np.intp)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -50,12 +77,15 @@ class Window:
     @classmethod
     def of(cls, panel: Panel) -> Window:
         """The window of a whole panel."""
-        return _window(panel, _tape_of(_columns(panel) | _moves(panel), panel.shape[0]), 0, panel.shape[0])
+        columns, sessions = _columns(panel), panel.shape[0]
+        moves = _moves(KnownBars(panel, max(sessions - 1, 0), has_splits=bool(columns[_SPLIT_ROWS].any())))
+        tape = _tape_of(columns | moves, sessions)
+        return _window(_panel(panel, tape, 0, sessions), tape, sessions)
 
-    @property
-    def has_splits(self) -> bool:
-        """Whether a split, or no knowledge of one, is still to be applied to prices of it."""
-        return bool(self._tape.arrays["has_splits"][self._stop - self.panel.shape[0] : self._stop].any())
+    def bars(self) -> KnownBars:
+        """The last session as kernels read it."""
+        splits = self._tape.has_splits(self.panel.shape[0], self._stop)
+        return KnownBars(self.panel, 1, has_splits=splits, history=self.history, market=self.mean_returns)
 
     def extended(self, rows: Panel, *, keep: int) -> Window:
         """The window with ``rows`` after its own, cut to the last ``keep`` rows.
@@ -77,42 +107,23 @@ class Window:
         stop = tape.used + added
         for name, values in _columns(rows).items():
             tape.arrays[name][tape.used : stop] = values
-        for name, values in _moves(_panel(self.panel, tape, tape.used - 1, stop)).items():
+        panel = _panel(self.panel, tape, max(start, stop - keep), stop)
+        for name, values in _moves(KnownBars(panel, added, has_splits=tape.has_splits(panel.shape[0], stop))).items():
             tape.arrays[name][tape.used : stop] = values
         tape.used = stop
-        return _window(self.panel, tape, max(start, stop - keep), stop)
-
-
-class WindowBars(kernels.Bars):
-    """The last session of a window as kernels read it: what the window knows is not found out again, nor laid out for nobody."""
-
-    __slots__ = ("_window",)
-
-    def __init__(self, window: Window) -> None:
-        super().__init__(window.panel, 1, market=window.mean_returns)
-        self._window = window
-
-    def returns(self, window: int) -> Floats:
-        """As of any bars."""
-        if self._returns is None:
-            self._returns = self._laid(self._window.history.returns)
-        return super().returns(window)
-
-    @property
-    def split_columns(self) -> NDArray[np.intp]:
-        """As of any bars; most windows have none."""
-        return super().split_columns if self._window.has_splits else np.empty(0, dtype=np.intp)
+        return _window(panel, tape, stop)
 
 
 def _columns(panel: Panel) -> dict[str, NDArray[Any]]:
     columns = {name: getattr(panel, name) for name in _FIELDS if getattr(panel, name) is not None}
     splits = kernels.splits_of(panel)
-    return columns | {"has_splits": np.zeros(panel.shape[0], dtype=np.bool_) if splits is None else (splits != 1.0).any(axis=1)}
+    return columns | {_SPLIT_ROWS: np.zeros(panel.shape[0], dtype=np.bool_) if splits is None else (splits != 1.0).any(axis=1)}
 
 
-def _moves(panel: Panel) -> dict[str, NDArray[Any]]:
-    """What follows from each session to the next: one row less than the panel has."""
-    returns, level = kernels.returns_of(panel)[1:], panel.benchmark
+def _moves(bars: KnownBars) -> dict[str, NDArray[Any]]:
+    """What follows from one session to the next, in as many of the last rows as are wanted; before them there is one more."""
+    returns, level = kernels.return_between(bars, 1, 0), bars.panel.benchmark
+    level = None if level is None else level[len(level) - bars.rows - 1 :]
     return {
         "returns": returns,
         "mean_returns": kernels.market_returns(returns),
@@ -136,7 +147,8 @@ def _panel(like: Panel, tape: _Tape, start: int, stop: int) -> Panel:
     return replace(like, **rows)
 
 
-def _window(like: Panel, tape: _Tape, start: int, stop: int) -> Window:
-    moves = {name: tape.arrays[name][min(start + 1, stop) : stop] for name in ("returns", "mean_returns", "market", "digests")}
+def _window(panel: Panel, tape: _Tape, stop: int) -> Window:
+    first = stop - max(panel.shape[0] - 1, 0)
+    moves = {name: tape.arrays[name][first:stop] for name in ("returns", "mean_returns", "market", "digests")}
     history = ReturnHistory(returns=moves["returns"], market=moves["market"]).with_digests(moves["digests"])
-    return Window(panel=_panel(like, tape, start, stop), history=history, mean_returns=moves["mean_returns"], _tape=tape, _stop=stop)
+    return Window(panel=panel, history=history, mean_returns=moves["mean_returns"], _tape=tape, _stop=stop)
