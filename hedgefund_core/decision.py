@@ -402,7 +402,7 @@ def _record(inputs: DecisionInputs, basis: Basis, judgements: Judgements) -> Dec
         session=inputs.session,
         for_session=inputs.for_session,
         model_digest="" if bundle is None else bundle.digest,
-        instruments=tuple(instrument.instrument_id for instrument in inputs.instruments),
+        instruments=tuple([instrument.instrument_id for instrument in inputs.instruments]),
         scores=_cells(basis.scores),
         target_weights=_cells(basis.weights),
         scalers=tuple(Scaler(name=s.name, measured=_finite(s.measured), limit=s.limit, scale=s.scale) for s in basis.scalings),

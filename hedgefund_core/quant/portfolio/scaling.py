@@ -261,37 +261,37 @@ def scale_weights(  # noqa: PLR0913 - each limit is a number of the mandate, and
         drawdown cannot be measured: a book whose risk is unknown must not be traded into. A book of zeros needs no measure.
     scalings : the multipliers in the order in which they were applied.
     """
-    raw = np.where(np.isfinite(raw), raw, np.nan)  # an infinite weight is no target either
+    given = np.isfinite(raw)  # an infinite weight is no target either
+    book, exposures = np.where(given, raw, 0.0), known_betas(betas)
     room = 0.5 * WEIGHT_QUANTUM * raw.shape[0]  # rounding to the quantum must not step over a cap
-    sigma = book_volatility(raw, returns, decay, sessions_per_year)
-    beta_room = room * _largest(betas)
+    sigma = book_volatility(book, returns, decay, sessions_per_year)
+    beta_room = room * (float(np.abs(exposures).max()) if exposures.size else PRIOR_BETA)
     first = (
         _scaling("volatility", sigma, target_volatility),
         Scaling(name="drawdown", measured=drawdown_scale, limit=1.0, scale=_clipped_scale(drawdown_scale)),
-        _scaling("beta", abs(book_beta(raw, betas)), max_beta, beta_room),
+        _scaling("beta", abs(float((book * exposures).sum())), max_beta, beta_room),
     )
     volatility, drawdown, beta = (scaling.scale for scaling in first)
     risk_scale = min(volatility, beta)
-    weights = raw * risk_scale
+    weights = book * risk_scale
     cap = np.floor(max_position / WEIGHT_QUANTUM + 1e-6) * WEIGHT_QUANTUM
-    clipped = np.clip(weights, -cap, cap)
+    clipped = np.minimum(np.maximum(weights, -cap), cap)
     caps = (
-        _scaling("gross", float(np.abs(_filled(clipped)).sum()), CAP_USE * max_gross, room),
-        _scaling("net", abs(float(_filled(clipped).sum())), CAP_USE * max_net, room),
+        _scaling("gross", float(np.abs(clipped).sum()), CAP_USE * max_gross, room),
+        _scaling("net", abs(float(clipped.sum())), CAP_USE * max_net, room),
     )
     weights = clipped * min(scaling.scale for scaling in caps)
     last = (
         _scaling("volatility_after_caps", book_volatility(weights, returns, decay, sessions_per_year), target_volatility),
-        _scaling("beta_after_caps", abs(book_beta(weights, betas)), max_beta, beta_room),
+        _scaling("beta_after_caps", abs(float((weights * exposures).sum())), max_beta, beta_room),
     )
     # The drawdown enters against the capped book: entered before the caps, a smaller book would be clipped less, and a deeper
     # drawdown could leave a larger one.
     beyond = 1.0 if drawdown >= risk_scale else drawdown / risk_scale
     weights = _quantized(weights * min(beyond, *(scaling.scale for scaling in last)))
-    known = np.isfinite(sigma) and np.isfinite(drawdown_scale)
-    if not known and bool(np.any(_filled(raw))):  # an exit needs no measure
-        weights = np.full_like(raw, np.nan)
-    return weights, (*first, *caps, *last)
+    measured = np.isfinite(sigma) and np.isfinite(drawdown_scale)
+    traded = given if measured or not book.any() else np.zeros_like(given)  # an exit needs no measure
+    return np.where(traded, weights, np.nan), (*first, *caps, *last)
 
 
 def _scaling(name: str, measured: float, limit: float, room: float = 0.0) -> Scaling:
@@ -308,10 +308,6 @@ def _scaling(name: str, measured: float, limit: float, room: float = 0.0) -> Sca
 
 def _clipped_scale(scale: float) -> float:
     return float(min(max(scale, 0.0), 1.0)) if np.isfinite(scale) else 0.0
-
-
-def _largest(values: Floats) -> float:
-    return float(np.abs(known_betas(values)).max()) if values.size else PRIOR_BETA
 
 
 def _filled(values: Floats) -> Floats:
