@@ -9,7 +9,6 @@ in one instrument, and nothing is added up of what is not there.
 
 from __future__ import annotations
 
-from array import array
 from bisect import insort
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -102,10 +101,15 @@ def _grouped(batch: OrderBatch, _: None) -> tuple[Ints, Ints] | None:
 
 
 def _counted(values: Floats, batch: OrderBatch) -> Floats:
-    """Values of reserving orders; a malformed order reserves nothing, or one NaN would blind the rules to all that follow."""
-    finite = np.isfinite(values)
-    counts = finite if batch.reserves is None else finite & batch.reserves
+    """Values of reserving orders."""
+    counts = _counts(values, batch)
     return values if every(counts) else np.where(counts, values, 0.0)
+
+
+def _counts(values: Floats, batch: OrderBatch) -> Bools:
+    """Orders that reserve; a malformed one reserves nothing, or one NaN would blind the rules to all that follow."""
+    finite = np.isfinite(values)
+    return finite if batch.reserves is None else finite & batch.reserves
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,42 +183,55 @@ def largest_sums(batch: OrderBatch, found: Exposures, count: int, *, including: 
     NaN where an exposure is not known. One order changes one instrument, and few of them one of the largest: so these are moved order by
     order. A grid of orders by instruments would be 250,000 numbers for 500 of each.
     """
-    if some(np.isnan(found.base)):
+    if some(np.isnan(found.base)) or not len(found.base):
         return np.full(len(batch), nan)
-    step = found.after - found.before
-    book = array("d", found.base.tobytes())
+    was, now, stays = _moves(batch, found)
     top = _top(found.base, count)
     held, floor = sum(top), _floor(top, count)
     sums: list[float] = []
-    for key, change, kept in zip(batch.instrument.tolist(), step.tolist(), _counted(step, batch).tolist(), strict=True):
-        if kept != change and not isfinite(change):
+    for place, (before, after, kept) in enumerate(zip(was.tolist(), now.tolist(), stays.tolist(), strict=True)):
+        if after <= floor and before < floor:  # among the largest neither before nor after
+            sums.append(held)
+            continue
+        if not isfinite(after):
             sums.append(nan if including else held)
             continue
-        was = book[key]
-        now = was + change
-        if now <= floor and was < floor:  # among the largest neither before nor after
-            sums.append(held)
-            if kept:
-                book[key] = now
-            continue
-        largest = _moved(top, book, key, now, count)
+        if after < before:  # another one may be larger now: what stands at this place is sorted anew
+            rows = np.append(np.flatnonzero(stays[:place]), place)
+            book = found.base.copy()
+            book[batch.instrument[rows]] = now[rows]  # of two in one instrument the last one stands
+            largest = _top(book, count)
+        else:
+            largest = _raised(top, before, after, count)
         sums.append(sum(largest) if including else held)
         if kept:  # an order that reserves nothing is judged as if it did, and leaves no trace
-            book[key], top = now, largest
-            held, floor = sum(top), _floor(top, count)
+            top, held, floor = largest, sum(largest), _floor(largest, count)
     return np.array(sums, dtype=np.float64)
 
 
-def _moved(top: list[float], book: array[float], key: int, now: float, count: int) -> list[float]:
-    """The largest of ``book``, ``top`` of them until now, if one exposure were ``now``."""
-    if now < book[key]:  # another one may be larger now
-        whole = np.array(book)
-        whole[key] = now
-        return _top(whole, count)
+def _moves(batch: OrderBatch, found: Exposures) -> tuple[Floats, Floats, Bools]:
+    """Exposure of each order's instrument without and with it (NaN where it is malformed), and whether it stays for the next one: (n,)."""
+    step = found.after - found.before
+    stays = _counts(step, batch)
+    was = found.base.take(batch.instrument, mode="clip")
+    now = was + step
+    grouped = _once(_grouped, batch, None)
+    if grouped is not None:
+        order, start = grouped
+        places = np.flatnonzero(start < np.arange(len(order)))
+        rows, ones = order[places], order[places - 1]
+        for _ in range(int((places - start[places]).max())):  # the second order in each instrument, then the third
+            was[rows] = np.where(stays[ones], now[ones], was[ones])
+            now[rows] = was[rows] + step[rows]
+    return was, now if every(stays) else np.where(np.isfinite(step), now, nan), stays
+
+
+def _raised(top: list[float], before: float, after: float, count: int) -> list[float]:
+    """The largest once one exposure has risen."""
     others = list(top)
-    if book[key] >= _floor(top, count):
-        others.remove(book[key])
-    insort(others, now)
+    if before >= _floor(top, count):
+        others.remove(before)
+    insort(others, after)
     return others[-count:]
 
 
