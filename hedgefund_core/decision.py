@@ -29,7 +29,7 @@ from hedgefund_core.quant.return_history import ReturnHistory
 from hedgefund_core.quant.signals import quantize_scores, signal_coverage, signal_statistics
 from hedgefund_core.risk import LIVE_RULES, RULES
 from hedgefund_core.risk.engine import judge
-from hedgefund_core.risk.limits import Limits, Mandate, collar_width, drawdown_multiplier, promised
+from hedgefund_core.risk.limits import Mandate, drawdown_multiplier, promised
 from hedgefund_core.risk.reducing import reducing_trades
 from hedgefund_core.risk.rule import OrderBatch, RiskContext
 from hedgefund_core.trading.events import DecisionMade, Judgements, Scaler
@@ -317,12 +317,6 @@ def _reducing(inputs: DecisionInputs, intents: Sequence[Intent], mandate: Mandat
             closes.append(Intent(instrument=instrument, side=side, quantity=size, leg=Leg.CLOSE, price=at))
     closes.sort(key=lambda intent: intent.instrument.instrument_id)
     return [*closes, *(intent for intent in intents if intent.leg is Leg.OPEN)]
-
-
-def auction_collar(price: float, daily_sigma: float, limits: Limits) -> float:
-    """Half-width of an auction order's collar: the wider of the table and eight daily standard deviations."""
-    table = collar_width(price, limits)
-    return table if np.isnan(daily_sigma) else max(table, limits.collar_daily_sigmas * daily_sigma)
 
 
 def decision_name(inputs: DecisionInputs) -> str:

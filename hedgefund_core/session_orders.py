@@ -22,7 +22,6 @@ from hedgefund_core.decision import (
     DecisionInputs,
     Floats,
     as_decimals,
-    auction_collar,
     decision_name,
     judged_decision,
     prices_by_id,
@@ -30,7 +29,7 @@ from hedgefund_core.decision import (
 )
 from hedgefund_core.identifiers import client_order_id
 from hedgefund_core.live_inputs import LiveInputs
-from hedgefund_core.risk.limits import Mandate, collar_width, reduction_widening
+from hedgefund_core.risk.limits import Mandate, auction_collar, collar_width, reduction_widening
 from hedgefund_core.trading.capabilities import to_tick
 from hedgefund_core.trading.instrument import ZERO, Instrument, to_lots, to_price
 from hedgefund_core.trading.order import Leg, Order, OrderStatus, OrderType, Purpose, Side, TimeInForce

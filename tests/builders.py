@@ -6,6 +6,7 @@ import gzip
 import importlib.util
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -20,6 +21,9 @@ from hedgefund_core.quant.sessions import rebalance_mask
 from hedgefund_core.quant.signals import quantize_scores
 from hedgefund_core.risk.limits import Mandate
 from hedgefund_core.risk.rule import OrderBatch, RiskContext
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 
 def noisy_panel(  # a random walk with opens, ranges, volumes, two splits and optional holes
@@ -188,6 +192,23 @@ def write_executor_house(
     return write_bundle(house, panel, feature=feature, trained=trained, expires_after_days=expires_after_days)
 
 
+def _promotion_key(keys: Path) -> Ed25519PrivateKey:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    keys.mkdir(parents=True, exist_ok=True)
+    secret = keys / "promotion.key"
+    if not secret.exists():
+        made = Ed25519PrivateKey.generate()
+        secret.write_bytes(made.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+        secret.chmod(0o600)
+        public = made.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        (keys / "promotion.pub").write_bytes(public)
+    key = serialization.load_pem_private_key(secret.read_bytes(), password=None)
+    assert isinstance(key, Ed25519PrivateKey)
+    return key
+
+
 def write_bundle(
     house: Path,
     panel: Panel,
@@ -203,25 +224,11 @@ def write_bundle(
     import base64
     import hashlib
 
-    import msgspec
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
     from hedgefund_core import bundle as b
     from hedgefund_core.quant.features import code_digest, compute_features, resolve
     from hedgefund_core.quant.models import single_feature_rule
 
-    keys = house / "config" / "keys"
-    keys.mkdir(parents=True, exist_ok=True)
-    secret = keys / "promotion.key"
-    if not secret.exists():
-        made = Ed25519PrivateKey.generate()
-        secret.write_bytes(made.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
-        secret.chmod(0o600)
-        public = made.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-        (keys / "promotion.pub").write_bytes(public)
-    key = serialization.load_pem_private_key(secret.read_bytes(), password=None)
-    assert isinstance(key, Ed25519PrivateKey)
+    key = _promotion_key(house / "config" / "keys")
     features = compute_features(panel, [feature])
     specs = tuple(resolve([feature]))
     manifest = b.Manifest(

@@ -5,6 +5,7 @@ Fractions are of equity unless the name says otherwise; losses are positive. Sou
 
 from __future__ import annotations
 
+import math
 import typing
 from decimal import Decimal
 
@@ -165,7 +166,13 @@ def collar_width(price: float, limits: Limits) -> float:
     return limits.collar_bands[-1].width
 
 
+def auction_collar(price: float, daily_sigma: float, limits: Limits) -> float:
+    """Half-width of an auction order's collar: the wider of the table and eight daily standard deviations."""
+    table = collar_width(price, limits)
+    return table if math.isnan(daily_sigma) else max(table, limits.collar_daily_sigmas * daily_sigma)
+
+
 def reduction_widening(age: float, limits: Limits) -> float:
     """What a reduction may pay beyond the table, by completed sessions without a price: a book must stay closable."""
     steps = (0.0, *limits.reduction_band_steps)
-    return steps[-1] if age != age else steps[min(int(age), len(steps) - 1)]  # noqa: PLR0124 - NaN: no price ever
+    return steps[-1] if math.isnan(age) else steps[min(int(age), len(steps) - 1)]  # NaN: no price ever

@@ -74,35 +74,49 @@ _ENDS = {
 }
 
 
+_ACCOUNT: Json = {
+    "admin_configurations": {},
+    "user_configurations": None,
+    "crypto_status": "ACTIVE",
+    "currency": "USD",
+    "bod_dtbp": "0",
+    "accrued_fees": "0",
+    "pending_transfer_in": "0",
+    "pending_transfer_out": "0",
+    "transfers_blocked": False,
+    "created_at": "2019-06-12T22:47:07.99658Z",
+    "shorting_enabled": True,
+    "last_maintenance_margin": "0",
+    "sma": "0",
+    "balance_asof": "2026-01-02",
+    "intraday_adjustments": "0",
+    "options_buying_power": None,
+    "options_approved_level": 0,
+    "options_trading_level": 0,
+    "pending_reg_taf_fees": "0",
+}
+"""What an account says that this server never changes."""
+
+
 def account_json(book: Book) -> Json:
     """The Account object; the fields of the pattern day trader rule left it in 2026."""
     equity, cash = book.equity(), book.cash
     longs, shorts = book.market_value(1), book.market_value(-1)
     return {
+        **_ACCOUNT,
         "id": book.account_id,
-        "admin_configurations": {},
-        "user_configurations": None,
         "account_number": book.account_number,
         "status": book.flags.get("status", "ACTIVE"),
-        "crypto_status": "ACTIVE",
-        "currency": "USD",
         "buying_power": text(book.buying_power()),
         "regt_buying_power": text(book.buying_power()),
         "effective_buying_power": text(book.buying_power()),
         "non_marginable_buying_power": text(max(cash, Decimal(0))),
-        "bod_dtbp": "0",
         "cash": text(cash),
-        "accrued_fees": "0",
-        "pending_transfer_in": "0",
-        "pending_transfer_out": "0",
         "portfolio_value": text(equity),
         "trading_blocked": bool(book.flags.get("trading_blocked")),
-        "transfers_blocked": False,
         "account_blocked": bool(book.flags.get("account_blocked")),
-        "created_at": "2019-06-12T22:47:07.99658Z",
         "trade_suspended_by_user": bool(book.flags.get("trade_suspended_by_user")),
         "multiplier": text(book.multiplier),
-        "shorting_enabled": True,
         "equity": text(equity),
         "last_equity": text(book.last_equity),
         "long_market_value": text(longs),
@@ -110,14 +124,6 @@ def account_json(book: Book) -> Json:
         "position_market_value": text(longs + shorts),
         "initial_margin": text((longs - shorts) / 2),
         "maintenance_margin": text((longs - shorts) * Decimal("0.3")),
-        "last_maintenance_margin": "0",
-        "sma": "0",
-        "balance_asof": "2026-01-02",
-        "intraday_adjustments": "0",
-        "options_buying_power": None,
-        "options_approved_level": 0,
-        "options_trading_level": 0,
-        "pending_reg_taf_fees": "0",
     }
 
 

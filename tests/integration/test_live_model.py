@@ -17,6 +17,7 @@ from hedgefund_core.errors import ConfigError, ModelUnavailable
 from hedgefund_core.layout import panel_file
 from hedgefund_core.quant.bars import Panel, PriceKind
 from hedgefund_core.quant.panel_codec import pack_panel
+from hedgefund_core.trading.order import Order
 from live_executor.app_live import LiveRequest
 from live_executor.commands import LookAtAlias, send
 from tests.alpaca_server.server import Scenario
@@ -129,12 +130,17 @@ def test_the_model_decides_after_the_close_and_its_orders_leave_in_the_window_of
     assert {cause for cause, value in by_cause.items() if value} == {"execution", "cost"}, (
         "this broker fills at its quotes and takes nothing"
     )
-    row_of, got = FRIDAY + 1, 0.0
-    for order in intended:  # by hand: what the opening auction has of each, to the close, less commission
+    assert float(row["backtest_pnl"]) == pytest.approx(_bought_at_the_opening(whole, FRIDAY + 1, intended), abs=20.0)
+
+
+def _bought_at_the_opening(whole: Panel, row: int, orders: list[Order]) -> float:
+    """By hand: what the opening auction has of each order, to the close, less commission."""
+    got = 0.0
+    for order in orders:
         i = whole.symbols.index(order.symbol)
-        shares = min(float(order.quantity), whole.volume[row_of, i] * 0.001 // 1)
-        got += shares * (order.side.sign * (whole.close[row_of, i] - whole.open[row_of, i]) - 3e-4 * whole.open[row_of, i])
-    assert float(row["backtest_pnl"]) == pytest.approx(got, abs=20.0)
+        shares = min(float(order.quantity), whole.volume[row, i] * 0.001 // 1)
+        got += shares * (order.side.sign * (whole.close[row, i] - whole.open[row, i]) - 3e-4 * whole.open[row, i])
+    return got
 
 
 def test_without_a_promoted_model_or_with_notional_units_nothing_starts(house_at: Callable[..., ModelHouse], whole: Panel) -> None:

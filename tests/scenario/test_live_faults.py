@@ -165,7 +165,7 @@ def test_a_slow_disk_slows_and_doubles_nothing(house: House) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("error", ["pwrite64:error=ENOSPC:when=60", "fdatasync:error=EIO:when=20"])
 def test_a_write_that_fails_is_never_tried_again(house: House, error: str) -> None:
-    """From that call on: the journal is there by then, which takes some fifty writes."""
+    """From that call on: while the journal takes its room for later, and in the middle of trading."""
     house.want({"quantities": {"AAPL": 10, "MSFT": 10}})
     assert run_with_injection(house, f"{error}+") == 1
     intents = {order.client_order_id for frame in house.frames("orders_intended") for order in frame.orders}
@@ -176,6 +176,46 @@ def test_a_write_that_fails_is_never_tried_again(house: House, error: str) -> No
         house.until_held(AAPL=10, MSFT=10)
         house.until(lambda: house.json("status")["orders_open"] == 0)
     house.agree()
+
+
+@pytest.mark.slow
+def test_a_disk_that_becomes_read_only_sends_nothing_more_and_cancels_all_the_same(house: House) -> None:
+    """As after `errors=remount-ro`: not even the emergency log can be written; a cancel needs no record, for it only takes risk away."""
+    house.want({"quantities": {"AAPL": 10}})
+    process = house.start()
+    house.until_held(AAPL=10)
+    resting(house)
+    sent = len(house.exchange.truth()["orders"])
+    with failing(process, "pwrite64:error=EROFS"):
+        house.want({"quantities": {"AAPL": 10, "MSFT": 10}})
+        assert process.wait(30) == 1
+    assert "cannot write" in process.communicate()[1]
+    house.process = None
+    assert len(house.exchange.truth()["orders"]) == sent, "nothing leaves that is not written down"
+    assert house.exchange.open_orders() == []
+    assert acts_of(house) == []
+    with house.trading():
+        house.until_held(AAPL=10, MSFT=10)
+        house.until(lambda: house.json("status")["orders_open"] == 0)
+    house.agree()
+
+
+@contextmanager
+def failing(process: subprocess.Popen[str], error: str) -> Iterator[None]:
+    """From here on these calls of a process that runs fail; without strace no file of it can be written beyond a page."""
+    if not STRACE:
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (4096, 4096))
+        yield
+        return
+    call, output = error.partition(":")[0], ["-o", os.devnull]
+    tracer = subprocess.Popen(["strace", "-f", "-p", str(process.pid), *output, "-e", f"trace={call}", "-e", f"inject={error}"])
+    try:
+        while "TracerPid:\t0" in Path(f"/proc/{process.pid}/status").read_text():
+            time.sleep(0.01)
+        yield
+    finally:
+        tracer.terminate()
+        tracer.wait(20)
 
 
 # ---- time -------------------------------------------------------------------------------------------------------------------------

@@ -19,12 +19,12 @@ from hedgefund_core.layout import journal_file
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.observed import ActivitySighting, FeedUpdate, LinkState, QuoteSighting
 from hedgefund_core.trading.order import OrderStatus
-from live_executor.commands import Mailbox
+from live_executor.commands import Adopt, Mailbox, send
 from live_executor.journals.sqlite import JournalReader, open_journal
 from live_executor.live.heartbeat import Heartbeat
 from live_executor.live.opening import Opening
 from live_executor.live.runtime import Live, LiveParts
-from live_executor.ports import JournalEntry
+from live_executor.ports import Journal, JournalEntry
 from live_executor.recovery import recover
 from live_executor.settings import read_settings
 from live_executor.targets import TargetsFile
@@ -49,52 +49,52 @@ class Stage:
 
     def play(self, script: Script, *, every: float = 60.0, **changes: object) -> None:
         """Run the account beside ``script``; it stops when the script has ended."""
-        settings = read_settings()
-        journal = open_journal(self.folder / "data", settings.keys, "v")
-        quick = {"mailbox_every_seconds": 0.5, **changes}
-
-        async def stage() -> None:
-            recovered = recover(journal.read(), lambda _digest: pytest.fail("no bundle is used"))
-            parts = LiveParts(
-                journal=journal,
-                broker=self.broker,
-                feed=self.feed,
-                mailbox=Mailbox(self.folder / "data", "v"),
-                clock=self.clock,
-                sleep=asyncio.sleep,
-                rng=random.Random(1),
-                settings=msgspec.structs.replace(settings.trading.live, **quick),
-                sign_every=500,
-                opening=Opening(
-                    account="v", book="b", mode="paper", broker="memory", source="memory", mandate=settings.mandates["discretionary"]
-                ),
-                targets=TargetsFile(self.targets),
-                rebalance_every=every,
-                on_beat=lambda _state, beat: self.beats.append(beat),
-            )
-            live = Live(parts, recovered)
-            self.live = live
-
-            async def act() -> None:
-                try:
-                    await script(self)
-                finally:
-                    live.stop("end")
-
-            acting = asyncio.ensure_future(act())
-            try:
-                await live.run()
-            finally:
-                acting.cancel()
-            await acting
-
+        journal = open_journal(self.folder / "data", read_settings().keys, "v")
         loop = async_solipsism.EventLoop()
         try:
-            loop.run_until_complete(stage())
+            loop.run_until_complete(self._played(script, self._parts(journal, every, changes)))
         finally:
             self.frames = [entry.frame for entry in journal.read()]
             journal.close()
             loop.close()
+
+    async def _played(self, script: Script, parts: LiveParts) -> None:
+        recovered = recover(parts.journal.read(), lambda _digest: pytest.fail("no bundle is used"))
+        live = self.live = Live(parts, recovered)
+
+        async def act() -> None:
+            try:
+                await script(self)
+            finally:
+                live.stop("end")
+
+        acting = asyncio.ensure_future(act())
+        try:
+            await live.run()
+        finally:
+            acting.cancel()
+        await acting
+
+    def _parts(self, journal: Journal, every: float, changes: dict[str, object]) -> LiveParts:
+        settings = read_settings()
+        quick = {"mailbox_every_seconds": 0.5, **changes}
+        return LiveParts(
+            journal=journal,
+            broker=self.broker,
+            feed=self.feed,
+            mailbox=Mailbox(self.folder / "data", "v"),
+            clock=self.clock,
+            sleep=asyncio.sleep,
+            rng=random.Random(1),
+            settings=msgspec.structs.replace(settings.trading.live, **quick),
+            sign_every=500,
+            opening=Opening(
+                account="v", book="b", mode="paper", broker="memory", source="memory", mandate=settings.mandates["discretionary"]
+            ),
+            targets=TargetsFile(self.targets),
+            rebalance_every=every,
+            on_beat=lambda _state, beat: self.beats.append(beat),
+        )
 
     def entries(self) -> list[JournalEntry]:
         reader = JournalReader(self.folder / "data" / journal_file("v"))
@@ -180,6 +180,25 @@ def test_an_order_that_is_over_here_and_open_there_is_cancelled_there(stage: Sta
 
     stage.play(script, every=3600.0)
     assert [alert.severity for alert in stage.of(e.AlertRaised) if "open at the broker" in alert.message] == ["critical"]
+
+
+def test_an_adoption_takes_nothing_that_a_fill_on_its_way_brings(stage: Stage) -> None:
+    stage.broker.match = lambda _name: None
+
+    async def script(stage: Stage) -> None:
+        await wait(6)
+        (name,) = stage.broker.book
+        stage.broker.link = LinkState.DOWN  # its news is lost; the next query of orders is four seconds away
+        MemoryBroker.match(stage.broker, name)
+        send(stage.folder / "data", "v", Adopt(request_id="a", reason="as the broker has it", person="someone"))
+        await wait(60)
+        assert not list(Mailbox(stage.folder / "data", "v").commands()), "it was asked and is done"
+        ledger = stage.live.state.ledger
+        assert (ledger.quantity("AAPL"), ledger.cash) == (Decimal(10), stage.broker.cash)
+
+    stage.play(script, every=3600.0)
+    assert len(stage.of(e.OrderFilled)) == 1
+    assert stage.of(e.PositionAdopted) == stage.of(e.CashAdopted) == []
 
 
 def test_no_order_stream_reductions_go_and_the_queries_keep_the_books(stage: Stage) -> None:

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 
 from hedgefund_core import bundle as b
-from hedgefund_core.decision import Basis, Decision, DecisionInputs, auction_collar, decide, inputs_digest, judged_decision
+from hedgefund_core.decision import Basis, Decision, DecisionInputs, decide, inputs_digest, judged_decision
 from hedgefund_core.live_inputs import LiveInputs
 from hedgefund_core.quant.features import resolve
 from hedgefund_core.quant.models import single_feature_rule
 from hedgefund_core.quant.portfolio.scaling import daily_sigmas
 from hedgefund_core.quant.return_history import ReturnHistory
+from hedgefund_core.risk.limits import auction_collar
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.instrument import Instrument
 from hedgefund_core.trading.order import Leg, Order, OrderStatus, OrderType, Purpose, Side, TimeInForce
