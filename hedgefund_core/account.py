@@ -37,7 +37,7 @@ from hedgefund_core.trading.events import (
     Row,
     SessionEnded,
 )
-from hedgefund_core.trading.instrument import SIX_PLACES, ZERO, to_money, to_price
+from hedgefund_core.trading.instrument import SIX_PLACES, ZERO, Instruments, to_money, to_price
 from hedgefund_core.trading.ledger import market_values, worth
 from hedgefund_core.trading.order import Purpose, TimeInForce
 from hedgefund_core.trading.state import Level
@@ -53,8 +53,8 @@ _GRIDS = (*FIELDS, "dividends", "split_ratios")
 
 def prices_of(state: State) -> dict[str, Decimal]:
     """Last good price of each instrument that has one."""
-    pairs = zip(state.instruments, state.marks, strict=True)
-    return {instrument.instrument_id: price for instrument, price in pairs if price is not None}
+    pairs = zip(Instruments.of(state.instruments).ids, state.marks, strict=True)
+    return {key: price for key, price in pairs if price is not None}
 
 
 def weights_of(state: State) -> Floats:
@@ -66,7 +66,7 @@ def weights_of(state: State) -> Floats:
 def _fractions(state: State, values: Mapping[str, Decimal]) -> Floats:
     if not values or state.equity <= ZERO:
         return np.zeros(len(state.instruments))
-    return floats_of([values.get(instrument.instrument_id, ZERO) for instrument in state.instruments]) / float(state.equity)
+    return floats_of([values.get(key, ZERO) for key in Instruments.of(state.instruments).ids]) / float(state.equity)
 
 
 # ---- bars -------------------------------------------------------------------------------------------------------------
@@ -94,7 +94,7 @@ def _panel(state: State, sessions: tuple[str, ...], fields: Mapping[str, Floats]
     arrays: dict[str, Any] = dict(fields)  # Panel takes each field by name
     return Panel(
         sessions=np.array(sessions, dtype="datetime64[D]"),
-        symbols=tuple(instrument.symbol for instrument in state.instruments) if state.ring is None else state.ring.symbols,
+        symbols=Instruments.of(state.instruments).symbols,
         price_kind=PriceKind(state.price_kind),
         benchmark=benchmark,
         source=state.source,
@@ -304,7 +304,7 @@ def _scorable(state: State, bundle: Bundle | None, ages: Floats) -> NDArray[np.b
     fresh: NDArray[np.bool_] = ages == 0.0
     if bundle is None:
         return fresh
-    known = map(set(bundle.manifest.universe).__contains__, [instrument.symbol for instrument in state.instruments])
+    known = map(set(bundle.manifest.universe).__contains__, Instruments.of(state.instruments).symbols)
     return fresh & np.fromiter(known, dtype=np.bool_, count=len(ages))
 
 

@@ -18,7 +18,7 @@ from hedgefund_core.quant.bars import Panel
 from hedgefund_core.quant.features.window import Window
 from hedgefund_core.risk.limits import Mandate
 from hedgefund_core.trading.events import Difference, InstrumentStatusSeen, Row, SplitAnnounced
-from hedgefund_core.trading.instrument import ZERO, Instrument
+from hedgefund_core.trading.instrument import ZERO, Instrument, Instruments
 from hedgefund_core.trading.ledger import Ledger
 from hedgefund_core.trading.order import Order, OrderType, Purpose, Side, TimeInForce
 from hedgefund_core.trading.router import Parent
@@ -241,9 +241,10 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
 def symbol_of(state: State, instrument_id: str) -> str:
     """The name that people know an instrument by; its id where the account does not trade it."""
-    return next((instrument.symbol for instrument in state.instruments if instrument.instrument_id == instrument_id), instrument_id)
+    column = column_of(state, instrument_id)
+    return instrument_id if column < 0 else state.instruments[column].symbol
 
 
 def column_of(state: State, instrument_id: str) -> int:
     """Place of an instrument in the rows of prices; -1 where the account does not trade it."""
-    return next((place for place, instrument in enumerate(state.instruments) if instrument.instrument_id == instrument_id), -1)
+    return Instruments.of(state.instruments).places.get(instrument_id, -1)

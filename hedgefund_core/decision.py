@@ -33,7 +33,7 @@ from hedgefund_core.risk.limits import Mandate, drawdown_multiplier, promised
 from hedgefund_core.risk.reducing import reducing_trades
 from hedgefund_core.risk.rule import OrderBatch, RiskContext
 from hedgefund_core.trading.events import DecisionMade, Judgements, Scaler
-from hedgefund_core.trading.instrument import ZERO, Instrument, to_lots
+from hedgefund_core.trading.instrument import ZERO, Instrument, Instruments, to_lots
 from hedgefund_core.trading.order import Leg, Order, Purpose, Side, TimeInForce
 from hedgefund_core.trading.rebalance import Intent, NoTradeBand, intents_toward, rebalance
 from hedgefund_core.trading.state import Ladder
@@ -97,7 +97,7 @@ class DecisionInputs:
     def held(self) -> Floats:
         """Float views of the signed shares held: float64 (n,)."""
         if "held" not in self._views:
-            shares = [self.positions.get(instrument.instrument_id, ZERO) for instrument in self.instruments] if self.positions else []
+            shares = [self.positions.get(key, ZERO) for key in Instruments.of(self.instruments).ids] if self.positions else []
             self._views["held"] = floats_of(shares) if shares else np.zeros(len(self.instruments))
         return self._views["held"]
 
@@ -366,7 +366,7 @@ def _working(inputs: DecisionInputs) -> tuple[Floats, Floats, NDArray[np.int64]]
     buying, selling, count = np.zeros(n), np.zeros(n), np.zeros(n, dtype=np.int64)
     if not inputs.working:
         return buying, selling, count
-    places = {instrument.instrument_id: place for place, instrument in enumerate(inputs.instruments)}
+    places = Instruments.of(inputs.instruments).places
     total: dict[tuple[Side, int], Decimal] = {}
     for order in inputs.working:
         place = places.get(order.instrument_id)
@@ -396,7 +396,7 @@ def _record(inputs: DecisionInputs, basis: Basis, judgements: Judgements) -> Dec
         session=inputs.session,
         for_session=inputs.for_session,
         model_digest="" if bundle is None else bundle.digest,
-        instruments=tuple([instrument.instrument_id for instrument in inputs.instruments]),
+        instruments=Instruments.of(inputs.instruments).ids,
         scores=_cells(basis.scores),
         target_weights=_cells(basis.weights),
         scalers=tuple(Scaler(name=s.name, measured=_finite(s.measured), limit=s.limit, scale=s.scale) for s in basis.scalings),
@@ -428,9 +428,10 @@ def inputs_digest(inputs: DecisionInputs) -> str:
         if values is not None:
             digest.update(np.ascontiguousarray(values).data)
         digest.update(b"\n")
+    instruments = Instruments.of(inputs.instruments).encoded
     facts = (
         inputs.account, inputs.book, inputs.session, inputs.for_session, inputs.decided_at, inputs.time_in_force, inputs.purpose,
-        inputs.instruments, inputs.prices, inputs.equity, inputs.cash, sorted(inputs.positions.items()), inputs.working,
+        instruments, inputs.prices, inputs.equity, inputs.cash, sorted(inputs.positions.items()), inputs.working,
         sorted(inputs.sent), sorted(inputs.frozen_instruments), inputs.ladder, inputs.drawdown, sorted(inputs.waived),
         inputs.sessions_per_year,
     )  # fmt: skip

@@ -23,7 +23,7 @@ from hedgefund_core.quant.features.window import Window
 from hedgefund_core.trading import ledger as books
 from hedgefund_core.trading.capabilities import EASTERN
 from hedgefund_core.trading.events import DecisionDue, Event, InstrumentRenamed, InstrumentsAdded, InstrumentStatusSeen, PricesSeen, Row
-from hedgefund_core.trading.instrument import ZERO, to_money, to_price
+from hedgefund_core.trading.instrument import ZERO, Instruments, to_money, to_price
 from hedgefund_core.trading.order import Leg, Order, Purpose
 
 OLDEST_LAST_PRICE = timedelta(days=4)
@@ -151,7 +151,7 @@ def with_instruments(state: State, event: InstrumentsAdded) -> State:
         quotes = replace(quotes, **{name: None if row is None else row + nothing for name, row in rows.items()})
     return replace(
         state,
-        instruments=state.instruments + fresh,
+        instruments=Instruments(state.instruments + fresh),
         marks=state.marks + nothing,
         mark_ages=state.mark_ages + (0,) * n,
         quotes=quotes,
@@ -162,10 +162,9 @@ def with_instruments(state: State, event: InstrumentsAdded) -> State:
 def with_name(state: State, event: InstrumentRenamed) -> State:
     """An instrument under its new symbol: in its column, its past and the orders that may still trade."""
     key = event.instrument_id
-    instruments = tuple(replace(i, symbol=event.symbol) if i.instrument_id == key else i for i in state.instruments)
+    instruments = Instruments(replace(i, symbol=event.symbol) if i.instrument_id == key else i for i in state.instruments)
     working = {name: replace(o, symbol=event.symbol) for name, o in state.orders.items() if o.instrument_id == key and o.is_working}
-    symbols = tuple(instrument.symbol for instrument in instruments)
-    window = None if state.ring is None else Window.of(dataclasses.replace(state.ring, symbols=symbols))
+    window = None if state.ring is None else Window.of(dataclasses.replace(state.ring, symbols=instruments.symbols))
     return replace(state, instruments=instruments, orders={**state.orders, **working} if working else state.orders, window=window)
 
 

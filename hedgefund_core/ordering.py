@@ -19,7 +19,7 @@ from hedgefund_core.risk.limits import Limits
 from hedgefund_core.risk.price_collar import table_width, widening
 from hedgefund_core.risk.rule import Bools, Floats, Ints, OrderBatch
 from hedgefund_core.trading.capabilities import to_tick
-from hedgefund_core.trading.instrument import ONE, ZERO, Instrument, to_price
+from hedgefund_core.trading.instrument import ONE, ZERO, Instrument, Instruments, to_price
 from hedgefund_core.trading.order import Leg, Order, OrderType, Purpose, Side, TimeInForce
 from hedgefund_core.trading.rebalance import Intent, NoTradeBand, intents_toward, target_quantity
 
@@ -101,7 +101,7 @@ def _columns(intents: Sequence[tuple[int, Intent]]) -> Trades:
 
 def rebalanced(market: Market, weights: Floats, held: Mapping[str, Decimal], equity: Decimal, band: NoTradeBand) -> Trades:
     """Trades toward ``weights`` (m,) on the grid of 1e-6, closing legs first, then by instrument id. NaN, or no price: left alone."""
-    names = [instrument.instrument_id for instrument in market.instruments]
+    names = Instruments.of(market.instruments).ids
     holds = np.array([float(held[name]) if name in held else 0.0 for name in names]) if held else np.zeros(len(names))
     value = weights * float(equity)
     with np.errstate(invalid="ignore"):

@@ -20,6 +20,7 @@ from hedgefund_core.account import State
 from hedgefund_core.bundle import Bundle
 from hedgefund_core.quant.features.window import Window
 from hedgefund_core.quant.panel_codec import pack_panel, unpack_panel
+from hedgefund_core.trading.instrument import Instruments
 
 _APART = ("window", "bundles")
 
@@ -74,6 +75,7 @@ def state_of(snapshot: Snapshot, bundle_of: typing.Callable[[str], Bundle]) -> S
     """The state itself; raises ``msgspec.MsgspecError`` where fields are not those of this program."""
     hints = typing.get_type_hints(State)
     values = {name: msgspec.msgpack.decode(raw, type=hints[name]) for name, raw in snapshot.fields.items()}
+    values["instruments"] = Instruments.of(values["instruments"])
     ring = None if snapshot.ring is None else replaced(unpack_panel(snapshot.ring), data_version=snapshot.ring_version)
     return State(
         **values, window=None if ring is None else Window.of(ring), bundles={digest: bundle_of(digest) for digest in snapshot.bundles}

@@ -18,7 +18,7 @@ from hedgefund_core.machine import books, follow
 from hedgefund_core.machine.ladders import Step, alert, triggered, triggered_in_session, with_ladder
 from hedgefund_core.risk.limits import Mandate
 from hedgefund_core.trading import events as e
-from hedgefund_core.trading.instrument import ZERO
+from hedgefund_core.trading.instrument import ZERO, Instruments
 from hedgefund_core.trading.ledger import CashKind, post_cash
 from hedgefund_core.trading.order import Order
 from hedgefund_core.trading.state import begin_session
@@ -39,7 +39,7 @@ def on_account_opened(state: State, event: e.AccountOpened) -> Step:
         opened_at=event.ts,
         book=event.book,
         mode=event.mode,
-        instruments=event.instruments,
+        instruments=Instruments.of(event.instruments),
         source=event.source,
         price_kind=event.price_kind,
         sessions_per_year=event.sessions_per_year,

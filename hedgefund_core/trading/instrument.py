@@ -5,8 +5,9 @@ Prices and money carry six decimal places; quantities are whole shares unless th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import msgspec
 
@@ -24,6 +25,35 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     symbol: str
     lot: Decimal = ONE
     currency: str = "USD"
+
+
+class Instruments(tuple[Instrument, ...]):  # noqa: SLOT001 - what is derived of them is kept with them
+    """Instruments in the order of an account's rows, with what each step reads of them: made once, as they seldom change."""
+
+    @classmethod
+    def of(cls, instruments: Sequence[Instrument]) -> Instruments:
+        """The same instruments; themselves where they are kept so already."""
+        return instruments if isinstance(instruments, Instruments) else cls(instruments)
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """Their ids."""
+        return tuple([instrument.instrument_id for instrument in self])
+
+    @cached_property
+    def symbols(self) -> tuple[str, ...]:
+        """Their names of today."""
+        return tuple([instrument.symbol for instrument in self])
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """The place of each id."""
+        return {key: place for place, key in enumerate(self.ids)}
+
+    @cached_property
+    def encoded(self) -> msgspec.Raw:
+        """As the journal writes them."""
+        return msgspec.Raw(msgspec.json.encode(tuple(self)))
 
 
 @lru_cache(maxsize=8192)

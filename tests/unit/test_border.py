@@ -2,10 +2,11 @@
 
 from decimal import ROUND_HALF_EVEN, Decimal
 
+import msgspec
 import numpy as np
 
 from hedgefund_core.border import float_views, floats_of, to_prices, with_gaps
-from hedgefund_core.trading.instrument import SIX_PLACES, to_price
+from hedgefund_core.trading.instrument import SIX_PLACES, Instrument, Instruments, to_price
 
 
 def exact(value: float) -> Decimal:
@@ -35,3 +36,11 @@ def test_what_is_absent_keeps_its_place() -> None:
     one, two = Decimal(1), Decimal(2)
     assert with_gaps([one, two], [0, 2]) == [None, one, None, two]
     assert with_gaps([one], []) == [one]
+
+
+def test_what_is_read_of_instruments_is_kept_with_them() -> None:
+    plain = (Instrument(instrument_id="2", symbol="B"), Instrument(instrument_id="1", symbol="A", lot=Decimal("0.001")))
+    kept = Instruments.of(plain)
+    assert kept == plain and Instruments.of(kept) is kept
+    assert (kept.ids, kept.symbols, kept.places) == (("2", "1"), ("B", "A"), {"2": 0, "1": 1})
+    assert bytes(kept.encoded) == msgspec.json.encode(plain) == msgspec.json.encode(kept)
