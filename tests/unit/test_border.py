@@ -41,6 +41,7 @@ def test_what_is_absent_keeps_its_place() -> None:
 def test_what_is_read_of_instruments_is_kept_with_them() -> None:
     plain = (Instrument(instrument_id="2", symbol="B"), Instrument(instrument_id="1", symbol="A", lot=Decimal("0.001")))
     kept = Instruments.of(plain)
-    assert kept == plain and Instruments.of(kept) is kept
+    assert kept == plain
+    assert Instruments.of(kept) is kept
     assert (kept.ids, kept.symbols, kept.places) == (("2", "1"), ("B", "A"), {"2": 0, "1": 1})
     assert bytes(kept.encoded) == msgspec.json.encode(plain) == msgspec.json.encode(kept)
