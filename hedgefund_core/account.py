@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from hedgefund_core.account_state import State, WindDown, column_of
-from hedgefund_core.border import floats_of, to_prices, with_gaps
+from hedgefund_core.border import Marks, floats_of
 from hedgefund_core.bundle import Bundle
 from hedgefund_core.decision import DecisionInputs
 from hedgefund_core.errors import DataInvalid
@@ -134,14 +134,12 @@ def with_bars(state: State, event: BarsClosed, keep: int) -> State:
     benchmark = _benchmark_row(state.ring, event.benchmark)
     row = _panel(state, (event.session,), fields, benchmark)
     window = Window.of(row) if state.window is None else state.window.extended(row, keep=keep)
-    missing = np.isnan(row.close[0])
-    absent = np.flatnonzero(missing).tolist()
-    marks = with_gaps(to_prices(row.close[0, ~missing]), absent)
-    ages = [0] * n
-    for place in absent:
-        marks[place] = _restated(state, place, None if event.split_ratios is None else event.split_ratios[place])
+    closes, splits, ages = row.close[0], event.split_ratios, [0] * n
+    others = dict[int, Decimal | None]()
+    for place in np.flatnonzero(np.isnan(closes)).tolist():
+        others[place] = _restated(state, place, None if splits is None else splits[place])
         ages[place] = state.mark_ages[place] + 1
-    return replace(state, window=window, marks=tuple(marks), mark_ages=tuple(ages), restated=frozenset())
+    return replace(state, window=window, marks=Marks.seen(closes, others), mark_ages=tuple(ages), restated=frozenset())
 
 
 def _restated(state: State, place: int, ratio: float | None) -> Decimal | None:

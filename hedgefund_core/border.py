@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from functools import cached_property
 
 import msgspec
 import numpy as np
@@ -42,9 +43,29 @@ def floats_of(values: Sequence[Decimal | None]) -> NDArray[np.float64]:
     return np.array(cells, dtype=np.float64)
 
 
-def with_gaps(values: list[Decimal], absent: list[int]) -> list[Decimal | None]:
-    """A row of which the values at the places ``absent``, in rising order, are not there."""
-    row: list[Decimal | None] = [*values]
-    for place in absent:
-        row.insert(place, None)
-    return row
+class Marks(tuple[Decimal | None, ...]):  # noqa: SLOT001 - what is derived of them is kept with them
+    """Last good prices in the order of an account's rows, None where there is none, with their float views."""
+
+    @classmethod
+    def of(cls, prices: Sequence[Decimal | None]) -> Marks:
+        """The same prices; themselves where they are kept so already."""
+        return prices if isinstance(prices, Marks) else cls(prices)
+
+    @classmethod
+    def seen(cls, values: NDArray[np.float64], others: Mapping[int, Decimal | None]) -> Marks:
+        """Prices that were seen, (n,), and what stands at each place that is NaN there, in rising order."""
+        known = ~np.isnan(values)
+        prices = to_prices(values[known])
+        views, row = np.full(values.shape, np.nan), list[Decimal | None](prices)
+        views[known] = float_views(values[known], prices)
+        for place, other in others.items():
+            row.insert(place, other)
+            views[place] = np.nan if other is None else float(other)
+        marks = cls(row)
+        marks.views = views
+        return marks
+
+    @cached_property
+    def views(self) -> NDArray[np.float64]:
+        """What ``float`` gives of each, NaN where there is none: (n,)."""
+        return floats_of(self)

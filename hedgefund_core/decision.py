@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from hedgefund_core.border import floats_of, to_prices
+from hedgefund_core.border import Marks, floats_of, to_prices
 from hedgefund_core.bundle import Bundle
 from hedgefund_core.identifiers import decision_id
 from hedgefund_core.live_inputs import LiveInputs, context_of, facts_of, members
@@ -90,7 +90,7 @@ class DecisionInputs:
     def marks(self) -> Floats:
         """Float views of the prices: float64 (n,), NaN where there is none."""
         if "marks" not in self._views:
-            self._views["marks"] = floats_of(self.prices)
+            self._views["marks"] = Marks.of(self.prices).views
         return self._views["marks"]
 
     @property

@@ -5,7 +5,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 import msgspec
 import numpy as np
 
-from hedgefund_core.border import float_views, floats_of, to_prices, with_gaps
+from hedgefund_core.border import Marks, float_views, floats_of, to_prices
 from hedgefund_core.trading.instrument import SIX_PLACES, Instrument, Instruments, to_price
 
 
@@ -32,10 +32,14 @@ def test_a_column_of_decimals_is_the_float_of_each() -> None:
     np.testing.assert_array_equal(floats_of([Decimal(1), None]), [1.0, np.nan])
 
 
-def test_what_is_absent_keeps_its_place() -> None:
-    one, two = Decimal(1), Decimal(2)
-    assert with_gaps([one, two], [0, 2]) == [None, one, None, two]
-    assert with_gaps([one], []) == [one]
+def test_marks_are_what_was_seen_and_what_stood_where_nothing_was() -> None:
+    values = np.array([np.nan, 1.0, np.nan, 2.25, 3.3])
+    marks = Marks.seen(values, {0: None, 2: Decimal("7.1")})
+    assert marks == (None, Decimal(1), Decimal("7.1"), Decimal("2.25"), Decimal("3.3"))
+    assert [str(mark) for mark in marks] == ["None", "1.000000", "7.1", "2.250000", "3.300000"]
+    np.testing.assert_array_equal(marks.views, [np.nan, 1.0, 7.1, 2.25, 3.3])
+    np.testing.assert_array_equal(Marks.of(tuple(marks)).views, marks.views)
+    assert Marks.of(marks) is marks
 
 
 def test_what_is_read_of_instruments_is_kept_with_them() -> None:
