@@ -165,6 +165,10 @@ def total(shares: Floats, context: RiskContext) -> float:
 
 def worst_position(batch: OrderBatch, context: RiskContext) -> Floats:
     """Signed shares of each order's instrument if every working order on the order's side fills and none on the other: float64 (n,)."""
+    return _once(_worst_position, batch, context)
+
+
+def _worst_position(batch: OrderBatch, context: RiskContext) -> Floats:
     buys, sells = _once(_sides, batch, None)
     held = of_instrument(context.quantity, batch, context)
     high = held + of_instrument(context.working_buy, batch, context) + earlier_same(buys, batch) + buys
@@ -186,6 +190,7 @@ def largest_sums(batch: OrderBatch, found: Exposures, count: int, *, including: 
     if some(np.isnan(found.base)) or not len(found.base):
         return np.full(len(batch), nan)
     was, now, stays = _moves(batch, found)
+    reserving = np.flatnonzero(stays)
     top = _top(found.base, count)
     held, floor = sum(top), _floor(top, count)
     sums: list[float] = []
@@ -197,9 +202,10 @@ def largest_sums(batch: OrderBatch, found: Exposures, count: int, *, including: 
             sums.append(nan if including else held)
             continue
         if after < before:  # another one may be larger now: what stands at this place is sorted anew
-            rows = np.append(np.flatnonzero(stays[:place]), place)
+            earlier_ones = reserving[: reserving.searchsorted(place)]
             book = found.base.copy()
-            book[batch.instrument[rows]] = now[rows]  # of two in one instrument the last one stands
+            book[batch.instrument[earlier_ones]] = now[earlier_ones]  # of two in one instrument the last one stands
+            book[batch.instrument[place]] = after
             largest = _top(book, count)
         else:
             largest = _raised(top, before, after, count)

@@ -41,9 +41,9 @@ def _broken_lots(batch: OrderBatch, context: RiskContext) -> Bools:
 
 
 def _whole(quantity: Floats, batch: OrderBatch) -> Bools:
-    lots = quantity / np.where(batch.lot > 0.0, batch.lot, np.nan)
+    lots = quantity / batch.lot
     within: Bools = np.abs(lots - np.rint(lots)) <= TOLERANCE * np.maximum(1.0, np.abs(lots))
-    return within
+    return within & (batch.lot > 0.0)
 
 
 def _left(batch: OrderBatch, context: RiskContext) -> Floats:

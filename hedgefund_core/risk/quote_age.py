@@ -10,7 +10,7 @@ import numpy as np
 from hedgefund_core.risk.compare import at_most
 from hedgefund_core.risk.exposure import of_instrument
 from hedgefund_core.risk.limits import Mandate
-from hedgefund_core.risk.rule import OrderBatch, RiskContext, Rule, RuleResult
+from hedgefund_core.risk.rule import OrderBatch, RiskContext, Rule, RuleResult, Values
 
 
 def check(batch: OrderBatch, context: RiskContext, mandate: Mandate) -> RuleResult:
@@ -18,13 +18,12 @@ def check(batch: OrderBatch, context: RiskContext, mandate: Mandate) -> RuleResu
 
     The bound is the mandate's, or five of the instrument's own usual gaps where its prices come more rarely than that.
     """
-    nothing = np.full(len(context.price), np.nan)
-    age = of_instrument(nothing if context.quote_age is None else context.quote_age, batch, context)
-    age = np.where(batch.auction, 0.0, age)
+    age = np.nan if context.quote_age is None else of_instrument(context.quote_age, batch, context)
     floor = mandate.limits.max_quote_age_seconds
-    patience = of_instrument(nothing if context.quote_patience is None else context.quote_patience, batch, context)
-    limit = np.fmax(floor, patience) if floor is not None else np.full(len(batch), np.nan)
-    return at_most(age, limit, "the quote is too old")
+    limit: Values = np.nan if floor is None else floor
+    if floor is not None and context.quote_patience is not None:
+        limit = np.fmax(floor, of_instrument(context.quote_patience, batch, context))
+    return at_most(np.where(batch.auction, 0.0, age), limit, "the quote is too old")
 
 
 RULE = Rule(name="quote_age", control=22, unit="seconds", applies_to_reductions=False, check=check)
