@@ -251,7 +251,7 @@ def prices_by_id(inputs: DecisionInputs) -> dict[str, Decimal]:
 
 def _market(inputs: DecisionInputs, mandate: Mandate) -> Market:
     return Market(
-        instruments=inputs.instruments,
+        instruments=Instruments.of(inputs.instruments),
         prices=inputs.prices,
         price=inputs.marks,
         sigma=inputs.sigmas(mandate),

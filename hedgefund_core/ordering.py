@@ -72,7 +72,7 @@ class Terms:
 class Market:
     """The instruments as an order needs them: ``price`` float64 (m,), NaN = none; ``sigma``, ``age`` as in ``RiskContext``."""
 
-    instruments: Sequence[Instrument]
+    instruments: Instruments
     prices: Sequence[Decimal | None]
     price: Floats
     sigma: Floats
@@ -84,7 +84,7 @@ class Market:
 
 def as_trades(intents: Sequence[Intent], instruments: Sequence[Instrument]) -> Trades:
     """Intents in their order."""
-    places = {instrument.instrument_id: place for place, instrument in enumerate(instruments)}
+    places = Instruments.of(instruments).places
     return _columns([(places[intent.instrument.instrument_id], intent) for intent in intents])
 
 
@@ -101,7 +101,7 @@ def _columns(intents: Sequence[tuple[int, Intent]]) -> Trades:
 
 def rebalanced(market: Market, weights: Floats, held: Mapping[str, Decimal], equity: Decimal, band: NoTradeBand) -> Trades:
     """Trades toward ``weights`` (m,) on the grid of 1e-6, closing legs first, then by instrument id. NaN, or no price: left alone."""
-    names = Instruments.of(market.instruments).ids
+    names = market.instruments.ids
     holds = np.array([float(held[name]) if name in held else 0.0 for name in names]) if held else np.zeros(len(names))
     value = weights * float(equity)
     with np.errstate(invalid="ignore"):
@@ -118,12 +118,13 @@ def rebalanced(market: Market, weights: Floats, held: Mapping[str, Decimal], equ
         for place in np.flatnonzero(unsure).tolist()
         for intent in _exact(market, place, float(weights[place]), held.get(names[place], ZERO), equity, band)
     ]
-    return _in_order(_joined(sure, _columns(doubtful)) if doubtful else sure, names)
+    return _in_order(_joined(sure, _columns(doubtful)) if doubtful else sure, market.instruments)
 
 
 def _unsure(market: Market, holds: Floats, raw: Floats) -> Bools:
     """Where a float cannot say how many whole shares it is."""
-    odd = np.array([instrument.lot != ONE for instrument in market.instruments], dtype=np.bool_)
+    lots = market.instruments.lots
+    odd = np.array([lot != ONE for lot in lots], dtype=np.bool_) if lots else np.zeros(len(holds), dtype=np.bool_)
     found: Bools = odd | (holds != np.rint(holds)) | (_near(raw, np.rint(raw)) & (raw != 0.0))
     return found
 
@@ -161,11 +162,9 @@ def _joined(some: Trades, others: Trades) -> Trades:
     )
 
 
-def _in_order(trades: Trades, names: Sequence[str]) -> Trades:
+def _in_order(trades: Trades, instruments: Instruments) -> Trades:
     """Closing legs first, then by instrument id."""
-    rank = np.empty(len(names), dtype=np.int64)
-    rank[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
-    order = np.lexsort((rank[trades.place], ~trades.closing))
+    order = np.lexsort((np.array(instruments.ranks, dtype=np.int64)[trades.place], ~trades.closing))
     return Trades(
         place=trades.place[order],
         sign=trades.sign[order],
@@ -201,7 +200,7 @@ def orders_of(trades: Trades, market: Market, terms: Terms, limits: Limits, sent
     prices = to_prices(edges)
     if terms.on_tick:
         prices = [to_tick(price, up=sign < 0.0) for price, sign in zip(prices, trades.sign.tolist(), strict=True)]
-    lots = [instrument.lot for instrument in instruments]
+    lots = market.instruments.lots
     return _orders(trades, instruments, names, prices, market, terms), OrderBatch(
         instrument=trades.place,
         sign=trades.sign,
@@ -211,7 +210,7 @@ def orders_of(trades: Trades, market: Market, terms: Terms, limits: Limits, sent
         reduction=trades.closing,
         auction=np.full(len(names), terms.time_in_force is not _DAY),
         duplicate=np.array([name in sent for name in names], dtype=np.bool_),
-        lot=np.ones(len(lots)) if all(lot == ONE for lot in lots) else np.array(lots, dtype=np.float64),
+        lot=np.array(lots, dtype=np.float64)[trades.place] if lots else np.ones(len(names)),
     )
 
 
@@ -273,7 +272,7 @@ def _base32(content: bytes) -> str:
 
 def batch_of(orders: Sequence[Order], instruments: Sequence[Instrument], sent: Collection[str]) -> OrderBatch:
     """Orders as the rules read them."""
-    column = {instrument.instrument_id: index for index, instrument in enumerate(instruments)}
+    column = Instruments.of(instruments).places
     places = [column.get(order.instrument_id, -1) for order in orders]
     nothing = float("nan")
     return OrderBatch(

@@ -51,6 +51,18 @@ class Instruments(tuple[Instrument, ...]):  # noqa: SLOT001 - what is derived of
         return {key: place for place, key in enumerate(self.ids)}
 
     @cached_property
+    def ranks(self) -> tuple[int, ...]:
+        """The place of each in the order of the ids."""
+        ranked = sorted(range(len(self)), key=self.ids.__getitem__)
+        return tuple(sorted(range(len(self)), key=ranked.__getitem__))
+
+    @cached_property
+    def lots(self) -> tuple[Decimal, ...]:
+        """Their lot sizes; empty where every one is one share, as nearly always."""
+        found = tuple([instrument.lot for instrument in self])
+        return () if all(lot == ONE for lot in found) else found
+
+    @cached_property
     def encoded(self) -> msgspec.Raw:
         """As the journal writes them."""
         return msgspec.Raw(msgspec.json.encode(tuple(self)))

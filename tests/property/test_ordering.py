@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hedgefund_core.identifiers import client_order_id
 from hedgefund_core.ordering import Market, Terms, Trades, as_trades, batch_of, orders_of, rebalanced
 from hedgefund_core.risk.limits import collar_width, reduction_widening
-from hedgefund_core.trading.instrument import Instrument, to_price
+from hedgefund_core.trading.instrument import Instrument, Instruments, to_price
 from hedgefund_core.trading.order import Leg, Purpose, Side, TimeInForce
 from hedgefund_core.trading.rebalance import NoTradeBand, rebalance
 from tests.builders import mandate
@@ -33,7 +33,7 @@ lots = st.sampled_from([Decimal(1), Decimal(1), Decimal(1), Decimal(100), Decima
 
 
 def market_of(ids: list[str], quoted: list[Decimal | None], sizes: list[Decimal]) -> Market:
-    instruments = tuple(Instrument(instrument_id=name, symbol=name, lot=lot) for name, lot in zip(ids, sizes, strict=False))
+    instruments = Instruments(Instrument(instrument_id=name, symbol=name, lot=lot) for name, lot in zip(ids, sizes, strict=False))
     price = np.array([np.nan if value is None else float(value) for value in quoted])
     return Market(instruments=instruments, prices=quoted, price=price, sigma=np.full(len(ids), np.nan), age=np.zeros(len(ids)))
 
