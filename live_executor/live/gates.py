@@ -9,6 +9,7 @@ ORDER_STREAM = "order stream is down"
 NOT_RECONCILED = "not reconciled since the last connection"
 ACCOUNT_BLOCKED = "the broker does not let this account trade"
 MARKET_DATA = "market data is stale"
+STOPPING = "the executor is being stopped"
 STARTING = (ORDER_STREAM, NOT_RECONCILED)
 
 

@@ -28,7 +28,7 @@ from live_executor.live import heartbeat
 from live_executor.live.crew import Crew
 from live_executor.live.cursor import ActivityCursor
 from live_executor.live.floor import Floor, Sleep
-from live_executor.live.gates import Gates
+from live_executor.live.gates import STOPPING, Gates
 from live_executor.live.instruments import Instruments
 from live_executor.live.intake import Intake
 from live_executor.live.known import KINDS, Known
@@ -58,6 +58,8 @@ from live_executor.timeline import Timeline
 
 _log = logger("live")
 _TICK_SECONDS = 0.1
+_DECIDING = frozenset({"rebalancing", "model"})
+"""Tasks that ask for orders."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -95,6 +97,7 @@ class Live:
     def __init__(self, parts: LiveParts, recovered: Recovered) -> None:
         self._parts = parts
         self._stop, self._ended = asyncio.Event(), "end"
+        self._tasks: dict[str, asyncio.Task[None]] = {}
         self._left_over = tuple(order.client_order_id for order in recovered.state.working)
         known = Known(entry.frame for entry in parts.journal.read() if entry.kind in KINDS)
         desk = Desk(parts.journal, recovered, sign_every=parts.sign_every, now=parts.clock.now, snapshot_every=parts.snapshot_every)
@@ -223,7 +226,7 @@ class Live:
             ("heartbeat", self._beat_for_ever()),
             ("loop's lag", self._lag.run()),
         ):
-            floor.crew.start(name, work, forever=True)
+            self._tasks[name] = floor.crew.start(name, work, forever=True)
         self._start_what_is_wanted()
 
     def _start_what_is_wanted(self) -> None:
@@ -234,7 +237,7 @@ class Live:
         if self._volumes is not None:
             crew.start("volumes", self._volumes.run(), forever=True)
         if self._trader is not None and self._swaps is not None:
-            crew.start("model", self._trader.run(), forever=True)
+            self._tasks["model"] = crew.start("model", self._trader.run(), forever=True)
             crew.start("alias", self._swaps.run(), forever=True)
 
     def _begin_run(self) -> None:
@@ -246,6 +249,7 @@ class Live:
     def _end_run(self, reason: str) -> None:
         """Journal an end in order."""
         if reason and not self._floor.desk.failed and self.state.running_since is not None:
+            self._gates.set(STOPPING, closed=False)  # nobody is left who could send anything
             self._floor.take([e.RunEnded(ts=self._floor.now(), reason=reason)])
 
     def _hear_latch(self) -> None:
@@ -343,10 +347,13 @@ class Live:
         raise errors.InvariantViolation(what, mend="report it with the log; run again: the journal is whole") from error
 
     async def _leave(self) -> None:
-        """Stopped by a person or done: the day's orders as the policy says, then nothing more."""
+        """Stopped by a person or done: the day's orders as the policy says, then nothing more, however long their cancels take."""
         policy, floor = self._parts.settings.on_stop, self._floor
         if policy == "leave" or self._parts.once or floor.state.ladder.level is Level.HALTED:
             return
+        for name in _DECIDING & self._tasks.keys():
+            self._tasks[name].cancel()
+        self._gates.set(STOPPING, closed=True)
         names = {
             order.client_order_id
             for order in floor.state.working

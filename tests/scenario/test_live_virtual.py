@@ -18,7 +18,7 @@ from hedgefund_core.errors import BrokerUnavailable, ConfigError, InvariantViola
 from hedgefund_core.layout import journal_file
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.observed import ActivitySighting, FeedUpdate, LinkState, QuoteSighting
-from hedgefund_core.trading.order import OrderStatus
+from hedgefund_core.trading.order import Order, OrderStatus
 from live_executor.commands import Adopt, Mailbox, send
 from live_executor.journals.sqlite import JournalReader, open_journal
 from live_executor.live.heartbeat import Heartbeat
@@ -199,6 +199,24 @@ def test_an_adoption_takes_nothing_that_a_fill_on_its_way_brings(stage: Stage) -
     stage.play(script, every=3600.0)
     assert len(stage.of(e.OrderFilled)) == 1
     assert stage.of(e.PositionAdopted) == stage.of(e.CashAdopted) == []
+
+
+def test_while_the_cancels_of_a_stop_are_under_way_nothing_is_decided_anew(stage: Stage) -> None:
+    stage.targets.write_text('{"quantities": {"AAPL": 10, "MSFT": 5}}')
+    stage.broker.match = lambda _name: None  # nothing is filled: the orders rest
+    at_once = stage.broker.cancel
+
+    async def slowly(order: Order) -> None:
+        asyncio.get_running_loop().call_later(2.0 * (order.symbol == "MSFT"), lambda: asyncio.ensure_future(at_once(order)))
+
+    stage.broker.cancel = slowly
+
+    async def script(stage: Stage) -> None:
+        await wait(5)
+
+    stage.play(script, every=0.5)
+    assert [order.status for order in stage.broker.book.values()] == ["canceled", "canceled"]
+    assert stage.live.state.gates == frozenset()
 
 
 def test_no_order_stream_reductions_go_and_the_queries_keep_the_books(stage: Stage) -> None:
