@@ -183,6 +183,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """Orders sent in the minute that began at ``sent_at``, and in this session."""
     rejections: dict[str, int] = {}
     """Orders of the machine that the broker refused in a row in this session, by instrument and leg."""
+    barred_until: dict[str, datetime] = {}
+    """When what the broker has refused again and again is tried once more; keys as in ``rejections``."""
     refused: tuple[Refused, ...] = ()
     alarmed: bool = False
     """Whether the last prices in the session were beyond a limit that closes everything."""

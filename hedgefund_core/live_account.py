@@ -33,7 +33,7 @@ GAPS_OF_AGE = 5.0
 MOST_PATIENCE = 300.0
 """Seconds: however rarely a name trades, an older quote says nothing of where it would trade now. Source: default."""
 MOST_REJECTIONS = 3
-"""Orders of the machine that the broker refused in a row: the next one of the instrument waits for another session."""
+"""So many orders of the machine that the broker refused in a row: each further one of the instrument is waited for."""
 _MINUTE = timedelta(minutes=1)
 _LEAST_MARK = Decimal("0.000001")
 
@@ -226,7 +226,7 @@ def live_inputs(state: State, event: DecisionDue) -> LiveInputs:
         no_short=frozenset(key for key in keys if not _lends(state.statuses.get(key))),
         closed=closed if inside else closed | splitting,
         waiting=frozenset(state.pending),
-        barred=frozenset(key for key, count in state.rejections.items() if count >= MOST_REJECTIONS),
+        barred=frozenset(key for key, until in state.barred_until.items() if event.ts < until),
         left_alone=splitting | {key for key in state.frozen if FROZEN_BY_STRANGER in causes_of(state, key)},
         buying_power=state.buying_power,
         sent_minute=state.sent_minute if state.sent_at is not None and event.ts - state.sent_at < _MINUTE else 0,

@@ -1,10 +1,13 @@
 """Closing everything in the session, again and again until the broker's books say that nothing is held.
 
 A halted name waits, an order that the market has left is replaced, an expired one is sent again in the next session. Orders of an
-instrument that the broker refuses three times in a row are not sent a fourth time: a loop of refusals helps nobody, a person does.
+instrument that the broker refuses three times in a row are tried ever more rarely: a loop of refusals helps nobody, but what is not
+taken now (a blocked account, money that is not there yet) may be taken in a minute.
 """
 
 from __future__ import annotations
+
+from datetime import timedelta
 
 from msgspec.structs import replace
 
@@ -17,6 +20,9 @@ from hedgefund_core.session_orders import decide_live, refusal_key
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.order import Order, OrderStatus, Purpose, TimeInForce
 from hedgefund_core.trading.state import Level
+
+_FIRST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=15), timedelta(minutes=15)
+"""Twice as long after each further refusal. Source: default."""
 
 
 def keep_flattening(state: State, event: e.Event) -> Step:
@@ -42,9 +48,15 @@ def count_rejections(state: State, order: Order, event: e.Event) -> Step:
     count = state.rejections.get(key, 0)
     if order.status is not OrderStatus.REJECTED:
         fresh = {name: number for name, number in state.rejections.items() if name != key}
-        return (replace(state, rejections=fresh) if order.filled_quantity and count else state), []
+        free = {name: until for name, until in state.barred_until.items() if name != key}
+        return (replace(state, rejections=fresh, barred_until=free) if order.filled_quantity and count else state), []
     state = replace(state, rejections={**state.rejections, key: count + 1})
-    if count + 1 != MOST_REJECTIONS:
+    over = count + 1 - MOST_REJECTIONS
+    if over < 0:
+        return state, []
+    pause = min(_FIRST_PAUSE * 2 ** min(over, 10), _LONGEST_PAUSE)
+    state = replace(state, barred_until={**state.barred_until, key: event.ts + pause})
+    if over:
         return state, []
     text = f"{order.side.value} {order.quantity} {order.symbol} was refused {MOST_REJECTIONS} times ({order.reason})"
-    return state, [alert(event, f"{text}: not tried again in this session", severity="critical")]
+    return state, [alert(event, f"{text}: tried again after {pause.seconds} s, then ever more rarely", severity="critical")]

@@ -47,7 +47,7 @@ def on_resume_requested(state: State, event: e.ResumeRequested) -> Step:
         for cause in FROZEN_FOR_A_PERSON:
             state, thawed = thaw(state, instrument_id, cause, event)
             commands += thawed
-    state = replace(state, rejections={}, crashed=())
+    state = replace(state, rejections={}, barred_until={}, crashed=())
     if state.ladder.level is Level.ACTIVE:  # nothing is halted: the high-water mark stays
         return state, [*commands, MirrorHalt(on=False)]
     ladder = resume(event.session, person=event.person, reason=event.reason)

@@ -95,7 +95,8 @@ def on_session_began(state: State, event: e.SessionBegan) -> Step:
         raise InvariantViolation(message, mend="replay later sessions, or open a new account")
     ladder = begin_session(state.ladder, event.session)
     kept = {key: order for key, order in state.orders.items() if order.is_working or order.session >= state.session}
-    begun = replace(state, session=event.session, orders=kept, archive=_archived(state, kept), sent_session=0, rejections={}, refused=())
+    begun = replace(state, session=event.session, orders=kept, archive=_archived(state, kept), sent_session=0, refused=())
+    begun = replace(begun, rejections={}, barred_until={})
     if event.session == state.ended:  # the market is open again, or still: what its clock says counts
         begun = replace(begun, ended="")
     begun, said = follow.drop_overdue(begun, event)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 
 from hedgefund_core.errors import HedgefundError, InvariantViolation
 from live_executor.logging import logger
@@ -25,6 +25,12 @@ class Crew:
         self._tasks[task] = None
         task.add_done_callback(lambda done: self._ended(done, forever=forever))
         return task
+
+    def end(self, names: Collection[str]) -> None:
+        """Stop tasks before the others."""
+        for task in self._tasks:
+            if task.get_name() in names:
+                task.cancel()
 
     async def failure(self) -> tuple[str, BaseException]:
         """The first task that ended and should not have, and why."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
 
@@ -43,7 +44,8 @@ class Rebalancer:
         self._due = False
         self._decided = Stopwatch(floor.timeline.local_now, started=False)
         self._held: Stopwatch | None = None
-        self._was_denied = False
+        self._was_denied = self._fell_short = False
+        self._taken_out = set[str]()
         self._woken = asyncio.Event()
         self._decided_session = ""
         self._opening_for = ""
@@ -157,7 +159,7 @@ class Rebalancer:
         drift = self._every is not None and self._decided.seconds >= self._every
         new_session = self._decided_session != state.session
         retry = self._was_denied and self._decided.seconds >= self._floor.settings.entries_wait_seconds
-        if not (self._due or drift or new_session or retry) or not self._targets.symbols:
+        if not (self._due or drift or new_session or retry or self._is_tried_again()) or not self._targets.symbols:
             self._due = self._due and bool(self._targets.symbols)
             return
         if not self._gates.closed:
@@ -174,6 +176,13 @@ class Rebalancer:
         recent = state.quotes is not None and now - state.quotes.at < _WAITING_SEES
         if not recent and self._floor.timeline.is_open and state.session == self._floor.timeline.session:
             await self._prices.see([instrument.symbol for instrument in state.instruments if instrument.instrument_id in waits])
+
+    def _is_tried_again(self) -> bool:
+        """The broker ended an order of ours before it was filled, or what it refused again and again may be tried once more."""
+        seconds, now = self._decided.seconds, self._floor.now()
+        last = now - timedelta(seconds=seconds)
+        free = any(last < until <= now for until in self._floor.state.barred_until.values())
+        return free or (self._fell_short and seconds >= self._floor.settings.orders_every_seconds)
 
     def _waited_for_gates(self) -> bool:
         if self._held is None:
@@ -220,7 +229,7 @@ class Rebalancer:
         self._floor.take([seen, due], idle=nothing_came if only_drift else None)
         self.decisions += 1
         self._decided.start()
-        self._was_denied = self._denied > denied
+        self._was_denied, self._fell_short = self._denied > denied, False
 
     def _wanted(self) -> tuple[dict[str, float], dict[str, Decimal]]:
         """Targets by instrument. What is under a doubt only a person can end is left alone: nobody's trade is traded back blindly."""
@@ -257,6 +266,16 @@ class Rebalancer:
             resting and order.time_in_force is TimeInForce.DAY and order.purpose in _WORKED and order.client_order_id not in self._repricing
         )
 
-    def heard_denied(self, count: int) -> None:
-        """Orders that were denied in a commit."""
-        self._denied += count
+    def heard(self, frames: Sequence[e.Event]) -> None:
+        """A commit: what was denied, and what ended at the broker without anybody here having asked for it."""
+        for frame in frames:
+            if isinstance(frame, e.OrdersDenied):
+                self._denied += len(frame.orders)
+            elif isinstance(frame, e.CancelRequested):
+                everything = (order.client_order_id for order in self._floor.state.working)
+                self._taken_out |= {frame.client_order_id} if frame.client_order_id else set(everything)
+            elif isinstance(frame, e.OrderRejected | e.OrderExpired):
+                self._fell_short = True
+            elif isinstance(frame, e.OrderCanceled):
+                self._fell_short |= frame.client_order_id not in self._taken_out
+                self._taken_out.discard(frame.client_order_id)

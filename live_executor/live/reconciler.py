@@ -114,8 +114,9 @@ class Reconciler:
         """One query: book what it shows, look up what it does not, cancel again what should be gone."""
         asked = self._floor.state.working
         since = self._since(asked)
-        missing = await self._read_since(asked, None if self.stream_is_up else since)
-        if self.stream_is_up and len(missing) > _FEW:
+        hears = self.stream_is_up and all(order.status is not OrderStatus.UNKNOWN for order in asked)
+        missing = await self._read_since(asked, None if hears else since)
+        if hears and len(missing) > _FEW:
             missing = await self._read_since(asked, since)  # cheaper than one question an order
         for order in missing:
             self._floor.hands.look_up(order.client_order_id)

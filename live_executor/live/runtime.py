@@ -97,7 +97,6 @@ class Live:
     def __init__(self, parts: LiveParts, recovered: Recovered) -> None:
         self._parts = parts
         self._stop, self._ended = asyncio.Event(), "end"
-        self._tasks: dict[str, asyncio.Task[None]] = {}
         self._left_over = tuple(order.client_order_id for order in recovered.state.working)
         known = Known(entry.frame for entry in parts.journal.read() if entry.kind in KINDS)
         desk = Desk(parts.journal, recovered, sign_every=parts.sign_every, now=parts.clock.now, snapshot_every=parts.snapshot_every)
@@ -226,7 +225,7 @@ class Live:
             ("heartbeat", self._beat_for_ever()),
             ("loop's lag", self._lag.run()),
         ):
-            self._tasks[name] = floor.crew.start(name, work, forever=True)
+            floor.crew.start(name, work, forever=True)
         self._start_what_is_wanted()
 
     def _start_what_is_wanted(self) -> None:
@@ -237,7 +236,7 @@ class Live:
         if self._volumes is not None:
             crew.start("volumes", self._volumes.run(), forever=True)
         if self._trader is not None and self._swaps is not None:
-            self._tasks["model"] = crew.start("model", self._trader.run(), forever=True)
+            crew.start("model", self._trader.run(), forever=True)
             crew.start("alias", self._swaps.run(), forever=True)
 
     def _begin_run(self) -> None:
@@ -305,9 +304,7 @@ class Live:
             self._volumes.heard(frames)
         if self._swaps is not None:
             self._swaps.heard(frames)
-        denied = sum(len(frame.orders) for frame in frames if isinstance(frame, e.OrdersDenied))
-        if denied:
-            self._rebalancer.heard_denied(denied)
+        self._rebalancer.heard(frames)
         if any(isinstance(frame, e.InstrumentThawed) for frame in frames):
             self._rebalancer.ask_now()
         self._rebalancer.wake()
@@ -351,8 +348,7 @@ class Live:
         policy, floor = self._parts.settings.on_stop, self._floor
         if policy == "leave" or self._parts.once or floor.state.ladder.level is Level.HALTED:
             return
-        for name in _DECIDING & self._tasks.keys():
-            self._tasks[name].cancel()
+        floor.crew.end(_DECIDING)
         self._gates.set(STOPPING, closed=True)
         names = {
             order.client_order_id

@@ -103,6 +103,26 @@ def test_refusals_of_entries_do_not_keep_a_position_from_being_closed(bench: Liv
     assert [order.leg for order in bench.decide(AAA=0)] == [Leg.CLOSE]
 
 
+def test_what_the_broker_refuses_again_and_again_is_tried_ever_more_rarely_and_goes_on_once_taken(bench: LiveBench) -> None:
+    began, tried, said = bench.now, list[float](), 0
+    while (seconds := (bench.now - began).total_seconds()) < 70:
+        bench.prices()
+        for order in bench.decide(AAA=100):
+            tried.append(seconds)
+            bench.news(e.OrderRejected, client_order_id=order.client_order_id, reason="insufficient buying power")
+            said += sum("ever more rarely" in alert.message for alert in bench.frames(e.AlertRaised))
+    assert len(tried) == 5
+    assert tried[3] - tried[2] >= 15
+    assert tried[4] - tried[3] >= 30
+    assert said == 1
+    bench.tick(60.0)
+    bench.prices()
+    (order,) = bench.decide(AAA=100)
+    bench.fill(order)
+    assert bench.held() == 100
+    assert bench.state.barred_until == {}
+
+
 def test_a_gate_holds_entries_and_not_reductions(bench: LiveBench) -> None:
     bench.hold(AAA=100)
     bench.feed(e.EntriesGated(ts=bench.tick(), cause="order stream down", closed=True))

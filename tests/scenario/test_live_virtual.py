@@ -19,7 +19,7 @@ from hedgefund_core.layout import journal_file
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.observed import ActivitySighting, FeedUpdate, LinkState, QuoteSighting
 from hedgefund_core.trading.order import Order, OrderStatus
-from live_executor.commands import Adopt, Mailbox, send
+from live_executor.commands import Adopt, Cancel, Mailbox, send
 from live_executor.journals.sqlite import JournalReader, open_journal
 from live_executor.live.heartbeat import Heartbeat
 from live_executor.live.opening import Opening
@@ -199,6 +199,27 @@ def test_an_adoption_takes_nothing_that_a_fill_on_its_way_brings(stage: Stage) -
     stage.play(script, every=3600.0)
     assert len(stage.of(e.OrderFilled)) == 1
     assert stage.of(e.PositionAdopted) == stage.of(e.CashAdopted) == []
+
+
+def test_what_the_broker_takes_out_of_the_market_is_decided_anew_and_what_a_person_takes_out_is_not(stage: Stage) -> None:
+    matching = stage.broker.match
+    stage.broker.match = lambda _name: None
+
+    async def script(stage: Stage) -> None:
+        await wait(5)
+        (name,) = stage.broker.book
+        await stage.broker.cancel(stage.live.state.orders[name])
+        await wait(10)
+        _, again = stage.broker.book
+        assert stage.broker.book[again].status == "new"
+        send(stage.folder / "data", "v", Cancel(request_id="c1", client_order_id="", person="ann", reason="no"))
+        await wait(30)
+        assert len(stage.broker.book) == 2, "it is tried again when drift is due"
+        stage.broker.match = matching
+        await wait(60)
+
+    stage.play(script, every=60.0)
+    assert stage.held() == {"AAPL": Decimal(10)}
 
 
 def test_while_the_cancels_of_a_stop_are_under_way_nothing_is_decided_anew(stage: Stage) -> None:
