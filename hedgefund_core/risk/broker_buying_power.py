@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from hedgefund_core.risk.compare import at_most, not_applicable
-from hedgefund_core.risk.exposure import earlier, of_instrument
+from hedgefund_core.risk.exposure import earlier, of_instrument, only
 from hedgefund_core.risk.limits import Mandate
 from hedgefund_core.risk.rule import OrderBatch, RiskContext, Rule, RuleResult
 
@@ -22,7 +22,7 @@ def check(batch: OrderBatch, context: RiskContext, mandate: Mandate) -> RuleResu
         return not_applicable(np.nan, REASON)
     markup = mandate.limits.short_price_markup
     price = of_instrument(context.price, batch, context)
-    need = np.where(batch.reduction, 0.0, batch.quantity * np.where(batch.sign > 0.0, price, price * (1.0 + markup)))
+    need = only(~batch.reduction, batch.quantity * np.where(batch.sign > 0.0, price, price * (1.0 + markup)))
     return at_most(earlier(need, batch) + need, context.broker_buying_power, REASON)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from hedgefund_core.risk.compare import at_most
-from hedgefund_core.risk.exposure import earlier, equity_of, of_instrument, total
+from hedgefund_core.risk.exposure import earlier, equity_of, of_instrument, only, total
 from hedgefund_core.risk.limits import Mandate
 from hedgefund_core.risk.rule import OrderBatch, RiskContext, Rule, RuleResult
 
@@ -19,7 +19,7 @@ def check(batch: OrderBatch, context: RiskContext, mandate: Mandate) -> RuleResu
     price = of_instrument(context.price, batch, context)
     floor = np.where(batch.sign > 0.0, price, price * (1.0 + limits.short_price_markup))
     dearest = np.where(np.isnan(batch.limit_price), floor, np.maximum(floor, batch.limit_price))
-    need = np.where(batch.reduction, 0.0, batch.quantity * dearest)
+    need = only(~batch.reduction, batch.quantity * dearest)
     held = total(np.abs(context.quantity) + context.working_buy + context.working_sell, context)
     reserved = (held + earlier(need, batch) + need) / equity_of(context)
     limit = limits.buying_power_use * limits.buying_power_multiple
