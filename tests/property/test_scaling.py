@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hedgefund_core.quant.portfolio.scaling import (
     betas,
     book_beta,
+    book_returns,
     book_volatility,
     daily_returns,
     historical_var,
@@ -151,3 +152,15 @@ def test_value_at_risk_is_the_loss_in_the_worst_twentieth():
     var, cvar = historical_var(np.array([1.0]), returns)
     assert (var, cvar) == (pytest.approx(0.096), pytest.approx(0.098))
     assert all(np.isnan(value) for value in historical_var(np.array([1.0]), returns[:19]))
+
+
+@given(st.integers(2, 40), st.integers(60, 130), st.integers(0, 3), st.integers(0, 2**32 - 1))
+def test_what_is_missing_in_some_columns_changes_no_bit_of_the_others(n: int, sessions: int, holes: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    whole, market, weights = 0.01 * rng.standard_normal((sessions, n)), 0.01 * rng.standard_normal(sessions), rng.standard_normal(n)
+    returns = whole.copy()
+    for column in rng.integers(0, n, holes).tolist():
+        returns[: int(rng.integers(1, sessions)), column] = np.nan
+    longer, unknown = np.vstack([returns, np.zeros(n)]), np.append(market, np.nan)  # a session of no market counts for no instrument
+    np.testing.assert_array_equal(betas(returns, market), betas(longer, unknown))
+    np.testing.assert_array_equal(book_returns(weights, returns), book_returns(weights, np.nan_to_num(returns)))

@@ -17,10 +17,13 @@ Floats = NDArray[np.float64]
 MINIMUM_SESSIONS = 20
 """Sessions below which a volatility or a value at risk is not stated."""
 MINIMUM_BETA_SESSIONS = 60
+MINIMUM_COLUMNS = 2
+"""Columns that numpy adds row by row: a single one it adds in pairs (numpy.sum, Notes)."""
 BETA_SHRINKAGE = 1.0 / 3.0
 """Weight of the prior beta 1 (Vasicek 1973; one third is Blume's 1975 adjustment as used by vendors)."""
 PRIOR_BETA = 1.0
 WEIGHT_QUANTUM = 1e-6
+_BLOCK_VALUES = 16_000
 CAP_USE = 0.98
 """Share of the gross and net caps that a book is built up to: names inside the no-trade band keep what they drifted to, and an
 order that is right by its target must not be denied for that."""
@@ -81,7 +84,17 @@ def book_returns(weights: Floats, returns: Floats) -> Floats:
         return np.zeros(len(rows))
     with np.errstate(invalid="ignore"):
         totals: Floats = (rows * held).sum(axis=1)
-    return totals if np.isfinite(totals).all() else (_filled(rows) * held).sum(axis=1)
+    return totals if np.isfinite(totals).all() else _returns_with_holes(held, rows)
+
+
+def _returns_with_holes(held: Floats, rows: Floats) -> Floats:
+    """As `book_returns`, a few sessions at a time: what a processor's cache holds."""
+    totals = np.empty(len(rows))
+    step = max(1, _BLOCK_VALUES // max(len(held), 1))
+    for start in range(0, len(rows), step):
+        block = rows[start : start + step]
+        totals[start : start + step] = (_filled(block) * held).sum(axis=1)
+    return totals
 
 
 def book_volatility(weights: Floats, returns: Floats, decay: float, sessions_per_year: float) -> float:
@@ -145,8 +158,19 @@ def betas(returns: Floats, market: Floats) -> Floats:
     column = np.asarray(market, dtype=np.float64)[:, None]
     with np.errstate(invalid="ignore"):
         total = np.add.reduce(returns, axis=0)
-    if returns.size and bool(np.isfinite(total).all() and np.isfinite(column).all()):
-        return _betas_of_all(returns, column, total)
+    holes = np.flatnonzero(~np.isfinite(total))
+    if not (returns.size and np.isfinite(column).all()) or (holes.size and returns.shape[1] < MINIMUM_COLUMNS):
+        return _betas_of_some(returns, column)
+    with np.errstate(invalid="ignore"):
+        found = _betas_of_all(returns, column, total)
+    if holes.size:
+        wanted = np.resize(holes, max(holes.size, MINIMUM_COLUMNS))
+        found[holes] = _betas_of_some(np.take(returns, wanted, axis=1), column)[: holes.size]
+    return found
+
+
+def _betas_of_some(returns: Floats, column: Floats) -> Floats:
+    """Where any session may be missing."""
     present = np.isfinite(returns) & np.isfinite(column)
     count = present.sum(axis=0).astype(np.float64)
     divisor = np.maximum(count, 1.0)
