@@ -20,6 +20,8 @@ from hedgefund_core.trading.outputs import DENY, Column, Judgements, RuleColumn
 
 CAPABILITIES = "capabilities"
 """Name under which what the broker does not take at all is denied."""
+_UNKNOWN = Market()
+"""What is not known of an instrument refuses nothing."""
 
 
 def judgements_of(orders: Sequence[Order], judged: Judged) -> Judgements:
@@ -75,7 +77,7 @@ def _refusal(order: Order) -> str | None:
         side=order.side, quantity=order.quantity, order_type=order.order_type, time_in_force=order.time_in_force,
         limit_price=order.limit_price,
     )  # fmt: skip
-    return refusal(asked, order.submitted_at, Market(), waits=True)
+    return refusal(asked, order.submitted_at, _UNKNOWN, waits=True)
 
 
 def parted(orders: Sequence[Order], judgements: Judgements) -> tuple[tuple[Order, ...], tuple[Order, ...]]:

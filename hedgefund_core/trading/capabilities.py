@@ -6,6 +6,7 @@ the rows; a later row of a kind replaces an earlier one from its date on.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date, datetime, time
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -116,29 +117,38 @@ def refusal(asked: Asked, moment: datetime, market: Market, table: tuple[Capabil
     """
     local = moment.astimezone(EASTERN)
     row = in_force(local.date(), table)
-    kind = (asked.order_type, asked.time_in_force)
-    window = row.windows.get(asked.time_in_force)
-    tick = tick_of(asked.limit_price, row) if asked.limit_price is not None else ONE
-    fraction = asked.quantity % ONE != 0
-    reasons = (
-        (not market.tradable, "the instrument is not tradable at the broker"),
-        (kind not in row.types, f"{asked.order_type.value} orders are not taken {asked.time_in_force.value}"),
-        (asked.order_type is OrderType.LIMIT and asked.limit_price is None, "a limit order needs a limit price"),
-        (asked.extended_hours and kind not in row.extended_hours, "only limit orders for the day trade outside regular hours"),
-        (window is not None and not waits and not window.holds(local.time()), _window_reason(asked.time_in_force, window)),
-        (asked.limit_price is not None and asked.limit_price % tick != 0, f"the limit price is no multiple of the tick {tick}"),
-        (fraction and not market.fractionable, "the instrument is traded in whole shares only"),
-        (fraction and kind not in row.fractional, "fractions of shares are taken for the day only"),
-        (fraction and asked.opens_short and not row.fractional_shorts, "fractions of shares cannot be sold short"),
-        (asked.opens_short and not (market.shortable and market.easy_to_borrow), "the instrument cannot be sold short"),
-    )
-    return next((reason for found, reason in reasons if found), None)
+    return next(_reasons(asked, market, row, None if waits else local.time()), None)
 
 
-def _window_reason(force: TimeInForce, window: Window | None) -> str:
-    if window is None:
-        return ""
-    return f"{force.value} orders are taken from {window.opens:%H:%M} to {window.closes:%H:%M} New York time"
+def _reasons(asked: Asked, market: Market, row: Capabilities, at: time | None) -> Iterator[str]:
+    """Why it would be refused, one after the other; ``at`` is the time in New York where the window has to be open."""
+    force, limit = asked.time_in_force, asked.limit_price
+    kind, window = (asked.order_type, force), row.windows.get(force)
+    if not market.tradable:
+        yield "the instrument is not tradable at the broker"
+    if kind not in row.types:
+        yield f"{asked.order_type.value} orders are not taken {force.value}"
+    if asked.order_type is OrderType.LIMIT and limit is None:
+        yield "a limit order needs a limit price"
+    if asked.extended_hours and kind not in row.extended_hours:
+        yield "only limit orders for the day trade outside regular hours"
+    if at is not None and window is not None and not window.holds(at):
+        yield f"{force.value} orders are taken from {window.opens:%H:%M} to {window.closes:%H:%M} New York time"
+    if limit is not None and limit % tick_of(limit, row) != 0:
+        yield f"the limit price is no multiple of the tick {tick_of(limit, row)}"
+    if asked.quantity % ONE != 0:
+        yield from _fraction_reasons(asked, market, row)
+    if asked.opens_short and not (market.shortable and market.easy_to_borrow):
+        yield "the instrument cannot be sold short"
+
+
+def _fraction_reasons(asked: Asked, market: Market, row: Capabilities) -> Iterator[str]:
+    if not market.fractionable:
+        yield "the instrument is traded in whole shares only"
+    if (asked.order_type, asked.time_in_force) not in row.fractional:
+        yield "fractions of shares are taken for the day only"
+    if asked.opens_short and not row.fractional_shorts:
+        yield "fractions of shares cannot be sold short"
 
 
 def tick_of(price: Decimal, row: Capabilities = ALPACA[-1]) -> Decimal:
