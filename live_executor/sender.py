@@ -50,9 +50,8 @@ class Sender:
         """Send an order as soon as it may leave; one that is on its way is not sent beside itself."""
         if order.client_order_id in self._leaving:
             return
-        self._waiting[order.client_order_id] = order
+        self._wait(order)
         self._wake.set()
-        self._filled.set()
 
     def cancel(self, client_order_id: str) -> None:
         """Ask for a cancel; an order that never left is out at once."""
@@ -177,7 +176,7 @@ class Sender:
         name = order.client_order_id
         try:
             if not self._floor.fence() or self._floor.desk.failed:
-                self._waiting[name] = order  # it was to leave before the process stood still: looked at again
+                self._wait(order)  # it was to leave before the process stood still: looked at again
                 return
             crash_here("before_send")
             seen = await self._submit(order)
@@ -217,7 +216,12 @@ class Sender:
             self._cancels.pop(name, None)
             self._floor.take([e.OrderAbsent(ts=self._floor.now(), client_order_id=name)])
         else:
-            self._waiting[name] = order
+            self._wait(order)
+
+    def _wait(self, order: Order) -> None:
+        """From here on time may pass for it."""
+        self._waiting[order.client_order_id] = order
+        self._filled.set()
 
     async def _cancel(self, name: str) -> None:
         try:

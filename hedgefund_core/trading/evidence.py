@@ -98,13 +98,18 @@ def news_of(booked: Booked, seen: OrderSighting | ActivitySighting, *, session: 
     if isinstance(seen, ActivitySighting):
         return _of_activity(booked, seen, session, settle=settle)
     order = booked.orders.get(seen.client_order_id)
-    if order is None:
+    if order is None or _is_booked_as_a_strangers(booked, order, seen):
         return _of_stranger(booked, seen, session, settle=settle)
     if seen.broker_order_id and order.broker_order_id not in {"", seen.broker_order_id}:
         return Evidence(news=(_not_understood(f"a second broker order {seen.broker_order_id} of {seen.client_order_id}", seen),))
     if seen.event in _BUSTS | _CORRECTIONS:
         return _of_takeback(order, seen, session)
     return _of_order(order, seen, session, settle=settle)
+
+
+def _is_booked_as_a_strangers(booked: Booked, order: Order, seen: OrderSighting) -> bool:
+    """An order that was given up, whose fills were listed long before any query showed it: they are in the books already."""
+    return not (order.is_working or order.broker_order_id) and seen.broker_order_id in booked.external
 
 
 # ---- our own orders -----------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ from hedgefund_core.trading.cash_lines import SPLITS
 from hedgefund_core.trading.evidence import Booked, Evidence, News, nameless, news_of, split_news
 from hedgefund_core.trading.instrument import ZERO
 from hedgefund_core.trading.observed import ActivitySighting, OrderSighting, UnknownUpdate
+from hedgefund_core.trading.order import Order
 from live_executor.crash import crash_here
 from live_executor.live.cursor import ActivityCursor
 from live_executor.live.dead_letters import POISON, DeadLetters
@@ -27,6 +29,10 @@ _log = logger("intake")
 FILL = "FILL"
 _ON_THEIR_WAY_SECONDS = 0.1
 """A query overtakes the stream in a burst of fills: what is missing is nearly always on its way, and asking costs pages of a list."""
+CLOCKS_DIFFER = timedelta(minutes=1)
+"""Room for it where a list is asked for since a moment of ours."""
+_LAGS_BEHIND = timedelta(minutes=1)
+"""So long a broker may take to list an order that it has filled."""
 T = TypeVar("T")
 
 
@@ -119,10 +125,23 @@ class Intake:
                 await self.order(found)
         if not self._show(line).gap:
             return True
-        if any(order.is_working for order in nameless(self._booked(cash=False), line, self._session())):
+        left = nameless(self._booked(cash=False), line, self._session())
+        if any(order.is_working for order in left):
             return False
+        if left and self._show(line).gap:
+            listed = await self._listed(line, left)
+            if listed is not None:
+                await self.order(listed)
+            elif self._floor.now() - line.at < _LAGS_BEHIND:
+                return False
         self._show(line, settle=True)
         return True
+
+    async def _listed(self, line: ActivitySighting, given_up: Sequence[Order]) -> OrderSighting | None:
+        """The order of a fill, by the broker's name of it: what was given up as absent may be there after all, in lists that lagged."""
+        oldest = min(order.submitted_at for order in given_up)
+        seen = await self._floor.broker.orders(since=oldest - CLOCKS_DIFFER)
+        return next((sighting for sighting in seen if sighting.broker_order_id == line.broker_order_id), None)
 
     async def _mend(self, seen: OrderSighting) -> None:
         """A hole before what is shown: the fills themselves first, then the order by query, booked whole by its value."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 
 from msgspec.structs import replace
@@ -21,7 +21,7 @@ from hedgefund_core.trading.state import Level
 from live_executor.live.floor import Floor
 from live_executor.live.gates import ACCOUNT_BLOCKED, NOT_RECONCILED, ORDER_STREAM, Gates
 from live_executor.live.instruments import Instruments
-from live_executor.live.intake import Intake
+from live_executor.live.intake import CLOCKS_DIFFER, Intake
 from live_executor.live.stopwatch import Stopwatch
 from live_executor.logging import logger
 
@@ -136,7 +136,7 @@ class Reconciler:
     def _since(self, working: Sequence[Order]) -> datetime | None:
         """Back to the oldest order that has not ended, with room for clocks that differ."""
         oldest = min((order.submitted_at for order in working), default=None)
-        return None if oldest is None else oldest - timedelta(minutes=1)
+        return None if oldest is None else oldest - CLOCKS_DIFFER
 
     def _cancel_again(self) -> None:
         """A cancel's answer proves nothing: until no query shows the order, it is asked for again."""

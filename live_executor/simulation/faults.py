@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from hedgefund_core.errors import BrokerUnavailable, OrderOutcomeUnknown, OrderRejected
@@ -33,7 +33,10 @@ T = TypeVar("T")
 PATIENCE = 0.6
 """Seconds until a request is given up."""
 _MEND = "wait: it is a simulation"
-_CALLS = (Kind.UNAVAILABLE, Kind.TIMEOUT_BEFORE, Kind.TIMEOUT_AFTER, Kind.LATE_ACCEPT, Kind.SLOW, Kind.STALE, Kind.BLIND, Kind.REJECT)
+_CALLS = (
+    Kind.UNAVAILABLE, Kind.TIMEOUT_BEFORE, Kind.TIMEOUT_AFTER, Kind.LATE_ACCEPT, Kind.UNSEEN, Kind.SLOW, Kind.STALE, Kind.BLIND,
+    Kind.REJECT,
+)  # fmt: skip
 _CANCELS = (Kind.CANCEL_NOOP, Kind.CANCEL_REFUSED, Kind.SLOW_CANCEL)
 _READS = (Kind.UNAVAILABLE, Kind.SLOW, Kind.STALE)
 
@@ -85,6 +88,8 @@ class Wire:
         """When the broker said of an order that it is not there, since its last send."""
         self.blinded: set[str] = set()
         self.late: set[str] = set()
+        self.unseen: dict[str, datetime] = {}
+        """Until when no query and no update knows of an order that the broker has."""
         self.on_takeback: Callable[[str], None] = lambda _name: None
         self.happened: Callable[[str], None] = lambda _what: None
         """Told of what a fault found to strike."""
@@ -95,6 +100,17 @@ class Wire:
     def delay(self) -> float:
         """One way."""
         return 0.005 + self.rng.random() * 0.06
+
+    def hide(self, name: str, seconds: float) -> None:
+        """An order is taken and shown nowhere for a while; a night is longer than that."""
+        self.late.add(name)
+        self.unseen[name] = self.venue.now() + timedelta(seconds=seconds)
+        self.door.silent.add(name)
+        asyncio.get_running_loop().call_later(seconds, self.door.silent.discard, name)
+
+    def is_seen(self, name: str) -> bool:
+        """Whether queries know of an order."""
+        return name not in self.unseen or self.venue.now() >= self.unseen[name]
 
     def _note(self, what: str) -> None:
         self.happened(what)
@@ -149,7 +165,7 @@ class FaultyBroker(_Line):
         if kind is Kind.UNAVAILABLE:
             self._on_done(order, False)
             raise BrokerUnavailable("too many requests", mend=_MEND)
-        if kind is Kind.REJECT:
+        if kind is Kind.REJECT and order.client_order_id not in self._wire.venue.orders:  # an id that is there is recognized first
             self._on_done(order, False)
             raise OrderRejected("refused by the exchange", mend=_MEND)
         if kind is Kind.TIMEOUT_BEFORE:
@@ -157,7 +173,11 @@ class FaultyBroker(_Line):
             raise OrderOutcomeUnknown("no answer", mend=_MEND)
         if kind is Kind.LATE_ACCEPT and fault is not None:
             return await self._accepted_late(order, fault.seconds)
-        return await self._accepted(order, lost=kind is Kind.TIMEOUT_AFTER, slow=fault.seconds if fault and kind is Kind.SLOW else 0.0)
+        if kind is Kind.UNSEEN and fault is not None and order.client_order_id not in self._wire.venue.orders:
+            self._wire.hide(order.client_order_id, fault.seconds)
+        return await self._accepted(
+            order, lost=kind in {Kind.TIMEOUT_AFTER, Kind.UNSEEN}, slow=fault.seconds if fault and kind is Kind.SLOW else 0.0
+        )
 
     async def _accepted_late(self, order: Order, seconds: float) -> OrderSighting:
         async def arrive() -> None:
@@ -197,10 +217,13 @@ class FaultyBroker(_Line):
         self._on_done(order, isinstance(entered, VenueOrder))
         if isinstance(entered, OrderRejected):
             raise entered
-        found = self._wire.venue.look_up(order.client_order_id)
-        if found is None:  # pragma: no cover - it was entered above
-            raise OrderOutcomeUnknown("no answer", mend=_MEND)
+        found = self._seen(order.client_order_id)
+        if found is None:
+            raise OrderOutcomeUnknown("the broker has this id already and does not show it yet", mend=_MEND)
         return found
+
+    def _seen(self, name: str) -> OrderSighting | None:
+        return self._wire.venue.look_up(name) if self._wire.is_seen(name) else None
 
     async def cancel(self, order: Order) -> None:
         """Ask for a cancel."""
@@ -235,7 +258,7 @@ class FaultyBroker(_Line):
     async def look_up(self, client_order_id: str) -> OrderSighting | None:
         """Evidence; it may lag once behind what was accepted."""
         fault = await self._way("look_up")
-        found = self._wire.venue.look_up(client_order_id)
+        found = self._seen(client_order_id)
         fresh = client_order_id not in self._wire.blinded | self._wire.late
         if fault is not None and fault.kind is Kind.BLIND and fresh:
             self._wire.blinded.add(client_order_id)
@@ -271,8 +294,13 @@ class FaultyBroker(_Line):
 
     async def orders(self, *, since: datetime | None = None) -> list[OrderSighting]:
         """Open orders, and those that ended."""
-        hidden = self._wire.unlisted
-        return await self._read("orders", lambda: [order for order in self._wire.venue.shown(since) if order.client_order_id not in hidden])
+        wire = self._wire
+
+        def listed() -> list[OrderSighting]:
+            shown = wire.venue.shown(since)
+            return [order for order in shown if order.client_order_id not in wire.unlisted and wire.is_seen(order.client_order_id)]
+
+        return await self._read("orders", listed)
 
     async def activities(self, after: str, *, since: datetime | None = None) -> list[ActivitySighting]:
         """The list."""

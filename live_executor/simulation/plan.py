@@ -37,6 +37,7 @@ class Kind(StrEnum):
     TIMEOUT_BEFORE = "timeout_before"
     TIMEOUT_AFTER = "timeout_after"
     LATE_ACCEPT = "late_accept"
+    UNSEEN = "unseen"
     SLOW = "slow"
     STALE = "stale"
     BLIND = "blind"
@@ -282,11 +283,30 @@ class _Maker:
 
 
 class _Seldom(_Maker):
-    """Faults of one seed, and what happens once in years."""
+    """Faults of one seed, and what happens seldom: drawn from chances of their own, so that the rest of a seed stays what it is."""
+
+    def _chance(self, name: str) -> random.Random:
+        return random.Random(f"{name}-{self.seed}")  # noqa: S311 - a simulation's chance, no secret
+
+    def calls(self) -> None:
+        """Requests that fail, hang, lie; and a broker whose left hand takes an order of which the right one knows nothing for a while."""
+        super().calls()
+        rest, self.rng = self.rng, self._chance("unseen")
+        for _ in self.some(0, 1):
+            self.add(Kind.UNSEEN, route="submit", times=self.rng.randint(1, 2), seconds=round(0.5 + self.rng.random() * 4, 3))
+        self.rng = rest
+
+    def people(self) -> None:
+        """Those of the house, and somebody who trades on the account by hand."""
+        super().people()
+        rest, self.rng = self.rng, self._chance("by hand")
+        for _ in self.some(0, 2):
+            self.add(Kind.MANUAL, symbol=self.symbol(), number=float(self.rng.choice((-90, -35, 7, 20, 60, 150))))
+        self.rng = rest
 
     def rare(self, share: float) -> None:
-        """What happens once in years: drawn from a chance of its own, so that the rest of a seed stays what it is."""
-        self.rng = rng = random.Random(f"rare-{self.seed}")  # noqa: S311 - a simulation's chance, no secret
+        """What happens once in years."""
+        self.rng = rng = self._chance("rare")
         draws: tuple[Callable[[], None], ...] = (
             lambda: self.add(Kind.OVERFILL, number=float(rng.choice((1, 3, 25))), text=rng.choice(("", "late"))),
             lambda: self.add(Kind.WORD, text=rng.choice(WORDS), seconds=round(0.3 + rng.random() * 3, 3)),

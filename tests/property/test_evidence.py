@@ -384,6 +384,24 @@ def test_a_fill_line_that_may_be_of_an_order_without_a_brokers_name_is_no_strang
     assert news_of(refused, fill, session=session).news == (stranger,)
 
 
+def test_fills_that_were_booked_as_a_strangers_are_not_booked_again_when_the_order_turns_out_to_be_ours() -> None:
+    state = ordered()[0].state
+    orders = {name: replace(order, status=OrderStatus.CANCELED) for name, order in state.orders.items()}
+    order = next(iter(orders.values()))
+    fill = line("FILL", broker_order_id="B9", side="buy", quantity=Decimal(1), price=Decimal(100))
+    (stranger,) = news_of(replace(EMPTY, orders=orders), fill, session=state.session, settle=True).news
+    assert isinstance(stranger, e.ExternalFilled)
+    booked = replace(EMPTY, orders=orders, external={"B9": External(quantity=stranger.quantity, value=stranger.quantity * stranger.price)})
+    seen = OrderSighting(
+        client_order_id=order.client_order_id, broker_order_id="B9", symbol="AAA", side="buy", quantity=order.quantity,
+        filled_quantity=Decimal(1), average_price=Decimal(100), status="canceled", channel=Channel.QUERY, at=AT,
+    )  # fmt: skip
+    assert not news_of(booked, seen, session=state.session).news
+    (more,) = news_of(booked, replace(seen, filled_quantity=Decimal(3)), session=state.session, settle=True).news
+    assert isinstance(more, e.ExternalFilled)
+    assert more.quantity == Decimal(2)
+
+
 def test_payloads_of_what_is_not_understood_can_be_read_again() -> None:
     (said,) = news_of(EMPTY, line("SPIN"), session="s").news
     assert isinstance(said, e.NewsNotUnderstood)
