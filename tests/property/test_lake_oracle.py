@@ -130,6 +130,7 @@ def test_as_of_reads_equal_a_naive_log(tmp_path_factory: pytest.TempPathFactory,
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("table", VERSIONED, ids=lambda table: table.name)
 def test_as_of_reads_equal_a_naive_log_at_length(tmp_path_factory: pytest.TempPathFactory, table: Table) -> None:
     search(table, tmp_path_factory, 400)
@@ -189,5 +190,6 @@ def test_as_of_reads_of_bars_equal_a_naive_log(tmp_path_factory: pytest.TempPath
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_as_of_reads_of_bars_equal_a_naive_log_at_length(tmp_path_factory: pytest.TempPathFactory) -> None:
     search_bars(tmp_path_factory, 1000)
