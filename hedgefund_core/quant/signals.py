@@ -72,14 +72,16 @@ def signal_statistics(scores: Floats, mask: Bools) -> SignalStatistics:
     ----------
     scores : float64 (n,). mask : bool (n,), instruments that should be scored (in the universe, with data).
     """
-    values = scores[mask & np.isfinite(scores)]
-    if values.shape[0] == 0:
-        return SignalStatistics(coverage=signal_coverage(scores, mask), dispersion=float("nan"), same_sign=float("nan"))
-    centred = values - values.sum() / values.shape[0]
+    scored = mask & np.isfinite(scores)
+    count, expected = int(np.count_nonzero(scored)), int(np.count_nonzero(mask))
+    if count == 0:
+        return SignalStatistics(coverage=0.0 if expected else float("nan"), dispersion=float("nan"), same_sign=float("nan"))
+    values = scores if count == len(scores) else scores[scored]
+    centred = values - values.sum() / count
     up, down = int(np.count_nonzero(centred > 0.0)), int(np.count_nonzero(centred < 0.0))
     return SignalStatistics(
-        coverage=signal_coverage(scores, mask),
-        dispersion=float(np.sqrt((centred * centred).sum() / values.shape[0])),
+        coverage=count / expected,
+        dispersion=float(np.sqrt((centred * centred).sum() / count)),
         same_sign=max(up, down) / (up + down) if up + down else float("nan"),
     )
 
