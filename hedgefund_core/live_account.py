@@ -20,6 +20,7 @@ from hedgefund_core.freezes import FROZEN_BY_SPLIT, FROZEN_BY_STRANGER, causes_o
 from hedgefund_core.live_inputs import LiveInputs
 from hedgefund_core.quant.bars import FIELDS, Panel
 from hedgefund_core.quant.features.window import Window
+from hedgefund_core.risk import broker_buying_power
 from hedgefund_core.trading import ledger as books
 from hedgefund_core.trading.capabilities import EASTERN
 from hedgefund_core.trading.events import DecisionDue, Event, InstrumentRenamed, InstrumentsAdded, InstrumentStatusSeen, PricesSeen, Row
@@ -193,6 +194,11 @@ def with_position(state: State, instrument_id: str, quantity: Decimal, average_p
     if not state.marked and not state.orders and mark is not None:
         ledger = replace(ledger, in_kind=ledger.in_kind + to_money(change * mark))
     return with_equity(replace(state, marks=marks, unpriced=unpriced, ledger=ledger))
+
+
+def lacks_buying_power(state: State) -> bool:
+    """Whether an entry of the last decision waits for what a sale will free."""
+    return any(denied.rule == broker_buying_power.RULE.name for denied in state.refused)
 
 
 # ---- a decision's inputs ------------------------------------------------------------------------------------------------------

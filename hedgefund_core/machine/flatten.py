@@ -21,7 +21,7 @@ from hedgefund_core.trading import events as e
 from hedgefund_core.trading.order import Order, OrderStatus, Purpose, TimeInForce
 from hedgefund_core.trading.state import Level
 
-_FIRST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=15), timedelta(minutes=15)
+_FIRST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=10), timedelta(minutes=15)
 """Twice as long after each further refusal. Source: default."""
 
 

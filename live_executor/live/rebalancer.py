@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from hedgefund_core import errors
 from hedgefund_core.freezes import FROZEN_BY_DIFFERENCE, FROZEN_FOR_A_PERSON, causes_of
+from hedgefund_core.live_account import lacks_buying_power
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.order import Order, OrderStatus, Purpose, TimeInForce
 from hedgefund_core.trading.state import Level
@@ -274,6 +275,8 @@ class Rebalancer:
             elif isinstance(frame, e.CancelRequested):
                 everything = (order.client_order_id for order in self._floor.state.working)
                 self._taken_out |= {frame.client_order_id} if frame.client_order_id else set(everything)
+            elif isinstance(frame, e.BrokerReported):
+                self._fell_short |= lacks_buying_power(self._floor.state)
             elif isinstance(frame, e.OrderRejected | e.OrderExpired):
                 self._fell_short = True
             elif isinstance(frame, e.OrderCanceled):

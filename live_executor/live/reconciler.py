@@ -13,6 +13,7 @@ from decimal import Decimal
 from msgspec.structs import replace
 
 from hedgefund_core import errors
+from hedgefund_core.live_account import lacks_buying_power
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.observed import OVER_TODAY, LinkChanged, LinkState, OrderSighting, PositionSighting
 from hedgefund_core.trading.order import Order, OrderStatus
@@ -48,6 +49,8 @@ class Reconciler:
         self._reports_since_link = 0
         self._link = LinkState.DOWN
         self._failures = 0
+        self._freed = False
+        """Whether something happened that may have freed buying power that an entry waits for."""
         self._agreed, self._reported = False, Stopwatch(floor.timeline.local_now, started=False)
         self._ghosts, self._told = set[str](), set[str]()
         self.reconciled_at: datetime | None = None
@@ -193,7 +196,8 @@ class Reconciler:
             state = self._floor.state
             proof_due = state.ladder.level is Level.FLATTENING and state.is_flat and not state.flat_confirmed
             waiting = NOT_RECONCILED in self._gates.closed or proof_due
-            return pause if failures else settings.urgent_every_seconds if waiting else settings.books_every_seconds
+            calm = settings.orders_every_seconds if self._freed else settings.books_every_seconds
+            return pause if failures else settings.urgent_every_seconds if waiting else calm
 
         return seconds
 
@@ -268,7 +272,10 @@ class Reconciler:
         """Commits: a reconciliation opens the gate; what it still finds after its grace is frozen by then."""
         self._stir()
         for frame in frames:
-            if isinstance(frame, e.Reconciled):
+            if isinstance(frame, e.OrderFilled | e.OrderCanceled):
+                self._freed |= lacks_buying_power(self._floor.state)
+            elif isinstance(frame, e.Reconciled):
+                self._freed = False
                 self.reconciled_at = frame.ts
                 self._reports_since_link += 1
                 self._agreed = frame.ok

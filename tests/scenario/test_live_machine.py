@@ -112,8 +112,8 @@ def test_what_the_broker_refuses_again_and_again_is_tried_ever_more_rarely_and_g
             bench.news(e.OrderRejected, client_order_id=order.client_order_id, reason="insufficient buying power")
             said += sum("ever more rarely" in alert.message for alert in bench.frames(e.AlertRaised))
     assert len(tried) == 5
-    assert tried[3] - tried[2] >= 15
-    assert tried[4] - tried[3] >= 30
+    assert tried[3] - tried[2] >= 10
+    assert tried[4] - tried[3] >= 20
     assert said == 1
     bench.tick(60.0)
     bench.prices()

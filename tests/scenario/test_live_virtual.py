@@ -17,7 +17,7 @@ import pytest
 from hedgefund_core.errors import BrokerUnavailable, ConfigError, InvariantViolation
 from hedgefund_core.layout import journal_file
 from hedgefund_core.trading import events as e
-from hedgefund_core.trading.observed import ActivitySighting, FeedUpdate, LinkState, QuoteSighting
+from hedgefund_core.trading.observed import AccountSighting, ActivitySighting, FeedUpdate, LinkState, QuoteSighting
 from hedgefund_core.trading.order import Order, OrderStatus
 from live_executor.commands import Adopt, Cancel, Mailbox, send
 from live_executor.journals.sqlite import JournalReader, open_journal
@@ -220,6 +220,22 @@ def test_what_the_broker_takes_out_of_the_market_is_decided_anew_and_what_a_pers
 
     stage.play(script, every=60.0)
     assert stage.held() == {"AAPL": Decimal(10)}
+
+
+def test_what_a_sale_pays_for_is_bought_within_seconds_of_it(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.broker.held, stage.broker.cash, account = {"AAPL": Decimal(100)}, Decimal(0), stage.broker.account
+
+    async def cash_only() -> AccountSighting:
+        return msgspec.structs.replace(await account(), buying_power=stage.broker.cash)
+
+    monkeypatch.setattr(stage.broker, "account", cash_only)
+    stage.targets.write_text('{"quantities": {"AAPL": 0, "MSFT": 150}}')
+
+    async def script(stage: Stage) -> None:
+        await wait(15)
+
+    stage.play(script, every=3600.0)
+    assert stage.held() == {"MSFT": Decimal(150)}
 
 
 def test_while_the_cancels_of_a_stop_are_under_way_nothing_is_decided_anew(stage: Stage) -> None:
