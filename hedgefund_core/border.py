@@ -14,6 +14,7 @@ from hedgefund_core.trading.instrument import SIX_PLACES, to_price
 
 _EXACT, _NEAR_A_TIE = 1e6, 0.499
 """Below a million a product is off by less than a thousandth of a millionth: one so far from a tie is on the side that it was on."""
+_READER = msgspec.json.Decoder(list[float | None], strict=False)
 
 
 def to_prices(values: NDArray[np.float64]) -> list[Decimal]:
@@ -39,8 +40,7 @@ def float_views(values: NDArray[np.float64], prices: Sequence[Decimal]) -> NDArr
 
 def floats_of(values: Sequence[Decimal | None]) -> NDArray[np.float64]:
     """What ``float`` gives of each, NaN where there is none: (n,). It reads a Decimal's text too, one at a time."""
-    cells = msgspec.json.decode(msgspec.json.encode(values), type=list[float | None], strict=False)
-    return np.array(cells, dtype=np.float64)
+    return np.array(_READER.decode(msgspec.json.encode(values)), dtype=np.float64)
 
 
 class Marks(tuple[Decimal | None, ...]):  # noqa: SLOT001 - what is derived of them is kept with them

@@ -13,7 +13,7 @@ from decimal import Decimal
 
 import numpy as np
 
-from hedgefund_core.border import float_views, to_prices
+from hedgefund_core.border import float_views, floats_of, to_prices
 from hedgefund_core.identifiers import intent_digests
 from hedgefund_core.risk.limits import Limits
 from hedgefund_core.risk.price_collar import table_width, widening
@@ -102,7 +102,7 @@ def _columns(intents: Sequence[tuple[int, Intent]]) -> Trades:
 def rebalanced(market: Market, weights: Floats, held: Mapping[str, Decimal], equity: Decimal, band: NoTradeBand) -> Trades:
     """Trades toward ``weights`` (m,) on the grid of 1e-6, closing legs first, then by instrument id. NaN, or no price: left alone."""
     names = market.instruments.ids
-    holds = np.array([float(held[name]) if name in held else 0.0 for name in names]) if held else np.zeros(len(names))
+    holds = floats_of([held.get(name, ZERO) for name in names]) if held else np.zeros(len(names))
     value = weights * float(equity)
     with np.errstate(invalid="ignore"):
         raw = value / market.price
