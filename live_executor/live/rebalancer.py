@@ -29,6 +29,8 @@ _WAITING_SEES = timedelta(seconds=2)
 _PATIENCE_READS = 4
 """Looks at an unreadable file before it is called bad: it may be read while somebody writes it."""
 _QUARANTINE = frozenset({*FROZEN_FOR_A_PERSON, FROZEN_BY_DIFFERENCE})
+_LONGEST_PAUSE, _MOST_IN_A_ROW = 900.0, 10
+"""Seconds; what the broker ends again and again unfilled is decided anew ever more rarely. Source: default."""
 _WORKED = frozenset({Purpose.TARGETS, Purpose.FLATTEN})
 
 
@@ -46,6 +48,8 @@ class Rebalancer:
         self._decided = Stopwatch(floor.timeline.local_now, started=False)
         self._held: Stopwatch | None = None
         self._was_denied = self._fell_short = False
+        self._in_a_row = 0
+        """Decisions after which something fell short, and nothing was filled since."""
         self._taken_out = set[str]()
         self._woken = asyncio.Event()
         self._decided_session = ""
@@ -183,7 +187,8 @@ class Rebalancer:
         seconds, now = self._decided.seconds, self._floor.now()
         last = now - timedelta(seconds=seconds)
         free = any(last < until <= now for until in self._floor.state.barred_until.values())
-        return free or (self._fell_short and seconds >= self._floor.settings.orders_every_seconds)
+        pause = min(self._floor.settings.orders_every_seconds * 2.0**self._in_a_row, _LONGEST_PAUSE)
+        return free or (self._fell_short and seconds >= pause)
 
     def _waited_for_gates(self) -> bool:
         if self._held is None:
@@ -230,6 +235,7 @@ class Rebalancer:
         self._floor.take([seen, due], idle=nothing_came if only_drift else None)
         self.decisions += 1
         self._decided.start()
+        self._in_a_row = min(self._in_a_row + 1, _MOST_IN_A_ROW) if self._fell_short else 0
         self._was_denied, self._fell_short = self._denied > denied, False
 
     def _wanted(self) -> tuple[dict[str, float], dict[str, Decimal]]:
@@ -277,6 +283,8 @@ class Rebalancer:
                 self._taken_out |= {frame.client_order_id} if frame.client_order_id else set(everything)
             elif isinstance(frame, e.BrokerReported):
                 self._fell_short |= lacks_buying_power(self._floor.state)
+            elif isinstance(frame, e.OrderFilled):
+                self._in_a_row = 0
             elif isinstance(frame, e.OrderRejected | e.OrderExpired):
                 self._fell_short = True
             elif isinstance(frame, e.OrderCanceled):

@@ -222,6 +222,20 @@ def test_what_the_broker_takes_out_of_the_market_is_decided_anew_and_what_a_pers
     assert stage.held() == {"AAPL": Decimal(10)}
 
 
+def test_what_the_broker_takes_out_again_and_again_is_decided_ever_more_rarely(stage: Stage) -> None:
+    stage.broker.match = lambda _name: None
+
+    async def script(stage: Stage) -> None:
+        for _ in range(600):
+            await wait(1)
+            for name, order in list(stage.live.state.orders.items()):
+                if order.status is OrderStatus.ACCEPTED:
+                    await stage.broker.cancel(stage.live.state.orders[name])
+
+    stage.play(script, every=3600.0)
+    assert 4 <= len(stage.broker.book) <= 10
+
+
 def test_what_a_sale_pays_for_is_bought_within_seconds_of_it(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     stage.broker.held, stage.broker.cash, account = {"AAPL": Decimal(100)}, Decimal(0), stage.broker.account
 
