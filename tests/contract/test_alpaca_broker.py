@@ -12,8 +12,8 @@ import pytest
 
 from hedgefund_core.errors import BrokerUnavailable, ConfigError, OrderOutcomeUnknown, OrderRejected
 from hedgefund_core.trading.capabilities import to_tick
-from hedgefund_core.trading.order import Leg, OrderType, Side, TimeInForce
-from live_executor.brokers.alpaca.broker import order_body
+from hedgefund_core.trading.order import Leg, Order, OrderType, Side, TimeInForce
+from live_executor.brokers.alpaca.broker import order_request
 from live_executor.brokers.alpaca.budget import Lane
 from tests.alpaca_server.faults import Fault
 from tests.alpaca_server.server import AlpacaServer, Scenario
@@ -22,6 +22,12 @@ from tests.alpaca_server.trading import Settings
 
 QUIET = Scenario(settings=Settings(autofill=False))
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def body_of(order: Order) -> dict[str, str]:
+    """What leaves."""
+    return msgspec.json.decode(msgspec.json.encode(order_request(order)), type=dict[str, str])
+
 
 UNKNOWN = [
     ("timeout", {"seconds": 5.0}),
@@ -225,7 +231,7 @@ def test_the_request_is_the_one_alpaca_documents() -> None:
 
     from hedgefund_core.trading import evidence
 
-    ours = order_body(an_order(side=Side.SELL, quantity="15", limit="107.25", time_in_force=TimeInForce.OPG))
+    ours = body_of(an_order(side=Side.SELL, quantity="15", limit="107.25", time_in_force=TimeInForce.OPG))
     theirs = LimitOrderRequest(
         symbol="AAPL", qty=15, side=OrderSide.SELL, time_in_force=TheirTimeInForce.OPG, limit_price=107.25, client_order_id="c1"
     ).to_request_fields()
@@ -233,7 +239,7 @@ def test_the_request_is_the_one_alpaca_documents() -> None:
     for key, value in theirs.items():
         assert Decimal(ours[key]) == Decimal(str(value)) if key in {"qty", "limit_price"} else ours[key] == getattr(value, "value", value)
     market = MarketOrderRequest(symbol="AAPL", qty=10, side=OrderSide.BUY, time_in_force=TheirTimeInForce.DAY, client_order_id="c1")
-    assert order_body(an_order(limit=None)).keys() == market.to_request_fields().keys()
+    assert body_of(an_order(limit=None)).keys() == market.to_request_fields().keys()
     assert {status.value for status in OrderStatus} <= evidence._STATUSES, "every documented word is understood"
 
 
@@ -250,13 +256,13 @@ def test_the_request_is_the_one_alpaca_documents() -> None:
 )
 def test_prices_are_on_the_tick_and_never_worse(price: str, side: Side, expected: str) -> None:
     assert to_tick(Decimal(price), up=side is Side.SELL) == Decimal(expected)
-    assert order_body(an_order(side=side, limit=price))["limit_price"] == format(Decimal(expected).normalize(), "f")
+    assert body_of(an_order(side=side, limit=price))["limit_price"] == format(Decimal(expected).normalize(), "f")
 
 
 def test_numbers_leave_as_plain_text() -> None:
-    body = order_body(an_order(quantity="1E+2", limit="1E+2"))
+    body = body_of(an_order(quantity="1E+2", limit="1E+2"))
     assert (body["qty"], body["limit_price"]) == ("100", "100")
-    assert "limit_price" not in order_body(an_order(limit=None, order_type=OrderType.MARKET))
+    assert "limit_price" not in body_of(an_order(limit=None, order_type=OrderType.MARKET))
 
 
 # ------------------------------------------------------------------------------------------------------------ the limit

@@ -18,7 +18,7 @@ import msgspec
 from hedgefund_core.errors import BrokerUnavailable, ConfigError, HedgefundError, OrderOutcomeUnknown, OrderRejected
 from hedgefund_core.trading.capabilities import to_tick
 from hedgefund_core.trading.observed import BrokerUpdate, OrderSighting
-from hedgefund_core.trading.order import Leg, Order, Purpose, Side
+from hedgefund_core.trading.order import Leg, Order, OrderType, Purpose, Side, TimeInForce
 from live_executor.brokers.alpaca import wire
 from live_executor.brokers.alpaca.budget import Budget, Lane
 from live_executor.brokers.alpaca.endpoints import Endpoints
@@ -79,7 +79,7 @@ class AlpacaBroker(AlpacaQueries):
         """Send an order once; see the module and `LiveBroker` for what an error means."""
         path = "/v2/orders"
         try:
-            answer = await self._transport.post(path, _encode(order_body(order)), lane_of(order))
+            answer = await self._transport.post(path, _encode(order_request(order)), lane_of(order))
         except NothingSentError as error:
             raise BrokerUnavailable(f"order {order.client_order_id} was not sent: {error}", mend=MEND) from error
         except NoAnswerError as error:
@@ -197,19 +197,30 @@ def _unknown(order: Order, why: str) -> OrderOutcomeUnknown:
     return OrderOutcomeUnknown(f"order {order.client_order_id}: {why}", mend="it is looked up by its id")
 
 
-def order_body(order: Order) -> dict[str, str]:
-    """The request, money and quantities as text; the limit on the tick, never worse than the order's own."""
-    body = {
-        "symbol": order.symbol,
-        "qty": _plain(order.quantity),
-        "side": order.side,
-        "type": order.order_type,
-        "time_in_force": order.time_in_force,
-        "client_order_id": order.client_order_id,
-    }
-    if order.limit_price is not None:
-        body["limit_price"] = _plain(to_tick(order.limit_price, up=order.side is _SELL))
-    return body
+class OrderRequest(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """The body of an order's request, money and quantities as text."""
+
+    symbol: str
+    qty: str
+    side: Side
+    type: OrderType
+    time_in_force: TimeInForce
+    client_order_id: str
+    limit_price: str | None = None
+
+
+def order_request(order: Order) -> OrderRequest:
+    """The request of an order; the limit on the tick, never worse than the order's own."""
+    limit = order.limit_price
+    return OrderRequest(
+        order.symbol,
+        _plain(order.quantity),
+        order.side,
+        order.order_type,
+        order.time_in_force,
+        order.client_order_id,
+        None if limit is None else _plain(to_tick(limit, up=order.side is _SELL)),
+    )
 
 
 def lane_of(order: Order) -> Lane:
@@ -219,6 +230,8 @@ def lane_of(order: Order) -> Lane:
 
 def _plain(value: Decimal) -> str:
     text = str(value)
+    if text.isdecimal():
+        return text
     if "E" in text:
         text = format(value, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
