@@ -173,7 +173,7 @@ class Accidents:
         clock = world.hours
         broker = FaultyBroker(
             world.wire, alive=lambda: None, clock=clock, on_submit=lambda _order: None, on_done=lambda _order, _taken: None,
-            on_heard=lambda _name: None, aimed=False,
+            on_heard=lambda _seen: None, aimed=False,
         )  # fmt: skip
         stop = EmergencyStop(
             broker,

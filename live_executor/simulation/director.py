@@ -55,6 +55,7 @@ class Director:
                 self._acts[fault.kind](fault)
             self.scenes.advance()
             self.accidents.look()
+            self._world.look_for_holes()
             if ticks % _MATCH_EVERY == 0:
                 self._world.market.tick()
                 self._world.venue.match()

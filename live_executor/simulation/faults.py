@@ -91,6 +91,8 @@ class Wire:
         self.unseen: dict[str, datetime] = {}
         """Until when no query and no update knows of an order that the broker has."""
         self.on_takeback: Callable[[str], None] = lambda _name: None
+        self.on_ask: Callable[[str], None] = lambda _name: None
+        """Told of each question for the fills of an order; "" = of all."""
         self.happened: Callable[[str], None] = lambda _what: None
         """Told of what a fault found to strike."""
         venue.emit = self._emit
@@ -132,7 +134,7 @@ class _Line:
         clock: Clock,
         on_submit: Callable[[Order], None],
         on_done: Callable[[Order, bool], None],
-        on_heard: Callable[[str], None],
+        on_heard: Callable[[OrderSighting], None],
         aimed: bool = True,
     ) -> None:
         self._wire, self._alive, self._on_submit, self._on_done = wire, alive, on_submit, on_done
@@ -257,6 +259,7 @@ class FaultyBroker(_Line):
 
     async def look_up(self, client_order_id: str) -> OrderSighting | None:
         """Evidence; it may lag once behind what was accepted."""
+        self._wire.on_ask(client_order_id)
         fault = await self._way("look_up")
         found = self._seen(client_order_id)
         fresh = client_order_id not in self._wire.blinded | self._wire.late
@@ -304,6 +307,7 @@ class FaultyBroker(_Line):
 
     async def activities(self, after: str, *, since: datetime | None = None) -> list[ActivitySighting]:
         """The list."""
+        self._wire.on_ask("")
         return await self._read("activities", lambda: [line for line in self._wire.venue.activities if line.activity_id > after])
 
     async def account(self) -> AccountSighting:

@@ -63,9 +63,9 @@ def _text(value: Decimal | None) -> str | None:
 class Socket:
     """One connection, seen from the process: the port ``Link`` of the supervisor."""
 
-    def __init__(self, door: Door, alive: Callable[[], None], heard: Callable[[str], None]) -> None:
+    def __init__(self, door: Door, alive: Callable[[], None], heard: Callable[[OrderSighting], None]) -> None:
         self._door, self._alive, self._heard = door, alive, heard
-        self._frames = asyncio.Queue[tuple[bytes, str] | str]()
+        self._frames = asyncio.Queue[tuple[bytes, OrderSighting | None] | str]()
         self._over = ""
         self.listens = False
 
@@ -81,9 +81,9 @@ class Socket:
         self._alive()
         if isinstance(said, str):
             raise StreamEndedError(said)
-        frame, takeback = said
-        if takeback:
-            asyncio.get_running_loop().call_later(1.0, self._heard, takeback)
+        frame, seen = said
+        if seen is not None:
+            self._heard(seen)
         return frame
 
     async def end(self, reason: str) -> None:
@@ -92,10 +92,10 @@ class Socket:
 
     # ---- the server's side -------------------------------------------------------------------------------------------
 
-    def deliver(self, frame: bytes, takeback: str = "") -> None:
-        """A frame arrives, unless the link is down by then."""
+    def deliver(self, frame: bytes, seen: OrderSighting | None = None) -> None:
+        """A frame arrives, unless the link is down by then; ``seen``: what it says, where it is whole."""
         if not self._over:
-            self._frames.put_nowait((frame, takeback))
+            self._frames.put_nowait((frame, seen))
 
     def over(self, reason: str) -> None:
         """The link ends; what has arrived is still read."""
@@ -198,14 +198,14 @@ class Door:
         kind, seconds = (None, 0.0) if fault is None else (fault.kind, fault.seconds)
         if kind is Kind.LOSE:
             return
-        frame, takeback = frame_of(seen), takeback_name(seen) if seen.event in TAKEBACKS else ""
+        frame, whole = frame_of(seen), None if kind in {Kind.GARBLE, Kind.TORN} else seen
         self._last = max(self._last, loop.time() + self.delay())
         if fault is not None and kind in {Kind.GARBLE, Kind.TORN}:
-            frame, takeback = self._broken(frame, torn=kind is Kind.TORN), ""
+            frame = self._broken(frame, torn=kind is Kind.TORN)
         at = loop.time() + seconds if kind is Kind.LATE else self._last
-        loop.call_at(at, socket.deliver, frame, takeback)
+        loop.call_at(at, socket.deliver, frame, whole)
         if kind is Kind.DOUBLE:
-            loop.call_later(seconds, socket.deliver, frame, takeback)
+            loop.call_later(seconds, socket.deliver, frame, whole)
         elif kind is Kind.TORN:
             loop.call_at(self._last, self._torn, socket)
 
@@ -235,7 +235,9 @@ def _time() -> float:
 class SimulatedStream(WatchedStream[Said]):
     """The product's supervisor of the order stream; only the socket is another one."""
 
-    def __init__(self, door: Door, clock: Clock, rng: random.Random, alive: Callable[[], None], heard: Callable[[str], None]) -> None:
+    def __init__(
+        self, door: Door, clock: Clock, rng: random.Random, alive: Callable[[], None], heard: Callable[[OrderSighting], None]
+    ) -> None:
         super().__init__("", OrderConversation(_KEYS, clock, 0.3), Surroundings(clock=clock, rng=rng), timing=_TIMING)
         self._door, self._alive, self._told = door, alive, heard
 

@@ -10,6 +10,7 @@ import random
 import tempfile
 from collections.abc import Coroutine, Iterator
 from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -21,6 +22,7 @@ from hedgefund_core.bundle import Bundle
 from hedgefund_core.layout import account_folder, commands_folder
 from hedgefund_core.risk.limits import Mandate
 from hedgefund_core.trading.events import EmergencyAdopted
+from hedgefund_core.trading.observed import OrderSighting
 from hedgefund_core.trading.order import Order
 from hedgefund_core.trading.state import Level
 from live_executor.commands import Adopt, Mailbox, Resume
@@ -36,6 +38,8 @@ from live_executor.simulation.coverage import Coverage
 from live_executor.simulation.director import Director
 from live_executor.simulation.disk import Disk, SimulatedJournal
 from live_executor.simulation.faults import FaultyBroker, Weather, Wire
+from live_executor.simulation.holes import Holes
+from live_executor.simulation.link import TAKEBACKS, takeback_name
 from live_executor.simulation.loop import PROCESS, PowerCut, SeededLoop, run_world
 from live_executor.simulation.market import Hours, Market, SimulatedFeed
 from live_executor.simulation.oracle import Break, Oracle
@@ -116,6 +120,8 @@ class World:
         """Fills that were taken back or changed, and whether a living process was told so."""
         self.venue.on_wrong_company = lambda name: self.oracle.broken("a name that is another's now is not traded", name)
         self.wire.happened = lambda what: self.coverage.happened.update((what,))
+        self._holes = Holes(self.loop.time, self._booked)
+        self.wire.on_ask = self._holes.asked
         self.wire.on_takeback = lambda name: self.taken_back.update({name: False})
         self.disk_failed = False
         self.clock_off = timedelta(0)
@@ -227,10 +233,11 @@ class World:
             self.oracle.broken("I8 replay(journal) = state", error.message)
             return
         self.starts += 1
+        self._holes.wait()
         clock = _OffClock(self.hours, self.clock_off)
         broker = FaultyBroker(
             self.wire, alive=alive, clock=clock, on_submit=self.oracle.leaves, on_done=self._answered,
-            on_heard=lambda name: self._heard(name, dead),
+            on_heard=lambda seen: self._heard(seen, dead),
         )  # fmt: skip
         self.feed = SimulatedFeed(self.market)
         self.live = None
@@ -271,10 +278,29 @@ class World:
         if not taken:
             self.oracle.surely_not_there(order)
 
-    def _heard(self, name: str, dead: list[bool]) -> None:
+    def _heard(self, seen: OrderSighting, dead: list[bool]) -> None:
+        """A process reads an update of the stream."""
+        if seen.event in TAKEBACKS:
+            self.loop.call_later(1.0, self._knows, takeback_name(seen), dead)
+        else:
+            self._holes.told(seen)
+
+    def _knows(self, name: str, dead: list[bool]) -> None:
         """A taken back fill was told to a process that lives on."""
         if name in self.taken_back and not dead[0]:
             self.taken_back[name] = True
+
+    def _booked(self, name: str) -> Decimal | None:
+        """What the running process has booked of an order of ours; none where a fill of it was taken back."""
+        order = None if self.state is None else self.state.known_orders.get(name)
+        return None if order is None or any(key.partition("@")[0] == name for key in self.taken_back) else order.filled_quantity
+
+    def look_for_holes(self) -> None:
+        """Fills that are missing between others are asked for at once."""
+        if self.process_token is None or self.loop.frozen is not None or self.disk_failed:
+            self._holes.wait()
+        for name in self._holes.overdue():
+            self.oracle.broken("missing fills are asked for at once", name)
 
     def _ended(self, task: asyncio.Task[None], dead: list[bool]) -> None:
         if dead[0] or task.cancelled():

@@ -19,7 +19,7 @@ SEEDS = {"moves": 760, "crash": 1700, "mixed": 500}
 """So many of each: two are made of rare moments, the third of everything at once."""
 FIRST, OTHERS = 20_000, 40
 WITHIN, LEAST_FOUND = 2000, 22
-HUNTERS = ("mixed", "moves", "crash", "calls", "people")
+HUNTERS = ("mixed", "moves", "crash", "calls", "people", "stream")
 Note = Callable[[str, object], None]
 
 
