@@ -60,6 +60,18 @@ class Bucket:
         return allowed, headers
 
 
+class Empty:
+    """It allows everything, and says of every window that nothing is left of it."""
+
+    def __init__(self, ahead: float | None) -> None:
+        self._ahead, self.asked = ahead, list[float]()
+
+    def ask(self, now: float) -> tuple[bool, dict[str, str]]:
+        self.asked.append(now)
+        reset = {} if self._ahead is None else {"X-RateLimit-Reset": str(int(now + self._ahead))}
+        return True, {"X-RateLimit-Limit": str(LIMIT), "X-RateLimit-Remaining": "0", **reset}
+
+
 async def send(server: Server, budget: Budget, lane: Lane, rng: random.Random, refused: list[Lane]) -> None:
     await budget.enter(lane, 600.0)
     await asyncio.sleep(rng.uniform(0.01, 0.2))
@@ -107,6 +119,17 @@ def test_a_rebalance_is_in_in_time_and_nothing_is_refused(make: Callable[[], Ser
         assert took <= most
         assert refused == []
         assert longest <= 1.0, "a cancel never waits for entries"
+
+
+@pytest.mark.parametrize("ahead", [1.0, 0.0, -30.0, None])
+def test_a_server_that_never_has_anything_left_is_asked_at_our_own_pace(ahead: float | None) -> None:
+    server, loop = Empty(ahead), async_solipsism.EventLoop()
+    try:
+        took, _, _ = loop.run_until_complete(rebalance(lambda: server, 60, 3))
+    finally:
+        loop.close()
+    assert took < 60.0
+    assert max(sum(first <= at < first + 60.0 for at in server.asked) for first in server.asked) <= LIMIT
 
 
 def test_a_fifth_of_each_window_stays_unused_by_entries() -> None:

@@ -48,6 +48,8 @@ class Budget:
         self._blocked_until, self._blocks = 0.0, 0
         self._cancels_from = 0.0
         self._window: float | None = None
+        self._doubted = False
+        """Whether the server's count has been wrong since it last said that something is left, or refused."""
         self._queue: list[tuple[Lane, int, asyncio.Future[None]]] = []
         self._serial = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -80,7 +82,7 @@ class Budget:
         """A request has ended; what its answer said of the limit, and whether it was allowed."""
         self.in_flight -= 1
         if headers is not None:
-            self._learn(headers)
+            self._learn(headers, allowed=allowed)
             self._blocks = 0 if allowed else self._blocks
         self._pump()
 
@@ -135,13 +137,21 @@ class Budget:
         since = now - max(self._as_of, min(self._refills_from, now))
         return min(self._left + max(since, 0.0) * self.limit / 60.0, self.limit)
 
-    def _learn(self, headers: Mapping[str, str]) -> None:
-        """The server's own count is the truth; what is still in flight it may not have counted yet."""
+    def _learn(self, headers: Mapping[str, str], *, allowed: bool) -> None:
+        """The server's own count is the truth; what is still in flight it may not have counted yet.
+
+        One that allows a request and says of every new window that nothing is left of it counts wrongly: our own count stands.
+        """
         limit, left = _number(headers.get("X-RateLimit-Limit")), _number(headers.get("X-RateLimit-Remaining"))
         if limit is None or left is None or limit <= 0:
             return
         now = _monotonic()
         reset = _number(headers.get("X-RateLimit-Reset"))
+        passed = self.limit > 0 and (self._window is None or self._now() >= self._window)
+        self._doubted = allowed and left <= 0 and (self._doubted or passed)
+        if self._doubted:
+            self._left, self._as_of, self._window, self._refills_from = self._left_at(now), now, reset, now
+            return
         said = min(left, limit) - self.in_flight
         if self.limit and reset is not None and reset == self._window:
             said = min(said, self._left_at(now))  # answers overtake each other: within a window the count only falls
