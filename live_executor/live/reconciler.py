@@ -35,6 +35,8 @@ _SOONEST = 0.001
 """A shorter wait could end before its time by rounding, and be waited for again without end."""
 _FEW = 3
 """So many orders that a query did not show are asked for by their own ids."""
+_PATIENCE = 3.0
+"""Times `absence_seconds`: what still differs sooner after it was first seen may be a list that lags behind the positions."""
 _GRACE_READS = 2
 """Reports after a connection until what they still find is a difference and no delay."""
 
@@ -213,8 +215,11 @@ class Reconciler:
             if self._floor.state.broker_seq == before:
                 break
             before, report = self._floor.state.broker_seq, await self._report()
-        if unheard is not None and self._differs(report):
+        differs = self._differs(report)
+        if unheard is not None and differs:
             raise unheard
+        if differs and self._floor.state.suspected and self._reported.seconds < _PATIENCE * self._floor.settings.absence_seconds:
+            return
         self._agreed = False
         self._reported.start()
         self._floor.take([replace(report, ts=self._floor.now(), last_broker_seq=self._floor.state.broker_seq)])

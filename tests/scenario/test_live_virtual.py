@@ -236,6 +236,33 @@ def test_what_the_broker_takes_out_again_and_again_is_decided_ever_more_rarely(s
     assert 4 <= len(stage.broker.book) <= 10
 
 
+def test_lists_that_lag_behind_the_positions_are_no_difference(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.broker.match = lambda _name: None
+
+    async def script(stage: Stage) -> None:
+        await wait(6)
+        old = list(stage.broker.book.values())
+        stage.broker.link = LinkState.DOWN  # the stream says nothing of the fill, the lists nothing for five seconds
+        MemoryBroker.match(stage.broker, old[0].client_order_id)
+        answers = {"orders": old, "look_up": old[0], "activities": []}
+
+        def late(answer: object) -> Callable[..., Awaitable[object]]:
+            async def said(*_asked: object, **_how: object) -> object:
+                return answer
+
+            return said
+
+        with monkeypatch.context() as patch:
+            for call, answer in answers.items():
+                patch.setattr(stage.broker, call, late(answer))
+            await wait(5)
+        await wait(10)
+        assert stage.live.state.ledger.quantity("AAPL") == 10
+        assert (stage.live.state.ladder.name, stage.live.state.frozen) == ("active", {})
+
+    stage.play(script, every=3600.0, books_every_seconds=1.0)
+
+
 def test_what_a_sale_pays_for_is_bought_within_seconds_of_it(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     stage.broker.held, stage.broker.cash, account = {"AAPL": Decimal(100)}, Decimal(0), stage.broker.account
 
