@@ -257,6 +257,11 @@ def on_order_absent(state: State, event: e.OrderAbsent) -> Step:
     return state, [*commands, SubmitOrder(order)]
 
 
+def is_sent_again(state: State, order: Order) -> bool:
+    """Whether an absence would send it again: then its id protects from a double; else nothing does but the proof."""
+    return order.status is not OrderStatus.PENDING_CANCEL and _fate_of_absent(state, order) is OrderMove.ABSENT
+
+
 def _fate_of_absent(state: State, order: Order) -> OrderMove:
     if not order.is_working:
         return OrderMove.ABSENT

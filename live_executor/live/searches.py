@@ -1,18 +1,21 @@
 """Orders of which we have heard nothing: asked about until the broker's evidence says what became of them.
 
-"Not there" is believed only when it is said twice, each time long enough after the send: an order may be taken late.
+"Not there" is believed only when it is said twice, each time long enough after the send: an order may be taken late. Where it would not
+be sent again under its id, which the broker takes once only, it is said for ten seconds: another order will take its place.
 """
 
 from __future__ import annotations
 
 from hedgefund_core import errors
+from hedgefund_core.machine.orders import is_sent_again
 from hedgefund_core.trading import events as e
-from hedgefund_core.trading.order import OrderStatus
+from hedgefund_core.trading.order import Order, OrderStatus
 from live_executor.live.floor import Floor
 from live_executor.live.intake import Intake
 from live_executor.logging import logger
 
 _log = logger("searches")
+_ABSENCES, _ABSENCES_FOR_GOOD = 3, 6
 _UNHEARD = frozenset({OrderStatus.PENDING_NEW, OrderStatus.UNKNOWN, OrderStatus.PENDING_CANCEL})
 
 
@@ -51,12 +54,16 @@ class Searches:
                         absences, tries, pause = absences + 1, 0, self._floor.settings.absence_seconds
                 except (errors.BrokerUnavailable, errors.OrderOutcomeUnknown) as error:  # an answer that did not come is no absence
                     _log.warning("no evidence yet", order=name, error=error.message, tries=tries)
-                if absences >= 3:  # the first was too soon to count, two more each a proof's distance later
+                if absences >= self._needed(self._floor.order(name) or order):
                     self._floor.take([e.OrderAbsent(ts=self._floor.now(), client_order_id=name)])
                     return
                 await self._floor.sleep(max(pause, self._floor.settings.absence_seconds if absences else 0.0))
         finally:
             self._running.discard(name)
+
+    def _needed(self, order: Order) -> int:
+        """The first was too soon to count, the others follow each a proof's distance later."""
+        return _ABSENCES if is_sent_again(self._floor.state, order) else _ABSENCES_FOR_GOOD
 
     def _is_settled(self, name: str) -> bool:
         order = self._floor.order(name)

@@ -165,6 +165,20 @@ def test_an_order_that_never_arrived_goes_out_again_under_the_same_id_once_that_
     assert (absent.ts - unknown.ts).total_seconds() >= 4.0, "two absences, each two seconds after what came before"
 
 
+def test_an_order_that_never_arrived_and_is_not_wanted_any_more_is_looked_for_longer(stage: Stage) -> None:
+    stage.broker.trouble = unanswered("submit")
+
+    async def script(stage: Stage) -> None:
+        await wait(2)
+        send(stage.folder / "data", "v", Cancel(request_id="c1", client_order_id="", person="ann", reason="no"))
+        await wait(30)
+
+    stage.play(script)
+    unknown, absent = stage.of(e.OrderOutcomeUnknown)[0], stage.of(e.OrderAbsent)[0]
+    assert (absent.ts - unknown.ts).total_seconds() >= 10.0, "no id protects from the order that takes its place"
+    assert unknown.client_order_id not in stage.broker.book
+
+
 def test_an_order_that_is_over_here_and_open_there_is_cancelled_there(stage: Stage) -> None:
     stage.broker.match = lambda _name: None  # nothing is filled: the order rests until it is priced anew
 
