@@ -47,6 +47,7 @@ class Rebalancer:
         self._due = False
         self._decided = Stopwatch(floor.timeline.local_now, started=False)
         self._held: Stopwatch | None = None
+        self._opened: Stopwatch | None = None
         self._was_denied = self._fell_short = False
         self._in_a_row = 0
         """Decisions after which something fell short, and nothing was filled since."""
@@ -249,17 +250,24 @@ class Rebalancer:
     # ---- orders that are not filled ---------------------------------------------------------------------------------------
 
     def _reprice(self) -> None:
-        """An order of ours for the day that rests too long is cancelled; what is then missing is decided anew at the new price."""
+        """An order of ours that rests too long in the session is cancelled; what is then missing is decided anew at the new price.
+
+        One for the opening auction as well: it is over, whatever the broker still shows.
+        """
         working = {order.client_order_id: order for order in self._floor.state.working}
         over = self._repricing - working.keys()
         if over:
             self._repricing -= over
             self._due = True
         if not self._floor.timeline.is_open:
+            self._opened = None
             return
-        patience = timedelta(seconds=self._floor.settings.reprice_seconds)
+        if self._opened is None:
+            self._opened = Stopwatch(self._floor.timeline.local_now)
+        patience = self._floor.settings.reprice_seconds
         for name, order in working.items():
-            if self._rests(order) and self._floor.now() - order.submitted_at > patience:
+            waited = (self._floor.now() - order.submitted_at).total_seconds()
+            if self._rests(order) and min(waited, self._opened.seconds) > patience:
                 self._repricing.add(name)
                 reason = "not filled in time: to be priced anew"
                 asked = e.CancelRequested(
@@ -269,9 +277,8 @@ class Rebalancer:
 
     def _rests(self, order: Order) -> bool:
         resting = order.status in {OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED}
-        return (
-            resting and order.time_in_force is TimeInForce.DAY and order.purpose in _WORKED and order.client_order_id not in self._repricing
-        )
+        timed = order.time_in_force in {TimeInForce.DAY, TimeInForce.OPG}
+        return resting and timed and order.purpose in _WORKED and order.client_order_id not in self._repricing
 
     def heard(self, frames: Sequence[e.Event]) -> None:
         """A commit: what was denied, and what ended at the broker without anybody here having asked for it."""

@@ -18,7 +18,7 @@ from hedgefund_core.errors import BrokerUnavailable, ConfigError, InvariantViola
 from hedgefund_core.layout import journal_file
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.observed import AccountSighting, ActivitySighting, FeedUpdate, LinkState, QuoteSighting
-from hedgefund_core.trading.order import Order, OrderStatus
+from hedgefund_core.trading.order import Order, OrderStatus, TimeInForce
 from live_executor.commands import Adopt, Cancel, Mailbox, send
 from live_executor.journals.sqlite import JournalReader, open_journal
 from live_executor.live.heartbeat import Heartbeat
@@ -454,6 +454,25 @@ def test_credentials_that_are_refused_later_end_the_run_with_its_reason(stage: S
     with pytest.raises(ConfigError):
         stage.play(script)
     assert "credentials" in stage.of(e.AlertRaised)[-1].message
+
+
+def test_an_order_for_the_opening_that_is_still_there_after_it_is_priced_anew(own_house: Path) -> None:
+    stage = Stage(own_house, NOON.replace(hour=14))
+    matching = stage.broker.match
+    stage.broker.match = lambda _name: None
+
+    async def script(stage: Stage) -> None:
+        await wait(1500)
+        (name,) = stage.broker.book
+        assert stage.live.state.orders[name].time_in_force is TimeInForce.OPG
+        await wait(310)
+        assert stage.broker.book[name].status == "new", "the auction's news may take a moment"
+        stage.broker.match = matching
+        await wait(30)
+        assert stage.broker.book[name].status == "canceled"
+        assert stage.held() == {"AAPL": Decimal(10)}
+
+    stage.play(script, every=3600.0)
 
 
 def test_an_order_that_rests_is_priced_anew(stage: Stage) -> None:
