@@ -105,12 +105,7 @@ def test_a_disk_without_room_stops_entries_at_once_and_cancels_by_the_emergency_
     resting(house)
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (4096, 4096))  # from now on no file grows, and none is written beyond a page
     sent = len(house.exchange.truth()["orders"])
-    house.want({"quantities": {"AAPL": 10, "MSFT": 10}})
-    assert process.wait(30) == 1
-    assert "cannot write" in process.communicate()[1]
-    house.process = None
-    assert len(house.exchange.truth()["orders"]) == sent, "nothing leaves that is not written down"
-    assert house.exchange.open_orders() == []
+    ends_without_sending(house, process, sent)
     assert acts_of(house) == [Act.HALT, Act.CANCEL_ALL, Act.VERIFIED]
     with house.trading():
         house.until(lambda: house.json("status")["orders_open"] == 0)
@@ -187,17 +182,22 @@ def test_a_disk_that_becomes_read_only_sends_nothing_more_and_cancels_all_the_sa
     resting(house)
     sent = len(house.exchange.truth()["orders"])
     with failing(process, "pwrite64:error=EROFS"):
-        house.want({"quantities": {"AAPL": 10, "MSFT": 10}})
-        assert process.wait(30) == 1
-    assert "cannot write" in process.communicate()[1]
-    house.process = None
-    assert len(house.exchange.truth()["orders"]) == sent, "nothing leaves that is not written down"
-    assert house.exchange.open_orders() == []
+        ends_without_sending(house, process, sent)
     assert acts_of(house) == []
     with house.trading():
         house.until_held(AAPL=10, MSFT=10)
         house.until(lambda: house.json("status")["orders_open"] == 0)
     house.agree()
+
+
+def ends_without_sending(house: House, process: subprocess.Popen[str], sent: int) -> None:
+    """More is wanted of a process that can write nothing down: it ends, and what rested at the broker is gone."""
+    house.want({"quantities": {"AAPL": 10, "MSFT": 10}})
+    assert process.wait(30) == 1
+    assert "cannot write" in process.communicate()[1]
+    house.process = None
+    assert len(house.exchange.truth()["orders"]) == sent, "nothing leaves that is not written down"
+    assert house.exchange.open_orders() == []
 
 
 @contextmanager
