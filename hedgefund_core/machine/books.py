@@ -72,13 +72,18 @@ def on_split_announced(state: State, event: e.SplitAnnounced) -> Step:
     state = replace(state, announced={**state.announced, key: event})
     if _is_applied(state, key, event.ratio, event.session):
         return state, []
-    if state.ledger.quantity(key) == ZERO:
+    if state.ledger.quantity(key) == ZERO and not _may_fill_before(state, event):
         return _split(state, event, key, event.ratio, event.session, ZERO)
     frozen: list[Command] = []
     if event.session > state.session:
         state, frozen = freeze(state, key, FROZEN_BY_SPLIT, event)
     state, commands = follow.withdraw(state, key, event.ratio, event, adjusted=False, before=event.session)
     return state, [*frozen, *commands]
+
+
+def _may_fill_before(state: State, split: e.SplitAnnounced) -> bool:
+    """Whether an order of a session before the split may still bring old shares, that are perhaps filled and not booked yet."""
+    return any(order.instrument_id == split.instrument_id and order.session < split.session for order in state.working)
 
 
 def splits_overdue(state: State, event: e.SessionEnded) -> Step:

@@ -201,6 +201,18 @@ def test_a_split_of_what_is_not_held_restates_orders_and_yesterdays_prices_at_on
     assert bench.replayed() == bench.outputs
 
 
+def test_a_fill_of_the_day_before_that_is_booked_after_the_announcement_is_of_old_shares(bench: LiveBench) -> None:
+    (order,) = bench.decide(AAA=60)
+    bench.accept(order)
+    bench.feed(e.SplitAnnounced(ts=bench.tick(), instrument_id="AAA", ratio=Decimal(4), session=session(1)))
+    bench.fill(order)
+    assert bench.held() == 60
+    bench.end()
+    bench.begin(1)
+    split(bench)
+    assert bench.held() == 240
+
+
 def test_before_its_split_is_booked_no_target_and_no_person_adds_to_a_position_in_old_shares(bench: LiveBench) -> None:
     bench.hold(AAA=100)
     bench.end()
