@@ -13,7 +13,7 @@ from hedgefund_core import errors
 from hedgefund_core.risk.limits import Mandate, digest_payload
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.instrument import Instrument
-from hedgefund_core.trading.observed import AccountSighting, PositionSighting
+from hedgefund_core.trading.observed import AccountSighting, ActivitySighting, PositionSighting
 from live_executor.live.cursor import ActivityCursor
 from live_executor.live.floor import Floor
 from live_executor.live.intake import FILL
@@ -61,9 +61,8 @@ async def open_account(floor: Floor, opening: Opening, cursor: ActivityCursor) -
             raise errors.ConfigError(message, mend="name another account with --account")
         floor.desk.open(_configuration(floor, opening))
         return
-    opened_at, account, positions = await _steady(floor)
+    opened_at, account, positions, lines = await _steady(floor)
     _refuse_blocked(account)
-    lines = await floor.broker.activities("")
     instruments = [Instrument(instrument_id=held.asset_id or held.symbol, symbol=held.symbol) for held in positions]
     first = e.AccountOpened(
         ts=opened_at,
@@ -102,14 +101,15 @@ def _configuration(floor: Floor, opening: Opening) -> list[e.Input]:
     return [e.ConfigurationLoaded(ts=floor.now(), digest=digest, mandate=msgspec.Raw(payload))]
 
 
-async def _steady(floor: Floor) -> tuple[datetime, AccountSighting, list[PositionSighting]]:
-    """Cash and positions between which nothing was filled."""
+async def _steady(floor: Floor) -> tuple[datetime, AccountSighting, list[PositionSighting], list[ActivitySighting]]:
+    """Cash, positions and activities between which nothing was filled and no money moved: what is listed is in the cash."""
     for _ in range(_STEADY_READS):
         at = floor.now()
         account, positions = await floor.broker.account(), await floor.broker.positions()
+        lines = await floor.broker.activities("")
         again = await floor.broker.account()
         if again.cash == account.cash:
-            return at, account, positions
+            return at, account, positions, lines
     raise errors.BrokerUnavailable(
         "the account trades while it is being opened: its cash does not hold still", mend="stop what else trades on it, then run again"
     )

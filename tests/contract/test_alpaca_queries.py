@@ -10,6 +10,7 @@ import pytest
 
 from hedgefund_core.errors import BrokerUnavailable, ConfigError
 from hedgefund_core.trading.observed import UnknownUpdate
+from live_executor.brokers.alpaca import queries
 from live_executor.brokers.alpaca.endpoints import read_endpoints
 from live_executor.brokers.alpaca.queries import MANY_ASSETS
 from tests.alpaca_server.acts import act
@@ -236,6 +237,21 @@ def test_what_a_smaller_server_does_not_have_is_made_up_for() -> None:
             gone = await broker.asset("GONE")
             assert gone is not None
             assert not gone.tradable
+
+    run(body())
+
+
+def test_names_that_are_in_the_list_only_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body() -> None:
+        async with desk(Scenario(assets={"KO": {"shortable": False}, "PEP": {}})) as (server, broker):
+            for symbol in ("KO", "NONE", "PEP"):
+                missing = '{"code":40410000,"message":"asset not found"}'
+                server.faults.arm(Fault(kind="status", route=f"GET /v2/assets/{symbol}", status=404, body=missing, times=9))
+            for _ in range(2):
+                found = {symbol: await broker.asset(symbol) for symbol in ("NONE", "KO", "PEP")}
+                assert {symbol: asset and asset.shortable for symbol, asset in found.items()} == {"KO": False, "PEP": True, "NONE": None}
+                monkeypatch.setattr(queries, "ASSET_EXPIRY", timedelta(0))
+            assert server.requests["GET /v2/assets"] == 3
 
     run(body())
 

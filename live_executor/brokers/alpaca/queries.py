@@ -163,24 +163,34 @@ class AlpacaQueries:
         path = f"/v2/assets/{quote(symbol, safe='')}"
         answer = await self._transport.get(path)
         if _is_absence(answer):
-            found = None if await self._has_assets() else wire.asset_sighting(wire.WireAsset(symbol=symbol))
+            found = await self._not_found(symbol, now)
         else:
             found = self._one(answer, wire.WireAsset, wire.asset_sighting, path)
         self._assets[symbol] = (now, found)
         return found
 
-    async def _has_assets(self) -> bool:
-        """Whether the server has assets at all: else a name may be traded until the server refuses it, and is never sold short."""
-        if self._offers_assets is None:
-            answer = await self._transport.get("/v2/assets", _ACTIVE)
-            self._offers_assets = answer.status not in _NOT_OFFERED
-        return self._offers_assets
+    async def _not_found(self, symbol: str, now: datetime) -> AssetSighting | None:
+        """A name of which the server says nothing by itself: some have it in their list only.
 
-    async def _read_all_assets(self, now: datetime) -> None:
-        """The whole list in one answer; a server that has none is asked one by one."""
-        rows = await self._rows("/v2/assets", _ACTIVE, wire.WireAsset, dispensable=True)
-        for asset in self._each(rows, wire.asset_sighting, "an asset of the list"):
+        Of one that has no assets at all a name may be traded until the server refuses it, and is never sold short.
+        """
+        nothing = (None, None)
+        if self._offers_assets is None or self._assets.get(symbol, nothing)[1] is not None:
+            self._offers_assets = await self._read_all_assets(now)
+        if not self._offers_assets:
+            return wire.asset_sighting(wire.WireAsset(symbol=symbol))
+        read, listed = self._assets.get(symbol, nothing)
+        return listed if read == now else None
+
+    async def _read_all_assets(self, now: datetime) -> bool:
+        """The whole list in one answer; False where the server has none."""
+        path = "/v2/assets"
+        answer = await self._transport.get(path, _ACTIVE)
+        if answer.status in _NOT_OFFERED:
+            return False
+        for asset in self._each(self._readable(answer, wire.WireAsset, path), wire.asset_sighting, "an asset of the list"):
             self._assets[asset.symbol] = (now, asset)
+        return True
 
     async def market_clock(self) -> MarketClock:
         """The market's time; from the calendar and our own clock where a compatible server has none, or one that does not say all."""
@@ -222,6 +232,9 @@ class AlpacaQueries:
         answer = await self._transport.get(path, params, Lane.READ)
         if dispensable and answer.status in _NOT_OFFERED:
             return []
+        return self._readable(answer, kind, path)
+
+    def _readable(self, answer: Answer, kind: type[W], path: str) -> list[W]:
         rows, bad = self._decode_rows(answer, kind, path)
         for raw in bad:
             self._oddities.add(unreadable(f"a row of GET {path}", raw, self._clock))
