@@ -62,6 +62,14 @@ class _Split(msgspec.Struct):
     old_rate: Decimal
 
 
+class _Snapshot(msgspec.Struct, rename="camel"):
+    """What a server that has no lists of its own for them says of a symbol at once."""
+
+    latest_quote: msgspec.Raw = msgspec.Raw(b"null")
+    latest_trade: msgspec.Raw = msgspec.Raw(b"null")
+    daily_bar: msgspec.Raw = msgspec.Raw(b"null")
+
+
 class _Actions(msgspec.Struct, frozen=True):
     forward_splits: tuple[_Split, ...] = ()
     reverse_splits: tuple[_Split, ...] = ()
@@ -121,7 +129,7 @@ class AlpacaFeed:
                     yield update
 
     async def latest(self, symbols: Sequence[str]) -> list[QuoteSighting]:
-        """The newest price of each symbol: its quote, else its last trade, else its last bar.
+        """The newest price of each symbol: its quote, else its last trade, else its last bar, else any of these of its snapshot.
 
         Raises
         ------
@@ -130,7 +138,7 @@ class AlpacaFeed:
         found: dict[str, QuoteSighting] = {}
         problem: DataUnavailable | None = None
         for some in _chunks(symbols):
-            for source in ("quotes", "trades", "bars"):
+            for source in ("quotes", "trades", "bars", "snapshots"):
                 missing = [symbol for symbol in some if symbol not in found]
                 try:
                     found |= await self._latest(source, missing) if missing else {}
@@ -185,19 +193,29 @@ class AlpacaFeed:
     # --------------------------------------------------------------------------------------------------------- queries
     async def _latest(self, source: str, symbols: Sequence[str]) -> dict[str, QuoteSighting]:
         """What one list of latest prices has; a row that is no price is none, and hides no other."""
-        asked = {"symbols": ",".join(symbols), "feed": self.feed}
-        answer = await self._ask(f"/v2/stocks/{source}/latest", asked, dict[str, msgspec.Raw])
+        asked, path = {"symbols": ",".join(symbols), "feed": self.feed}, f"/v2/stocks/{source}"
+        answer = await self._ask(path if source == "snapshots" else f"{path}/latest", asked, dict[str, msgspec.Raw])
         rows: dict[str, msgspec.Raw] = {}
         with contextlib.suppress(msgspec.MsgspecError):  # null where there is none
-            rows = msgspec.json.decode(answer.get(source, b"{}"), type=dict[str, msgspec.Raw])
-        read = {"quotes": self._of_quote, "trades": self._of_trade, "bars": self._of_bar}[source]
+            keyed = source == "snapshots" and source not in answer  # some name the list, some have the symbols at once
+            rows = answer if keyed else msgspec.json.decode(answer.get(source, b"{}"), type=dict[str, msgspec.Raw])
+        reads = {"quotes": self._of_quote, "trades": self._of_trade, "bars": self._of_bar}
         found: dict[str, QuoteSighting] = {}
         for symbol, raw in rows.items():
-            with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, ValueError, ArithmeticError):
-                price = read(symbol, raw)
-                if price.last is not None or (price.bid is not None and price.ask is not None):
-                    found[symbol] = price
+            parts = [(reads[source], raw)] if source in reads else self._parts(raw)
+            for read, part in parts:
+                with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, ValueError, ArithmeticError):
+                    price = read(symbol, part)
+                    if price.last is not None or (price.bid is not None and price.ask is not None):
+                        found.setdefault(symbol, price)
         return found
+
+    def _parts(self, raw: msgspec.Raw) -> list[tuple[Callable[[str, msgspec.Raw], QuoteSighting], msgspec.Raw]]:
+        """What a snapshot holds, the best first; one that cannot be read holds nothing."""
+        with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
+            row = msgspec.json.decode(raw, type=_Snapshot)
+            return [(self._of_quote, row.latest_quote), (self._of_trade, row.latest_trade), (self._of_bar, row.daily_bar)]
+        return []
 
     def _of_quote(self, symbol: str, raw: msgspec.Raw) -> QuoteSighting:
         row = msgspec.json.decode(raw, type=_Quote, strict=False)

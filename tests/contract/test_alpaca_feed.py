@@ -275,7 +275,8 @@ def test_a_list_that_is_missing_or_spoilt_hides_no_price() -> None:
         async with AlpacaServer() as server:
             feed = feed_of(server)
             server.market.quoteless.add("MSFT")
-            server.faults.arm(Fault(kind="status", route="GET /v2/stocks/trades", status=404, body="no such thing", times=99))
+            for route in ("trades", "snapshots"):
+                server.faults.arm(Fault(kind="status", route=f"GET /v2/stocks/{route}", status=404, body="no such thing", times=99))
             assert [quote.symbol for quote in await feed.latest(["AAPL", "MSFT"])] == ["AAPL"]
             body = '{"quotes":{"AAPL":{"t":"?","bp":[]},"KO":{"t":"2026-11-20T15:00:00Z","bp":"1.5","ap":1.6},"X":null},"feed":"iex"}'
             server.faults.arm(Fault(kind="status", route="GET /v2/stocks/quotes", status=200, body=body))
@@ -345,6 +346,24 @@ def test_a_vendor_that_does_not_answer(kind: str) -> None:
                 await feed.latest(["AAPL"])
             with pytest.raises(DataUnavailable):
                 await feed.daily_bars(["AAPL"], "2026-11-02", "2026-11-20")
+            await feed.close()
+
+    run(body())
+
+
+def test_a_server_with_snapshots_alone_has_prices() -> None:
+    named = '{"snapshots":{"AAPL":{"latestQuote":null,"latestTrade":{"t":"2026-11-20T15:00:00Z","p":55.5}},"MSFT":7}}'
+
+    async def body() -> None:
+        async with AlpacaServer() as server:
+            feed = feed_of(server)
+            for source in ("quotes", "trades", "bars"):
+                server.faults.arm(Fault(kind="status", route=f"GET /v2/stocks/{source}/latest", status=404, body="none", times=2))
+            (quote,) = await feed.latest(["AAPL"])
+            assert quote.bid is not None
+            server.faults.arm(Fault(kind="status", route="GET /v2/stocks/snapshots", status=200, body=named))
+            (trade,) = await feed.latest(["AAPL", "MSFT"])
+            assert (trade.symbol, trade.last, trade.source) == ("AAPL", Decimal("55.5"), "trade")
             await feed.close()
 
     run(body())
