@@ -334,30 +334,29 @@ class Scenes:
 
     def _there_after_all(self, part: Part) -> Script:
         """The broker takes it after it was proved absent."""
-        sent = list[Order]()
-
-        def note(order: Order) -> None:
-            self._world.wire.late.add(order.client_order_id)
-            sent.append(order)
-            self._cancel_at_once(order)
-
-        part.ways.append(Fault(kind=Kind.TIMEOUT_BEFORE))
-        part.on_sent = note
+        sent = self._lost(part, self._cancel_at_once)
         yield from self._until(part, _S.CANCELED)
         self._world.venue.take_late(sent[0])
 
     def _there_after_the_close(self, part: Part) -> Script:
         """The broker had it in time and tells of it when the session is over."""
+        sent = self._lost(part)
+        yield from self._until(part, _S.EXPIRED)
+        self._world.venue.take_late(sent[0])
+
+    def _lost(self, part: Part, then: Callable[[Order], None] | None = None) -> list[Order]:
+        """The orders that the part sends: none arrives before its script lets it."""
         sent = list[Order]()
 
         def note(order: Order) -> None:
             self._world.wire.late.add(order.client_order_id)
             sent.append(order)
+            if then is not None:
+                then(order)
 
         part.ways.append(Fault(kind=Kind.TIMEOUT_BEFORE))
         part.on_sent = note
-        yield from self._until(part, _S.EXPIRED)
-        self._world.venue.take_late(sent[0])
+        return sent
 
     def _cancel_at_once(self, order: Order) -> None:
         self._director.ask_to_cancel(order.client_order_id)

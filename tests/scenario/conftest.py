@@ -9,6 +9,7 @@ import pytest
 
 from tests.alpaca_server.server import Scenario
 from tests.live_house import Exchange, House
+from tests.scenario.stage import Stage
 
 
 @pytest.fixture
@@ -32,3 +33,8 @@ def house_of(own_house: Path, exchange_of: Callable[..., Exchange], monkeypatch:
 @pytest.fixture
 def house(house_of: Callable[..., House]) -> House:
     return house_of()
+
+
+@pytest.fixture
+def stage(own_house: Path) -> Stage:
+    return Stage(own_house)

@@ -8,7 +8,7 @@ import pytest
 
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.instrument import ZERO
-from hedgefund_core.trading.order import OrderStatus
+from hedgefund_core.trading.order import Order, OrderStatus
 from hedgefund_core.trading.state import Level, Scope
 from tests.scenario.live_bench import LiveBench, session
 
@@ -150,14 +150,20 @@ def split(bench: LiveBench, ratio: str = "4") -> list[object]:
     )  # fmt: skip
 
 
-def test_resting_orders_leave_before_a_split_and_come_back_in_new_shares_after_both_proofs(bench: LiveBench) -> None:
-    bench.hold(AAA=100)
-    bench.end()
+def taken_out_before_a_split(bench: LiveBench) -> Order:
+    """An order for the opening that rests, and leaves once a split of its name is announced."""
     (order,) = bench.decide(ahead=1, force="opg", AAA=60)
     bench.accept(order)
     bench.feed(e.SplitAnnounced(ts=bench.tick(), instrument_id="AAA", ratio=Decimal(4), session=session(1)))
     assert bench.canceled() == [order.client_order_id]
     bench.canceled_by_broker(order)
+    return order
+
+
+def test_resting_orders_leave_before_a_split_and_come_back_in_new_shares_after_both_proofs(bench: LiveBench) -> None:
+    bench.hold(AAA=100)
+    bench.end()
+    order = taken_out_before_a_split(bench)
     assert bench.sent() == []  # the position is in old shares still
     split(bench)
     assert bench.held() == 400
@@ -186,11 +192,7 @@ def test_a_split_adjusts_a_position_once_whoever_tells_first(bench: LiveBench, r
 
 def test_a_split_of_what_is_not_held_restates_orders_and_yesterdays_prices_at_once(bench: LiveBench) -> None:
     bench.end()
-    (order,) = bench.decide(ahead=1, force="opg", AAA=60)
-    bench.accept(order)
-    bench.feed(e.SplitAnnounced(ts=bench.tick(), instrument_id="AAA", ratio=Decimal(4), session=session(1)))
-    assert bench.canceled() == [order.client_order_id]
-    bench.canceled_by_broker(order)
+    taken_out_before_a_split(bench)
     (again,) = bench.sent()  # nobody will tell of a split of nothing: it does not wait for anybody
     assert (again.quantity, again.reference_price) == (Decimal(240), Decimal(25))
     bench.prices(AAA=100.0)

@@ -20,17 +20,12 @@ from live_executor.commands import Resume, send
 from live_executor.live.lag import EVERY_SECONDS, TOO_LATE_SECONDS, LoopLag
 from live_executor.live.runtime import Live
 from tests.scenario.live_bench import LiveBench
-from tests.scenario.test_live_virtual import NOON, Stage, wait
+from tests.scenario.stage import NOON, Stage, wait
 
 MEGABYTE = 1 << 20
 PACE = {"mailbox_every_seconds": 2.0, "heartbeat_every_seconds": 5.0, "targets_every_seconds": 2.0, "orders_every_seconds": 10.0}
 BUDGET = 2
 """Of crashes; five as it is shipped."""
-
-
-@pytest.fixture
-def stage(own_house: Path) -> Stage:
-    return Stage(own_house)
 
 
 # ---- hours ---------------------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from live_executor.desk import Desk
 from live_executor.journals.sqlite import SqliteJournal
 from live_executor.recovery import restart
 from live_executor.simulation.disk import Disk, SimulatedJournal
-from tests.scenario.test_live_virtual import NOON, Stage, wait
+from tests.scenario.stage import NOON, Stage, wait
 
 NAMES = [f"N{n:02d}" for n in range(40)]
 

@@ -9,7 +9,7 @@ import pytest
 
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.order import OrderStatus
-from tests.scenario.test_live_virtual import Stage, wait
+from tests.scenario.stage import Stage, wait
 
 
 @pytest.fixture

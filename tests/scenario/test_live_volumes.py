@@ -14,7 +14,7 @@ from hedgefund_core.trading import events as e
 from hedgefund_core.trading.observed import BarSighting
 from live_executor.journals.sqlite import JournalReader
 from live_executor.recovery import refold
-from tests.scenario.test_live_virtual import NOON, Stage, wait
+from tests.scenario.stage import NOON, Stage, wait
 
 
 @pytest.fixture

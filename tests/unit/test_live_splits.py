@@ -10,7 +10,7 @@ from pathlib import Path
 from hedgefund_core.errors import DataUnavailable
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.observed import SplitSighting
-from tests.scenario.test_live_virtual import Stage
+from tests.scenario.stage import Stage
 
 EVENING = datetime(2026, 11, 25, 1, tzinfo=UTC)  # 20:00 in New York, after the session of the 24th
 SLOW = {"books_every_seconds": 300.0, "orders_every_seconds": 60.0, "mailbox_every_seconds": 30.0, "targets_every_seconds": 30.0}

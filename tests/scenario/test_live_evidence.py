@@ -1,0 +1,189 @@
+"""What became of an order, whoever tells and however late: a live account before a broker that loses, lags and refuses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+
+import msgspec
+import pytest
+
+from hedgefund_core.trading import events as e
+from hedgefund_core.trading.observed import AccountSighting, LinkState
+from hedgefund_core.trading.order import Order, OrderStatus
+from live_executor.commands import Adopt, Cancel, Mailbox, send
+from tests.live_fakes import MemoryBroker, unanswered
+from tests.scenario.stage import Stage, wait
+
+
+def test_an_answer_that_is_lost_is_looked_up_and_booked_once(stage: Stage) -> None:
+    stage.broker.trouble = unanswered("answer")
+
+    async def script(stage: Stage) -> None:
+        await wait(30)
+
+    stage.play(script)
+    assert stage.held() == {"AAPL": Decimal(10)}
+    assert len(stage.broker.book) == 1
+    assert len(stage.of(e.OrderOutcomeUnknown)) == 1
+    assert stage.of(e.OrderAbsent) == []
+
+
+def test_an_order_that_never_arrived_goes_out_again_under_the_same_id_once_that_is_proved(stage: Stage) -> None:
+    stage.broker.trouble = unanswered("submit")
+
+    async def script(stage: Stage) -> None:
+        await wait(30)
+
+    stage.play(script)
+    assert stage.held() == {"AAPL": Decimal(10)}
+    unknown, absent = stage.of(e.OrderOutcomeUnknown)[0], stage.of(e.OrderAbsent)[0]
+    assert list(stage.broker.book) == [unknown.client_order_id]
+    assert (absent.ts - unknown.ts).total_seconds() >= 4.0, "two absences, each two seconds after what came before"
+
+
+def test_an_order_that_never_arrived_and_is_not_wanted_any_more_is_looked_for_longer(stage: Stage) -> None:
+    stage.broker.trouble = unanswered("submit")
+
+    async def script(stage: Stage) -> None:
+        await wait(2)
+        send(stage.folder / "data", "v", Cancel(request_id="c1", client_order_id="", person="ann", reason="no"))
+        await wait(30)
+
+    stage.play(script)
+    unknown, absent = stage.of(e.OrderOutcomeUnknown)[0], stage.of(e.OrderAbsent)[0]
+    assert (absent.ts - unknown.ts).total_seconds() >= 10.0, "no id protects from the order that takes its place"
+    assert unknown.client_order_id not in stage.broker.book
+
+
+def test_an_order_that_is_over_here_and_open_there_is_cancelled_there(stage: Stage) -> None:
+    stage.broker.match = lambda _name: None  # nothing is filled: the order rests until it is priced anew
+
+    async def script(stage: Stage) -> None:
+        await wait(5)
+        name = next(iter(stage.broker.book))
+        await stage.broker.cancel(stage.live.state.orders[name])
+        await wait(5)
+        assert stage.live.state.known_orders[name].status is OrderStatus.CANCELED
+        stage.broker.book[name] = msgspec.structs.replace(stage.broker.book[name], status="new")  # taken late, after all
+        await wait(60)
+        assert stage.broker.book[name].status == "canceled"
+
+    stage.play(script, every=3600.0)
+    assert [alert.severity for alert in stage.of(e.AlertRaised) if "open at the broker" in alert.message] == ["critical"]
+
+
+def test_an_adoption_takes_nothing_that_a_fill_on_its_way_brings(stage: Stage) -> None:
+    stage.broker.match = lambda _name: None
+
+    async def script(stage: Stage) -> None:
+        await wait(6)
+        (name,) = stage.broker.book
+        stage.broker.link = LinkState.DOWN  # its news is lost; the next query of orders is four seconds away
+        MemoryBroker.match(stage.broker, name)
+        send(stage.folder / "data", "v", Adopt(request_id="a", reason="as the broker has it", person="someone"))
+        await wait(60)
+        assert not list(Mailbox(stage.folder / "data", "v").commands()), "it was asked and is done"
+        ledger = stage.live.state.ledger
+        assert (ledger.quantity("AAPL"), ledger.cash) == (Decimal(10), stage.broker.cash)
+
+    stage.play(script, every=3600.0)
+    assert len(stage.of(e.OrderFilled)) == 1
+    assert stage.of(e.PositionAdopted) == stage.of(e.CashAdopted) == []
+
+
+def test_what_the_broker_takes_out_of_the_market_is_decided_anew_and_what_a_person_takes_out_is_not(stage: Stage) -> None:
+    matching = stage.broker.match
+    stage.broker.match = lambda _name: None
+
+    async def script(stage: Stage) -> None:
+        await wait(5)
+        (name,) = stage.broker.book
+        await stage.broker.cancel(stage.live.state.orders[name])
+        await wait(10)
+        _, again = stage.broker.book
+        assert stage.broker.book[again].status == "new"
+        send(stage.folder / "data", "v", Cancel(request_id="c1", client_order_id="", person="ann", reason="no"))
+        await wait(30)
+        assert len(stage.broker.book) == 2, "it is tried again when drift is due"
+        stage.broker.match = matching
+        await wait(60)
+
+    stage.play(script, every=60.0)
+    assert stage.held() == {"AAPL": Decimal(10)}
+
+
+def test_what_the_broker_takes_out_again_and_again_is_decided_ever_more_rarely(stage: Stage) -> None:
+    stage.broker.match = lambda _name: None
+
+    async def script(stage: Stage) -> None:
+        for _ in range(600):
+            await wait(1)
+            for name, order in list(stage.live.state.orders.items()):
+                if order.status is OrderStatus.ACCEPTED:
+                    await stage.broker.cancel(stage.live.state.orders[name])
+
+    stage.play(script, every=3600.0)
+    assert 4 <= len(stage.broker.book) <= 10
+
+
+def test_lists_that_lag_behind_the_positions_are_no_difference(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.broker.match = lambda _name: None
+
+    async def script(stage: Stage) -> None:
+        await wait(6)
+        old = list(stage.broker.book.values())
+        stage.broker.link = LinkState.DOWN  # the stream says nothing of the fill, the lists nothing for five seconds
+        MemoryBroker.match(stage.broker, old[0].client_order_id)
+        answers = {"orders": old, "look_up": old[0], "activities": []}
+
+        def late(answer: object) -> Callable[..., Awaitable[object]]:
+            async def said(*_asked: object, **_how: object) -> object:
+                return answer
+
+            return said
+
+        with monkeypatch.context() as patch:
+            for call, answer in answers.items():
+                patch.setattr(stage.broker, call, late(answer))
+            await wait(5)
+        await wait(10)
+        assert stage.live.state.ledger.quantity("AAPL") == 10
+        assert (stage.live.state.ladder.name, stage.live.state.frozen) == ("active", {})
+
+    stage.play(script, every=3600.0, books_every_seconds=1.0)
+
+
+def test_what_a_sale_pays_for_is_bought_within_seconds_of_it(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.broker.held, stage.broker.cash, account = {"AAPL": Decimal(100)}, Decimal(0), stage.broker.account
+
+    async def cash_only() -> AccountSighting:
+        return msgspec.structs.replace(await account(), buying_power=stage.broker.cash)
+
+    monkeypatch.setattr(stage.broker, "account", cash_only)
+    stage.targets.write_text('{"quantities": {"AAPL": 0, "MSFT": 150}}')
+
+    async def script(stage: Stage) -> None:
+        await wait(15)
+
+    stage.play(script, every=3600.0)
+    assert stage.held() == {"MSFT": Decimal(150)}
+
+
+def test_while_the_cancels_of_a_stop_are_under_way_nothing_is_decided_anew(stage: Stage) -> None:
+    stage.targets.write_text('{"quantities": {"AAPL": 10, "MSFT": 5}}')
+    stage.broker.match = lambda _name: None  # nothing is filled: the orders rest
+    at_once = stage.broker.cancel
+
+    async def slowly(order: Order) -> None:
+        asyncio.get_running_loop().call_later(2.0 * (order.symbol == "MSFT"), lambda: asyncio.ensure_future(at_once(order)))
+
+    stage.broker.cancel = slowly
+
+    async def script(stage: Stage) -> None:
+        await wait(5)
+
+    stage.play(script, every=0.5)
+    assert [order.status for order in stage.broker.book.values()] == ["canceled", "canceled"]
+    assert stage.live.state.gates == frozenset()
