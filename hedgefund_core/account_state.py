@@ -37,6 +37,7 @@ class Quotes(msgspec.Struct, frozen=True, kw_only=True):
     age_seconds: Row
     gap_seconds: Row | None = None
     closes_at: datetime | None = None
+    bands: tuple[Row, Row] | None = None
 
 
 class Pending(msgspec.Struct, frozen=True, kw_only=True):

@@ -46,8 +46,9 @@ def with_prices(state: State, event: PricesSeen) -> State:
     """Marks, quotes and equity of a moment in the session; an instrument without a price keeps its last good one."""
     for name in ("price", "bid", "ask", "age_seconds"):
         _check(name, getattr(event, name), len(state.instruments), event.session)
-    if event.gap_seconds is not None:
-        _check("gap_seconds", event.gap_seconds, len(state.instruments), event.session)
+    for name, row in (("gap_seconds", event.gap_seconds), *(("bands", row) for row in event.bands or ())):
+        if row is not None:
+            _check(name, row, len(state.instruments), event.session)
     event = _in_new_shares(state, event)
     fresh = [price is not None for price in event.price]
     marks = tuple(old if price is None else to_price(price) for price, old in zip(event.price, state.marks, strict=True))
@@ -61,7 +62,7 @@ def with_prices(state: State, event: PricesSeen) -> State:
     seconds = tuple(age if good else None for good, age in zip(sound, event.age_seconds, strict=True))  # a crossed quote is none
     quotes = Quotes(
         session=event.session, at=event.ts, bid=event.bid, ask=event.ask, age_seconds=seconds, gap_seconds=event.gap_seconds,
-        closes_at=event.closes_at,
+        closes_at=event.closes_at, bands=event.bands,
     )  # fmt: skip
     return with_equity(repriced(state, replace(state, marks=marks, mark_ages=ages, quotes=quotes), event.price))
 
@@ -149,7 +150,8 @@ def with_instruments(state: State, event: InstrumentsAdded) -> State:
     nothing = (None,) * n
     if quotes is not None:
         rows = {"bid": quotes.bid, "ask": quotes.ask, "age_seconds": quotes.age_seconds, "gap_seconds": quotes.gap_seconds}
-        quotes = replace(quotes, **{name: None if row is None else row + nothing for name, row in rows.items()})
+        bands = None if quotes.bands is None else (quotes.bands[0] + nothing, quotes.bands[1] + nothing)
+        quotes = replace(quotes, bands=bands, **{name: None if row is None else row + nothing for name, row in rows.items()})
     return replace(
         state,
         instruments=Instruments(state.instruments + fresh),
@@ -224,6 +226,7 @@ def live_inputs(state: State, event: DecisionDue) -> LiveInputs:
         in_session=inside,
         bid=quotes.bid if quotes is not None and inside else nothing,
         ask=quotes.ask if quotes is not None and inside else nothing,
+        bands=quotes.bands if quotes is not None and inside else None,
         quote_age=ages,
         quote_patience=patience_of(state) if inside else np.full(n, np.nan),
         seconds_left=_seconds_left(quotes, event.ts) if inside else float("nan"),

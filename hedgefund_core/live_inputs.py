@@ -27,7 +27,8 @@ class LiveInputs:
         ids, because the broker still knows what the lost ones did.
     number : of the decision in the account: two decisions of a session are two intents.
     in_session : whether prices of the running session are known and its hours last.
-    bid, ask : null = no quote. quote_age : float64 (n,), seconds, NaN = no price in the session.
+    bid, ask : null = no quote. bands : lowest and highest price at which each may trade now, None = of none is one known.
+    quote_age : float64 (n,), seconds, NaN = no price in the session.
     quote_patience : float64 (n,), seconds that a quote may be old by the instrument's own rhythm, NaN = not known.
     seconds_left : until the session closes, NaN = not known.
     quantities : signed shares to arrive at, given from outside; an instrument that is in neither weights nor quantities is left alone.
@@ -42,6 +43,7 @@ class LiveInputs:
     in_session: bool
     bid: Row
     ask: Row
+    bands: tuple[Row, Row] | None = None
     quote_age: Floats
     quote_patience: Floats
     seconds_left: float
@@ -84,6 +86,6 @@ def facts_of(live: LiveInputs) -> bytes:
     facts = (
         live.opened, live.number, live.in_session, live.bid, live.ask, sorted(live.quantities.items()), live.gates, sorted(live.no_short),
         sorted(live.closed), sorted(live.waiting), sorted(live.barred), sorted(live.left_alone), live.buying_power, live.sent_minute,
-        live.sent_session, repr(live.seconds_left),
+        live.sent_session, repr(live.seconds_left), *(live.bands or ()),
     )  # fmt: skip
     return live.quote_age.tobytes() + live.quote_patience.tobytes() + msgspec.json.encode(facts)

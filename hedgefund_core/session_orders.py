@@ -269,22 +269,24 @@ def _order(inputs: DecisionInputs, wanted: Wanted, decision_id: str, mandate: Ma
 
 
 def _limit(inputs: DecisionInputs, wanted: Wanted, mandate: Mandate, place: int, sigma: float) -> Decimal | None:
-    """Beyond the far side of the quote by the marketable collar, never beyond what the price collar would allow, on the tick."""
+    """Beyond the far side of the quote by the marketable collar, never beyond price collar or limit up/limit down, on the tick."""
     price, live, sign = inputs.prices[place], _live_of(inputs), wanted.side.sign
     if price is None:
         return None
-    good = float(price)
+    good, bounds = float(price), list[float | None]()
     if inputs.time_in_force is TimeInForce.DAY:
         quote = live.ask[place] if sign > 0 else live.bid[place]
         far = good if quote is None else quote
         step = mandate.limits.marketable_collar
-        edge, far_limit = collar_width(good, mandate.limits), far * (1.0 + sign * step) if step is not None else None
+        edge, bounds = collar_width(good, mandate.limits), [None if step is None else far * (1.0 + sign * step)]
+        if live.bands is not None:  # beyond its band nothing trades: an order there is refused or priced anew by the exchange
+            bounds.append(live.bands[sign > 0][place])
     else:
-        edge, far_limit = auction_collar(good, sigma, mandate.limits), None
+        edge = auction_collar(good, sigma, mandate.limits)
     if wanted.leg is Leg.CLOSE:
         edge += reduction_widening(float(inputs.bar_ages[place]), mandate.limits)
-    most = good * (1.0 + sign * edge)
-    value = most if far_limit is None else (min(far_limit, most) if sign > 0 else max(far_limit, most))
+    nearest = min if sign > 0 else max
+    value = nearest(bound for bound in (good * (1.0 + sign * edge), *bounds) if bound is not None)
     return to_tick(to_price(max(value, 1e-4)), up=sign < 0)
 
 

@@ -8,11 +8,14 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from statistics import median
 
-from hedgefund_core.trading.events import PricesSeen
+from hedgefund_core.trading.capabilities import EASTERN
+from hedgefund_core.trading.events import PricesSeen, Row
 from hedgefund_core.trading.instrument import Instrument
-from hedgefund_core.trading.observed import BarSighting, HaltSighting, QuoteSighting
+from hedgefund_core.trading.observed import BandSighting, BarSighting, HaltSighting, QuoteSighting
 
 _ZERO, _TWO = Decimal(0), Decimal(2)
+_Prices = tuple[float | None, float | None, float | None, float | None]
+"""Best price, bid, ask, age in seconds."""
 
 
 class MarketView:
@@ -22,14 +25,18 @@ class MarketView:
         self._quotes: dict[str, QuoteSighting] = {}
         self._trades: dict[str, tuple[datetime, Decimal]] = {}
         self._halts: dict[str, str] = {}
+        self._bands: dict[str, BandSighting] = {}
         self._newest: datetime | None = None
         self._shown: dict[str, datetime] = {}
         self._gaps: dict[str, deque[float]] = {}
 
-    def take(self, seen: QuoteSighting | BarSighting | HaltSighting) -> None:
+    def take(self, seen: QuoteSighting | BarSighting | HaltSighting | BandSighting) -> None:
         """Remember a sighting; an older one than we have, or one that is no price, changes nothing."""
         if isinstance(seen, HaltSighting):
             self._take_halt(seen)
+            return
+        if isinstance(seen, BandSighting):
+            self._bands[seen.symbol] = max(self._bands.get(seen.symbol, seen), seen, key=lambda band: band.at)
             return
         self._newest = max(self._newest or seen.at, seen.at)
         self._count(seen.symbol, seen.at)
@@ -73,9 +80,26 @@ class MarketView:
         rows = [self._row(instrument.symbol, now) for instrument in instruments]
         price, bid, ask, age = (tuple(column) for column in zip(*rows, strict=True)) if rows else ((), (), (), ())
         gaps = tuple(self.gap(instrument.symbol) for instrument in instruments)
-        return PricesSeen(ts=ts, session=session, price=price, bid=bid, ask=ask, age_seconds=age, gap_seconds=gaps, closes_at=closes_at)
+        return PricesSeen(
+            ts=ts, session=session, price=price, bid=bid, ask=ask, age_seconds=age, gap_seconds=gaps, closes_at=closes_at,
+            bands=self._bands_of(instruments, session, rows),
+        )  # fmt: skip
 
-    def _row(self, symbol: str, now: datetime) -> tuple[float | None, float | None, float | None, float | None]:
+    def _bands_of(self, instruments: Sequence[Instrument], session: str, rows: Sequence[_Prices]) -> tuple[Row, Row] | None:
+        """Lowest and highest prices of limit up/limit down; None where none is known."""
+        pairs = [self._band(instrument.symbol, session, row) for instrument, row in zip(instruments, rows, strict=True)]
+        lower, upper = (tuple(column) for column in zip(*pairs, strict=True)) if pairs else ((), ())
+        return (lower, upper) if any(lower) else None
+
+    def _band(self, symbol: str, session: str, row: _Prices) -> tuple[float | None, float | None]:
+        """The band of this session; one that the market has left is old, and the newer one was missed."""
+        band, (price, bid, ask, _) = self._bands.get(symbol), row
+        if band is None or price is None or band.at.astimezone(EASTERN).date().isoformat() != session:
+            return None, None
+        lower, upper = float(band.lower), float(band.upper)
+        return (lower, upper) if (bid or price) <= upper and (ask or price) >= lower else (None, None)
+
+    def _row(self, symbol: str, now: datetime) -> _Prices:
         at, price = self._best(symbol)
         quote = self._quotes.get(symbol)
         used = quote is not None and quote.at == at

@@ -209,6 +209,8 @@ class PricesSeen(Event, tag="prices_seen", frozen=True, kw_only=True):
     """Median time between two prices of each as the feed has shown them; null = too few to say."""
     closes_at: datetime | None = None
     """End of the session's regular hours by the broker's word: large orders are worked until then."""
+    bands: tuple[Row, Row] | None = None
+    """Lowest and highest price at which each may trade now (limit up/limit down); null = not known, None = of none of them."""
 
 
 class InstrumentStatusSeen(Event, tag="instrument_status_seen", frozen=True, kw_only=True):

@@ -195,6 +195,15 @@ class HaltSighting(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
 
 
+class BandSighting(msgspec.Struct, frozen=True, kw_only=True):
+    """The prices between which an instrument may trade now (limit up/limit down)."""
+
+    symbol: str
+    lower: Decimal
+    upper: Decimal
+    at: datetime
+
+
 class SplitSighting(msgspec.Struct, frozen=True, kw_only=True):
     """A split that the vendor has announced: it takes effect before the open of ``session`` (its ex-date)."""
 
@@ -205,4 +214,4 @@ class SplitSighting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 BrokerUpdate = OrderSighting | ActivitySighting | LinkChanged | UnknownUpdate
-FeedUpdate = QuoteSighting | BarSighting | HaltSighting | LinkChanged | UnknownUpdate
+FeedUpdate = QuoteSighting | BarSighting | HaltSighting | BandSighting | LinkChanged | UnknownUpdate

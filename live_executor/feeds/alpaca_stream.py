@@ -14,12 +14,12 @@ from typing import cast
 
 import msgspec
 
-from hedgefund_core.trading.observed import BarSighting, HaltSighting, QuoteSighting, UnknownUpdate
+from hedgefund_core.trading.observed import BandSighting, BarSighting, HaltSighting, QuoteSighting, UnknownUpdate
 from live_executor.ports import Clock
 from live_executor.streams import Link, StreamEndedError, StreamRefusedError, unreadable
 
-Said = QuoteSighting | BarSighting | HaltSighting | UnknownUpdate
-CHANNELS = ("bars", "quotes", "trades", "statuses")
+Said = QuoteSighting | BarSighting | HaltSighting | BandSighting | UnknownUpdate
+CHANNELS = ("bars", "quotes", "trades", "statuses", "lulds")
 """A message of subscription each: a plan that allows few quotes, or a server that knows no statuses, still gives all bars."""
 _MINUTE = timedelta(minutes=1)
 ANSWER_SECONDS = 3.0
@@ -76,8 +76,11 @@ class _Subscription(msgspec.Struct, tag_field="T", tag="subscription"):
     pass
 
 
-class _Band(msgspec.Struct, tag_field="T", tag="l"):
-    pass
+class _Band(msgspec.Struct, tag_field="T", tag="l", gc=False):
+    S: str
+    t: datetime
+    u: Decimal | None = None
+    d: Decimal | None = None
 
 
 class _Correction(msgspec.Struct, tag_field="T", tag="c"):
@@ -209,8 +212,8 @@ class DataConversation:
             return QuoteSighting(symbol=row.S, at=row.t, received_at=now, last=positive(row.p), source="trade")
         if isinstance(row, _Bar):
             return _bars([row])[0]
-        if isinstance(row, _Status):
-            return self._status(row)
+        if isinstance(row, _Status | _Band):
+            return self._status(row) if isinstance(row, _Status) else _band(row)
         if isinstance(row, _Success | _Subscription):
             self._answer, self._listening = row, isinstance(row, _Subscription)
         elif isinstance(row, _Error):
@@ -241,6 +244,12 @@ def _bars(rows: Sequence[_Bar]) -> list[Said]:
     """Minute bars; the vendor's time is the bar's beginning, ours its close."""
     minute = _MINUTE
     return [BarSighting(symbol=b.S, resolution="1m", at=b.t + minute, open=b.o, high=b.h, low=b.l, close=b.c, volume=b.v) for b in rows]
+
+
+def _band(row: _Band) -> BandSighting | None:
+    """Limit up/limit down, where both are prices."""
+    lower, upper = positive(row.d), positive(row.u)
+    return None if lower is None or upper is None else BandSighting(symbol=row.S, lower=lower, upper=upper, at=row.t)
 
 
 def positive(price: Decimal | None) -> Decimal | None:

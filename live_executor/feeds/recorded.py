@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from hedgefund_core.errors import DataUnavailable
 from hedgefund_core.trading.observed import (
+    BandSighting,
     BarSighting,
     Channel,
     FeedUpdate,
@@ -86,7 +87,7 @@ class RecordedFeed:
         moved, update = self._clock.now() - recorded.at, recorded.update
         if isinstance(update, QuoteSighting):
             return replace(update, at=_later(update.at, moved), received_at=_later(update.received_at, moved))
-        if isinstance(update, BarSighting | HaltSighting | LinkChanged):
+        if isinstance(update, BarSighting | HaltSighting | BandSighting | LinkChanged):
             return replace(update, at=_later(update.at, moved))
         return update
 

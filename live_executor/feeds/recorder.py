@@ -17,7 +17,16 @@ import msgspec
 
 from hedgefund_core.errors import DataInvalid
 from hedgefund_core.trading.events import SegmentRecorded
-from hedgefund_core.trading.observed import BarSighting, FeedUpdate, HaltSighting, LinkChanged, QuoteSighting, SplitSighting, UnknownUpdate
+from hedgefund_core.trading.observed import (
+    BandSighting,
+    BarSighting,
+    FeedUpdate,
+    HaltSighting,
+    LinkChanged,
+    QuoteSighting,
+    SplitSighting,
+    UnknownUpdate,
+)
 from live_executor.logging import logger
 from live_executor.ports import Clock, LiveFeed
 
@@ -27,6 +36,7 @@ _WORDS: dict[type, bytes] = {
     QuoteSighting: b"quote",
     BarSighting: b"bar",
     HaltSighting: b"halt",
+    BandSighting: b"band",
     LinkChanged: b"link",
     UnknownUpdate: b"unknown",
 }

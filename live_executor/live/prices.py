@@ -12,7 +12,7 @@ from datetime import timedelta
 from hedgefund_core import errors
 from hedgefund_core.account_state import State
 from hedgefund_core.trading import events as e
-from hedgefund_core.trading.observed import BarSighting, HaltSighting, LinkChanged, LinkState, QuoteSighting
+from hedgefund_core.trading.observed import BandSighting, BarSighting, HaltSighting, LinkChanged, LinkState, QuoteSighting
 from live_executor.feeds.tick_filter import TickFilter
 from live_executor.live.floor import Floor
 from live_executor.live.gates import MARKET_DATA, Gates
@@ -44,6 +44,8 @@ class Prices:
             elif isinstance(update, HaltSighting):
                 self._floor.view.take(update)
                 self._instruments.halted(update)
+            elif isinstance(update, BandSighting):
+                self._floor.view.take(update)
             elif isinstance(update, LinkChanged):
                 self._linked(update)
 

@@ -95,6 +95,13 @@ def _halt(server: AlpacaServer, asked: Asked) -> object:
     return {}
 
 
+def _band(server: AlpacaServer, asked: Asked) -> object:
+    """``{"do": "band", "symbol": "AAPL", "lower": 95.0, "upper": 105.0}``: limit up/limit down."""
+    now = shapes.stamp(server.clock.now())
+    server.publish("lulds", [{"T": "l", "S": asked["symbol"], "u": asked["upper"], "d": asked["lower"], "i": "B", "t": now, "z": "C"}])
+    return {}
+
+
 def _asset(server: AlpacaServer, asked: Asked) -> object:
     """``{"do": "asset", "symbol": "KO", "shortable": false}``."""
     server.book.assets.setdefault(str(asked.pop("symbol")), {}).update(asked)
@@ -174,6 +181,7 @@ ACTS = {
     "split": _split,
     "announce": _announce,
     "halt": _halt,
+    "band": _band,
     "asset": _asset,
     "flags": _flags,
     "position": _position,

@@ -14,7 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hedgefund_core.errors import DataUnavailable
-from hedgefund_core.trading.observed import BarSighting, Channel, HaltSighting, LinkChanged, LinkState, QuoteSighting, UnknownUpdate
+from hedgefund_core.trading.observed import (
+    BandSighting,
+    BarSighting,
+    Channel,
+    HaltSighting,
+    LinkChanged,
+    LinkState,
+    QuoteSighting,
+    UnknownUpdate,
+)
 from live_executor.clock import SystemClock
 from live_executor.feeds.alpaca_stream import DataConversation
 from tests.alpaca_server.acts import act
@@ -41,7 +50,7 @@ def has(kind: type, count: int = 1) -> Callable[[list[Any]], bool]:
     return lambda heard: len(kinds(heard, kind)) >= count
 
 
-def test_quotes_trades_bars_and_halts() -> None:
+def test_quotes_trades_bars_halts_and_price_bands() -> None:
     async def body() -> None:
         async with AlpacaServer() as server:
             feed = feed_of(server)
@@ -54,7 +63,10 @@ def test_quotes_trades_bars_and_halts() -> None:
                 act(server, {"do": "bars", "closes": {"AAPL": 101.5, "MSFT": 110.25, "KO": 7.0}})
                 act(server, {"do": "halt", "symbol": "MSFT"})
                 act(server, {"do": "halt", "symbol": "MSFT", "halted": False})
-                heard = await listener.until(has(HaltSighting, 2))
+                act(server, {"do": "band", "symbol": "MSFT", "lower": 95.01, "upper": 0})
+                act(server, {"do": "band", "symbol": "MSFT", "lower": 95.01, "upper": 104.99})
+                heard = await listener.until(has(BandSighting))
+                assert [(b.symbol, b.lower, b.upper) for b in kinds(heard, BandSighting)] == [("MSFT", Decimal("95.01"), Decimal("104.99"))]
                 quote, trade = kinds(heard, QuoteSighting)
                 assert (quote.symbol, quote.bid, quote.ask, quote.source) == ("AAPL", Decimal("101.1"), Decimal("101.14"), "quote")
                 assert (trade.last, trade.source, trade.channel) == (Decimal("101.12"), "trade", Channel.STREAM)

@@ -64,13 +64,16 @@ class LiveBench:
         self.now += timedelta(seconds=seconds)
         return self.now
 
-    def prices(self, age: float = 0.5, half_spread: float = 0.01, **given: float | None) -> list[Command]:
+    def prices(
+        self, age: float = 0.5, half_spread: float = 0.01, bands: tuple[e.Row, e.Row] | None = None, **given: float | None
+    ) -> list[Command]:
         known = {name: given.get(name, self._last(name)) for name in self.names}
         row = tuple(known.values())
         bid = tuple(None if price is None else round(price - half_spread, 4) for price in row)
         ask = tuple(None if price is None else round(price + half_spread, 4) for price in row)
         ages = tuple(None if price is None else age for price in row)
-        return self.feed(e.PricesSeen(ts=self.tick(), session=session(self.day), price=row, bid=bid, ask=ask, age_seconds=ages))
+        seen = e.PricesSeen(ts=self.tick(), session=session(self.day), price=row, bid=bid, ask=ask, age_seconds=ages, bands=bands)
+        return self.feed(seen)
 
     def _last(self, name: str) -> float:
         mark = self.state.marks[self.names.index(name)]

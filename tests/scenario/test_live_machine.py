@@ -35,6 +35,18 @@ def test_weights_become_marketable_limits_for_the_day(bench: LiveBench) -> None:
     assert order.session == session()
 
 
+def test_no_order_of_the_session_leaves_its_price_band(bench: LiveBench) -> None:
+    bench.hold(BBB=10, CCC=10)
+    bench.prices(bands=((None, 99.8, 90.0, None), (100.2, 101.0, 110.0, None)))
+    orders = bench.decide(AAA=10, BBB=0, CCC=0, DDD=10)
+    assert {order.symbol: order.limit_price for order in orders} == {
+        "AAA": Decimal("100.2"), "BBB": Decimal("99.8"), "CCC": Decimal("99.5"), "DDD": Decimal("100.51"),
+    }  # fmt: skip
+    bench.feed(e.InstrumentsAdded(ts=bench.tick(), instruments=(Instrument(instrument_id="EEE", symbol="EEE"),)))
+    assert bench.state.quotes is not None
+    assert bench.state.quotes.bands == ((None, 99.8, 90.0, None, None), (100.2, 101.0, 110.0, None, None))
+
+
 def test_a_quantity_is_reached_exactly_whatever_the_band_says(bench: LiveBench) -> None:
     bench.hold(AAA=100)
     assert [(o.side.value, o.quantity) for o in bench.decide(AAA=101)] == [("buy", Decimal(1))]

@@ -15,6 +15,7 @@ import pytest
 
 from hedgefund_core.errors import DataInvalid, DataUnavailable
 from hedgefund_core.trading.observed import (
+    BandSighting,
     BarSighting,
     FeedUpdate,
     HaltSighting,
@@ -42,6 +43,7 @@ def said() -> list[FeedUpdate]:
         HaltSighting(symbol="MSFT", halted=True, reason="LUDP", at=at(3)),
         QuoteSighting(symbol="MSFT", at=at(4), received_at=at(4), last=Decimal("7.1"), source="trade"),
         UnknownUpdate(what="odd", payload='{"T":"?"}', at=at(5)),
+        BandSighting(symbol="MSFT", lower=Decimal("6.7"), upper=Decimal("7.5"), at=at(6)),
     ]
 
 
@@ -59,9 +61,9 @@ def test_every_kind_of_message_comes_back_as_it_was_and_the_frame_names_the_byte
     (frame,) = recorder.close()
     path = tmp_path / frame.segment
     assert [found.update for found in read_segment(path)] == said()
-    assert (frame.messages, frame.size) == (6, path.stat().st_size)
+    assert (frame.messages, frame.size) == (7, path.stat().st_size)
     assert frame.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert (frame.first_at, frame.last_at) == (at(0), at(5))
+    assert (frame.first_at, frame.last_at) == (at(0), at(6))
 
 
 def test_segments_are_rotated_by_age_and_by_size(tmp_path: Path) -> None:
@@ -124,7 +126,7 @@ def test_a_full_disk_ends_the_recording_and_nothing_else(tmp_path: Path) -> None
     assert recorder.close() == []
 
 
-@pytest.mark.parametrize(("speed", "waited"), [(1.0, 5.0), (2.0, 2.5), (0.0, 0.0)])
+@pytest.mark.parametrize(("speed", "waited"), [(1.0, 6.0), (2.0, 3.0), (0.0, 0.0)])
 def test_a_recorded_day_is_played_again_at_any_speed_with_its_ages(tmp_path: Path, speed: float, waited: float) -> None:
     (frame,) = recorded(tmp_path, SimulatedClock(T0)).close()
     clock, slept = SimulatedClock(at(86_400)), list[float]()

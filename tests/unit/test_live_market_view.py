@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+import pytest
+
 from hedgefund_core.trading.instrument import Instrument
-from hedgefund_core.trading.observed import BarSighting, HaltSighting, QuoteSighting
+from hedgefund_core.trading.observed import BandSighting, BarSighting, HaltSighting, QuoteSighting
 from live_executor.market_view import MarketView
 
 NOW = datetime(2026, 11, 25, 15, tzinfo=UTC)
@@ -62,6 +64,28 @@ def test_halts_are_remembered_until_they_end() -> None:
     assert view.halted("AAPL") == "LULD pause"
     view.take(HaltSighting(symbol="AAPL", halted=False, reason="", at=NOW))
     assert view.halted("AAPL") == ""
+
+
+@pytest.mark.parametrize(
+    ("bid", "ask", "days", "expected"),
+    [
+        ("99", "101", 0, (95.0, 105.0)),
+        ("105", "107", 0, (95.0, 105.0)),  # limit state: who sells asks more than the band allows
+        ("105.01", "107", 0, None),  # nobody may bid above the band: the newer one was missed
+        ("92", "94.99", 0, None),
+        ("99", "101", 1, None),  # yesterday's
+    ],
+)
+def test_a_price_band_holds_for_its_session_and_while_the_market_is_within_it(
+    bid: str, ask: str, days: int, expected: tuple[float, float] | None
+) -> None:
+    view = MarketView()
+    at = NOW - timedelta(days=days)
+    view.take(BandSighting(symbol="AAPL", lower=Decimal(95), upper=Decimal(105), at=at))
+    view.take(BandSighting(symbol="AAPL", lower=Decimal(1), upper=Decimal(2), at=at - timedelta(seconds=1)))
+    view.take(quote(bid, ask))
+    bands = view.prices_seen([AAPL, MSFT], "2026-11-25", NOW, NOW).bands
+    assert bands == (None if expected is None else ((expected[0], None), (expected[1], None)))
 
 
 def test_what_is_missing_or_old_is_to_be_asked_for() -> None:
