@@ -133,7 +133,7 @@ def test_as_of_reads_equal_a_naive_log(tmp_path_factory: pytest.TempPathFactory,
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("table", VERSIONED, ids=lambda table: table.name)
 def test_as_of_reads_equal_a_naive_log_at_length(tmp_path_factory: pytest.TempPathFactory, table: Table) -> None:
-    search(table, tmp_path_factory, 400)
+    search(table, tmp_path_factory, 150)
 
 
 def bar_oracle(log: list[tuple[datetime, list[Row]]], known_by: datetime, recorded_by: datetime) -> dict[tuple[object, object], list[str]]:
