@@ -16,7 +16,9 @@ from hedgefund_core.layout import commands_folder, halt_file
 from hedgefund_core.trading.events import HaltRequested, ResumeRequested
 from hedgefund_core.trading.order import OrderType, Side, TimeInForce
 from hedgefund_core.trading.state import Level
+from live_executor.logging import logger
 
+_log = logger("commands")
 _MIRROR = "mirror of the latch; deleting this file resumes nothing\n"
 
 
@@ -83,10 +85,14 @@ _decoder: msgspec.json.Decoder[OperatorCommand] = msgspec.json.Decoder(OperatorC
 
 
 def send(data: Path, account: str, command: OperatorCommand) -> Path:
-    """Leave a command for the executor; commands are taken in the order in which they were left."""
+    """Leave a command for the executor; commands are taken in the order in which they were left.
+
+    Whatever else somebody put into the folder has no number and keeps nobody from leaving a halt there.
+    """
     folder = data / commands_folder(account)
     folder.mkdir(parents=True, exist_ok=True)
-    number = max((int(path.stem.split("-")[0]) for path in folder.glob("*-*.json")), default=0) + 1
+    numbers = (path.stem.partition("-")[0] for path in folder.glob("*-*.json"))
+    number = max((int(text) for text in numbers if text.isdecimal()), default=0) + 1
     fresh = folder / f".{os.getpid()}.tmp"
     fresh.write_bytes(msgspec.json.encode(command))
     final = folder / f"{number:08d}-{os.getpid()}.json"
@@ -106,7 +112,7 @@ def _read(path: Path) -> OperatorCommand | None:
         return _decoder.decode(path.read_bytes())
     except FileNotFoundError:
         return None  # taken back by the one who left it
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, OSError) as error:
         return Halt(level=int(Level.HALTED), reason=f"unreadable command {path.name}: {error}", person="unknown")
 
 
@@ -132,16 +138,24 @@ class Mailbox:
         return [(path, command) for path in paths if (command := _read(path)) is not None]
 
     def halt_file_event(self, session: str, ts: datetime) -> HaltRequested | None:
-        """A HALT file that a person made (ours says that it is a mirror)."""
-        if not self._halt.exists() or self._halt.read_text(errors="replace") == _MIRROR:
+        """A HALT file that a person made (ours says that it is a mirror); one that is there and cannot be read is a person's."""
+        try:
+            if self._halt.read_text(errors="replace") == _MIRROR:
+                return None
+        except FileNotFoundError:
             return None
+        except OSError as error:
+            _log.warning("the HALT file cannot be read", reason=str(error))
         return HaltRequested(ts=ts, level=int(Level.HALTED), reason="HALT file", person="file", session=session)
 
     def mirror(self, *, on: bool) -> None:
-        """Make the HALT file show the latch."""
-        if on:  # renamed into place: a file that is still empty would be taken for a person's
-            fresh = self._halt.with_name(f".HALT.{os.getpid()}")
-            fresh.write_text(_MIRROR)
-            fresh.replace(self._halt)
-        else:
-            self._halt.unlink(missing_ok=True)
+        """Make the HALT file show the latch. The journal is the truth of it: a disk that takes no file keeps no cancel from leaving."""
+        try:
+            if on:  # renamed into place: a file that is still empty would be taken for a person's
+                fresh = self._halt.with_name(f".HALT.{os.getpid()}")
+                fresh.write_text(_MIRROR)
+                fresh.replace(self._halt)
+            else:
+                self._halt.unlink(missing_ok=True)
+        except OSError as error:
+            _log.error("the HALT file does not show the latch", latched=on, reason=str(error))

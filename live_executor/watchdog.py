@@ -131,8 +131,7 @@ class Watchdog:
     def _signs(self) -> tuple[int, ...]:
         """Times of the last change of heartbeat and journal (its newest entries lie beside it until they are folded in)."""
         journal = self._watch.data / journal_file(self._watch.account)
-        paths = (self._folder / heartbeat.FILE, journal, journal.with_name(journal.name + "-wal"))
-        return tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in paths)
+        return tuple(map(_changed_at, (self._folder / heartbeat.FILE, journal, journal.with_name(journal.name + "-wal"))))
 
     def _fire(self, where: Where, silent: float) -> Fired:
         watch = self._watch
@@ -175,3 +174,11 @@ class Watchdog:
         except (BrokerUnavailable, OrderOutcomeUnknown, ConfigError) as error:
             _log.warning("the broker's clock cannot be read", reason=error.message)
             return assumed
+
+
+def _changed_at(path: Path) -> int:
+    """When a file changed last; 0 where there is none: the journal's second file goes away whenever its database is closed."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0

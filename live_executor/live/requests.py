@@ -10,6 +10,7 @@ from hedgefund_core.trading import events as e
 from hedgefund_core.trading.instrument import ZERO
 from hedgefund_core.trading.observed import AccountSighting, PositionSighting
 from hedgefund_core.trading.order import TimeInForce
+from hedgefund_core.trading.state import Level
 from live_executor.commands import Adopt, Cancel, Halt, LookAtAlias, OperatorCommand, Place, Resume, RollBack, latch_event
 from live_executor.live.floor import Floor
 from live_executor.live.instruments import Instruments
@@ -49,7 +50,7 @@ class Requests:
     def read(self) -> None:
         """Take everything that waits; what needs an answer from outside is worked on beside."""
         latched = self._floor.mailbox.halt_file_event(self._floor.state.session, self._floor.now())
-        if latched is not None:
+        if latched is not None and self._floor.state.ladder.level < Level.HALTED:  # else it would be journaled at every look
             self._latch(latched)
         for path, command in self._floor.mailbox.commands():
             if path in self._busy:
