@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.instrument import Instrument
-from hedgefund_core.trading.observed import AssetSighting, HaltSighting
+from hedgefund_core.trading.observed import AssetSighting, HaltSighting, PositionSighting
 from live_executor.live.floor import Floor
 
 _NO_SUCH_NAME = "that it has no such name"
@@ -43,6 +43,18 @@ class Instruments:
             await self.refresh()  # a name of ours that the broker does not have any more
         await self.follow([symbol for symbol in symbols if symbol not in unknown])
         return unknown
+
+    async def held(self, positions: Sequence[PositionSighting]) -> dict[str, PositionSighting]:
+        """Positions by instrument id, names that are new to the account made known: by the broker's own id where the account has it."""
+        strangers = {position.symbol for position in positions} - {i.symbol for i in self._floor.state.instruments}
+        if strangers:
+            await self.ensure(sorted(strangers))
+        ids = {instrument.symbol: instrument.instrument_id for instrument in self._floor.state.instruments}
+        there = set(ids.values())
+        return {
+            position.asset_id if position.asset_id in there else ids.get(position.symbol, position.symbol): position
+            for position in positions
+        }
 
     async def follow(self, symbols: Sequence[str]) -> None:
         """Ask the feed for what it does not send yet."""

@@ -8,14 +8,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from decimal import Decimal
 
 from msgspec.structs import replace
 
 from hedgefund_core import errors
 from hedgefund_core.live_account import lacks_buying_power
 from hedgefund_core.trading import events as e
-from hedgefund_core.trading.observed import OVER_TODAY, LinkChanged, LinkState, OrderSighting, PositionSighting
+from hedgefund_core.trading.observed import OVER_TODAY, LinkChanged, LinkState, OrderSighting
 from hedgefund_core.trading.order import Order, OrderStatus
 from hedgefund_core.trading.reconcile import LIVE_CASH_TOLERANCE, rounding_bound
 from hedgefund_core.trading.state import Level
@@ -247,7 +246,7 @@ class Reconciler:
         positions = await self._floor.broker.positions()
         orders = await self._floor.broker.orders()
         await self._intake.orders(orders)
-        held = await self._held(positions)
+        held = {key: position.quantity for key, position in (await self._instruments.held(positions)).items()}
         names = tuple(
             sorted(sighting.client_order_id or sighting.broker_order_id for sighting in orders if sighting.status not in OVER_TODAY)
         )
@@ -261,17 +260,6 @@ class Reconciler:
             last_broker_seq=self._floor.state.broker_seq,
             lagging=True,
         )
-
-    async def _held(self, positions: Sequence[PositionSighting]) -> dict[str, Decimal]:
-        strangers = {position.symbol for position in positions} - {i.symbol for i in self._floor.state.instruments}
-        if strangers:
-            await self._instruments.ensure(sorted(strangers))
-        ids = {instrument.symbol: instrument.instrument_id for instrument in self._floor.state.instruments}
-        there = set(ids.values())
-        return {
-            position.asset_id if position.asset_id in there else ids.get(position.symbol, position.symbol): position.quantity
-            for position in positions
-        }
 
     def heard(self, frames: Sequence[e.Event]) -> None:
         """Commits: a reconciliation opens the gate; what it still finds after its grace is frozen by then."""

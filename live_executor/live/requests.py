@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from hedgefund_core import errors
@@ -140,24 +140,23 @@ class Requests:
         )
         self._floor.take([request])
 
-    async def _settled_books(self) -> tuple[AccountSighting, Sequence[PositionSighting]]:
+    async def _settled_books(self) -> tuple[AccountSighting, Mapping[str, PositionSighting]]:
         """The broker's cash and positions with every fill in them booked here: a fill on its way would be adopted and then booked again."""
         for _ in range(_TRIES):
             before = self._floor.state.broker_seq
             account, positions = await self._floor.broker.account(), await self._floor.broker.positions()
+            held = await self._instruments.held(positions)
             await self._intake.activities()
             if self._floor.state.broker_seq == before:
-                return account, positions
+                return account, held
         raise errors.BrokerUnavailable("the account's books do not stand still", mend="ask again when less is traded")
 
     async def _adopt(self, command: Adopt) -> None:
         """The broker's positions and cash become ours where they differ, by a person with a reason; nothing is traded."""
-        account, positions = await self._settled_books()
-        await self._instruments.ensure(sorted(position.symbol for position in positions))
+        account, theirs = await self._settled_books()  # from here on nothing is waited for: they are what they were
         state, now, inputs = self._floor.state, self._floor.now(), list[e.Input]()
-        theirs = {position.symbol: position for position in positions}
         for instrument in state.instruments:
-            position = theirs.get(instrument.symbol)
+            position = theirs.get(instrument.instrument_id)
             quantity = ZERO if position is None else position.quantity
             if quantity != state.ledger.quantity(instrument.instrument_id):
                 adopted = e.PositionAdopted(

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from hedgefund_core.trading import events as e
-from hedgefund_core.trading.observed import AccountSighting, LinkState
+from hedgefund_core.trading.observed import AccountSighting, AssetSighting, LinkState
 from hedgefund_core.trading.order import Order, OrderStatus
 from live_executor.commands import Adopt, Cancel, Mailbox, send
 from tests.live_fakes import MemoryBroker, unanswered
@@ -91,6 +91,29 @@ def test_an_adoption_takes_nothing_that_a_fill_on_its_way_brings(stage: Stage) -
     stage.play(script, every=3600.0)
     assert len(stage.of(e.OrderFilled)) == 1
     assert stage.of(e.PositionAdopted) == stage.of(e.CashAdopted) == []
+
+
+def test_an_adoption_takes_no_position_that_was_read_before_a_fill(stage: Stage) -> None:
+    stage.broker.match = lambda _name: None
+
+    async def filled_meanwhile(symbol: str) -> AssetSighting | None:
+        (name,) = stage.broker.book
+        MemoryBroker.match(stage.broker, name)
+        await wait(1)
+        return await MemoryBroker.asset(stage.broker, symbol)
+
+    async def script(stage: Stage) -> None:
+        await wait(6)
+        stage.broker.held["MSFT"] = Decimal(5)  # a name that is new to the account: it is asked about before it is adopted
+        stage.broker.asset = filled_meanwhile
+        send(stage.folder / "data", "v", Adopt(request_id="a", reason="as the broker has it", person="someone"))
+        await wait(30)
+
+    stage.play(script, every=3600.0, books_every_seconds=3600.0)
+    ledger = stage.live.state.ledger
+    assert [ledger.quantity(key) for key in ("AAPL", "MSFT")] == [10, 5]
+    assert ledger.cash == stage.broker.cash
+    assert [frame.instrument_id for frame in stage.of(e.PositionAdopted)] == ["MSFT"]
 
 
 def test_what_the_broker_takes_out_of_the_market_is_decided_anew_and_what_a_person_takes_out_is_not(stage: Stage) -> None:
