@@ -44,12 +44,19 @@ def newest(settings: Settings, account: str, bundle: Path | None) -> Admitted:
 
 
 async def ask(settings: Settings, account: str, bundle: Path | None) -> str:
-    """Digest of the bundle that carries the alias now, asked for in a child process; raises ModelUnavailable or ModelMismatch."""
+    """Digest of the bundle that carries the alias now, asked for in a child process; raises ModelUnavailable or ModelMismatch.
+
+    A computer that can start no process, or a child that says something else, is a registry that is away: trading goes on without.
+    """
     command = [sys.executable, "-m", "live_executor.models.child", "--account", account]
     command += [] if bundle is None else ["--bundle", str(bundle)]
     env = {**os.environ, "HEDGEFUND_DATA_DIR": str(settings.data), "HEDGEFUND_CONFIG_DIR": str(settings.config)}
     pipe = asyncio.subprocess.PIPE
-    child = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe, env=env)
+    try:
+        child = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe, env=env)
+    except OSError as error:
+        message = f"the child that asks for models cannot be started: {error}"
+        raise ModelUnavailable(message) from error
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             said, told = await child.communicate()
@@ -61,7 +68,11 @@ async def ask(settings: Settings, account: str, bundle: Path | None) -> str:
             child.kill()
             await child.wait()
     if child.returncode == 0:
-        return msgspec.json.decode(said, type=Found).digest
+        try:
+            return msgspec.json.decode(said, type=Found).digest
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            message = f"the child that asks for models said something else: {error}"
+            raise ModelUnavailable(message) from error
     reason = (told.decode(errors="replace").strip().splitlines() or [f"the child that asks for models ended with {child.returncode}"])[-1]
     raise (ModelMismatch if child.returncode == ModelMismatch.exit_code else ModelUnavailable)(reason)
 

@@ -79,7 +79,11 @@ def _files(folder: Path) -> dict[str, bytes]:
 def _registered(folder: Path, manifest: bytes, alias: str) -> RegisteredVersion:
     path = folder / VERSION_FILE
     if path.is_file():
-        return msgspec.json.decode(path.read_bytes(), type=RegisteredVersion)
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=RegisteredVersion)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            message = f"{path} does not say which version the bundle is: {error}"
+            raise ModelMismatch(message, mend="promote the model again: the last good bundle stays in use") from error
     return RegisteredVersion(name=read_manifest(manifest).name, version=sha256(manifest)[:12], alias=alias)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import sqlite3
@@ -34,6 +35,7 @@ from live_executor import commands
 from live_executor.app import RunRequest, bundles_of, run
 from live_executor.journals.chain import chain_hash
 from live_executor.journals.sqlite import JournalReader, open_journal
+from live_executor.models import child
 from live_executor.recovery import recover, refold
 from live_executor.runtime import Summary
 from live_executor.settings import read_settings
@@ -187,12 +189,20 @@ def test_no_champion_is_exit_7_and_an_account_with_a_model_goes_on(bundle: Path)
     assert run(read_settings(), RunRequest(account="a")).sessions == 6
 
 
-def test_a_kept_bundle_that_was_changed_is_refused(bundle: Path, own_house: Path) -> None:
+@pytest.mark.parametrize("name", ["model.npz", "version.json"])
+def test_a_kept_bundle_that_was_changed_is_refused(bundle: Path, own_house: Path, name: str) -> None:
     trade(bundle, max_sessions=2)
     kept = next((own_house / "data" / "live" / "a" / "bundles").glob("[0-9a-f]*"))
-    (kept / "model.npz").write_bytes(b"other")
+    (kept / name).write_bytes(b"other")
     with pytest.raises(ModelMismatch):
         trade(bundle)
+
+
+@pytest.mark.parametrize("program", ["/no/such/program", "/bin/echo"])
+def test_a_child_that_cannot_be_asked_is_a_registry_that_is_away(own_house: Path, monkeypatch: pytest.MonkeyPatch, program: str) -> None:
+    monkeypatch.setattr(sys, "executable", program)
+    with pytest.raises(ModelUnavailable, match="the child that asks for models"):
+        asyncio.run(child.ask(read_settings(), "a", None))
 
 
 # ---- bad input ---------------------------------------------------------------------------------------------------------
