@@ -6,6 +6,7 @@ that was cut is no harm to those before it. A segment that is full or old enough
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -31,7 +32,7 @@ from live_executor.logging import logger
 from live_executor.ports import Clock, LiveFeed
 
 _log = logger("recorder")
-FOLDER, SUFFIX, OPEN = "recorded", ".jsonl", ".open"
+FOLDER, SUFFIX, OPEN, DAMAGED = "recorded", ".jsonl", ".open", ".damaged"
 _WORDS: dict[type, bytes] = {
     QuoteSighting: b"quote",
     BarSighting: b"bar",
@@ -74,23 +75,36 @@ class Recorder:
         self.trouble = ""
 
     def adopt(self) -> list[SegmentRecorded]:
-        """Segments that an earlier process left open: cut after their last whole line, closed, to be journaled now."""
+        """Segments that an earlier process left open: cut after their last whole line, closed, to be journaled now.
+
+        One that cannot be read any more (a power cut leaves holes) is set aside under another name: it keeps nobody from trading.
+        """
         found = []
         left = set(self._folder.glob(f"*{SUFFIX}{OPEN}")) - ({self._path} if self._file is not None else set())  # ours is still written
         for path in sorted(left):
-            content = path.read_bytes()
-            whole = content[: content.rfind(b"\n") + 1]
-            lines = [_read_line(line, path) for line in whole.splitlines()]
-            if not lines:
-                path.unlink()
-                continue
-            with path.open("r+b") as file:
-                file.truncate(len(whole))
-                os.fdatasync(file.fileno())
-            closed = path.with_suffix("")
-            path.rename(closed)
-            found.append(self._frame(closed, lines[0].at, lines[-1].at, len(lines), len(whole), hashlib.sha256(whole).hexdigest()))
+            try:
+                closed = self._closed(path)
+                found += [] if closed is None else [closed]
+            except (DataInvalid, OSError) as error:
+                _log.error("a segment cannot be adopted", segment=path.name, reason=str(error))
+                with contextlib.suppress(OSError):
+                    path.rename(path.with_suffix(DAMAGED))
         return found
+
+    def _closed(self, path: Path) -> SegmentRecorded | None:
+        """A segment that was left open, closed; None (and no file) where it holds no whole line. Raises DataInvalid or OSError."""
+        content = path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        lines = [_read_line(line, path) for line in whole.splitlines()]
+        if not lines:
+            path.unlink()
+            return None
+        with path.open("r+b") as file:
+            file.truncate(len(whole))
+            os.fdatasync(file.fileno())
+        closed = path.with_suffix("")
+        path.rename(closed)
+        return self._frame(closed, lines[0].at, lines[-1].at, len(lines), len(whole), hashlib.sha256(whole).hexdigest())
 
     def take(self, update: FeedUpdate) -> None:
         """Write one message."""
@@ -207,7 +221,7 @@ def read_segment(path: Path) -> Iterator[Recorded]:
 def _read_line(line: bytes, path: Path) -> _Line:
     try:
         kind, at, seen = msgspec.json.decode(line, type=tuple[str, datetime, msgspec.Raw])
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         message = f"{path.name}: a line cannot be read: {error}"
         raise DataInvalid(message, mend="restore the segment from a backup; the journal has its sha256") from error
     return _Line(kind=kind, at=at, seen=seen)

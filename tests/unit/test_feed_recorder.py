@@ -109,6 +109,19 @@ def test_what_this_process_has_open_is_not_adopted(tmp_path: Path) -> None:
     assert recorder.trouble == ""
 
 
+@pytest.mark.parametrize("hole", [bytes(40), b"\xff" * 40])
+def test_a_segment_with_a_hole_is_set_aside_and_those_beside_it_are_adopted(tmp_path: Path, hole: bytes) -> None:
+    for start in (T0, at(60)):
+        recorded(tmp_path, SimulatedClock(start)).sync()
+    first, second = segments(tmp_path)
+    content = first.read_bytes()
+    first.write_bytes(content[:200] + hole + content[200 + len(hole) :])
+    (frame,) = Recorder(tmp_path, SimulatedClock(T0)).adopt()
+    assert (tmp_path / frame.segment).name == second.name.removesuffix(".open")
+    assert segments(tmp_path) == [tmp_path / frame.segment], "the damaged one is kept beside, and is not played"
+    assert len(list((tmp_path / "recorded").glob("*.damaged"))) == 1
+
+
 def test_a_line_that_was_changed_is_named(tmp_path: Path) -> None:
     (frame,) = recorded(tmp_path, SimulatedClock(T0)).close()
     path = tmp_path / frame.segment
