@@ -95,7 +95,7 @@ def _by_journal(data: Path, account: str) -> Where | None:
 
 def _by_heartbeat(data: Path, account: str) -> Where | None:
     beat = heartbeat.read(data / account_folder(account))
-    return None if beat is None else Where(mode=beat.mode, broker="alpaca")
+    return None if beat is None else Where(mode=beat.mode, broker=beat.broker)
 
 
 def kill(

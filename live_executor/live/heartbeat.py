@@ -27,6 +27,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     at: datetime
     mode: str
+    broker: str
     session: str
     market_open: bool
     next_open: datetime | None

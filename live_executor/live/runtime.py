@@ -388,6 +388,7 @@ class Live:
             pid=os.getpid(),
             at=floor.now(),
             mode=state.mode,
+            broker=self._parts.opening.broker,
             session=state.session,
             market_open=floor.timeline.is_open,
             next_open=floor.timeline.opens_at,

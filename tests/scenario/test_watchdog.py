@@ -103,14 +103,14 @@ class Ahead:
         return self._clock.now() + timedelta(seconds=self.seconds)
 
 
-def beat(house: House, market_open: bool, *, stopped: bool = False) -> None:
+def beat(house: House, market_open: bool, *, stopped: bool = False, broker: str = "alpaca") -> None:
     """A sign of life, as the executor gives it."""
     link, now = heartbeat.Link(connected=True), SteadyClock().now()
     folder = house.folder / "data" / "live" / house.account
     folder.mkdir(parents=True, exist_ok=True)
     said = heartbeat.Heartbeat(
-        pid=1, at=now, mode="paper", session="2026-11-24", market_open=market_open, next_open=None, order_stream=link, data_stream=link,
-        price_age_seconds=None, gates=(), searches=0, clock_offset_seconds=0.0, stopped=stopped,
+        pid=1, at=now, mode="paper", broker=broker, session="2026-11-24", market_open=market_open, next_open=None, order_stream=link,
+        data_stream=link, price_age_seconds=None, gates=(), searches=0, clock_offset_seconds=0.0, stopped=stopped,
     )  # fmt: skip
     heartbeat.write(folder, said)
 
@@ -141,6 +141,16 @@ def test_it_fires_in_an_open_market_only_once_a_silence_and_again_for_the_next_o
     clock.seconds = 400
     assert dog.look() is None, "an executor that ended in order is not missed"
     assert fired == [found, fired[1]]
+
+
+def test_no_other_broker_is_stopped_for_an_account_whose_own_is_in_the_executors_process(house: House) -> None:
+    clock = Ahead()
+    beat(house, market_open=True, broker="simulated")  # and no journal to be read
+    dog = Watchdog(Watch(data=house.folder / "data", account="paper", stale_seconds=15), os.environ, tell=pytest.fail, clock=clock)
+    house.exchange.act("external", symbol="KO", side="buy", qty="3", type="limit", limit_price="170")
+    clock.seconds = 60
+    assert dog.look() is None
+    assert len(house.exchange.open_orders()) == 1
 
 
 def test_a_broker_that_does_not_answer_is_asked_again_at_the_next_look(house: House) -> None:
