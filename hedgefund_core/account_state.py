@@ -7,7 +7,7 @@ of its own, and stays empty where nothing live is seen.
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 
@@ -114,6 +114,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     book: str = ""
     mode: str = ""
     instruments: tuple[Instrument, ...] = ()
+    former_names: dict[str, str] = {}
+    """Symbols that instruments bore before, and their ids."""
     source: str = ""
     price_kind: str = ""
     mandate: Mandate | None = None
@@ -246,6 +248,14 @@ def symbol_of(state: State, instrument_id: str) -> str:
     """The name that people know an instrument by; its id where the account does not trade it."""
     column = column_of(state, instrument_id)
     return instrument_id if column < 0 else state.instruments[column].symbol
+
+
+def ids_by_name(state: State, symbols: Iterable[str]) -> dict[str, str]:
+    """Ids of the instruments that names lead to. One of before is followed where it is nobody else's, and its new one is not there too."""
+    today = {instrument.symbol: instrument.instrument_id for instrument in state.instruments}
+    found = {symbol: today[symbol] for symbol in symbols if symbol in today}
+    former = {symbol: state.former_names[symbol] for symbol in symbols if symbol not in today and symbol in state.former_names}
+    return found | {symbol: key for symbol, key in former.items() if key not in found.values()}
 
 
 def column_of(state: State, instrument_id: str) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from hedgefund_core.account import decision_inputs, prices_of, with_flow
-from hedgefund_core.account_state import Quotes, State, column_of
+from hedgefund_core.account_state import Quotes, State, column_of, symbol_of
 from hedgefund_core.decision import DecisionInputs
 from hedgefund_core.errors import DataInvalid
 from hedgefund_core.freezes import FROZEN_BY_SPLIT, FROZEN_BY_STRANGER, causes_of
@@ -168,7 +168,10 @@ def with_name(state: State, event: InstrumentRenamed) -> State:
     instruments = Instruments(replace(i, symbol=event.symbol) if i.instrument_id == key else i for i in state.instruments)
     working = {name: replace(o, symbol=event.symbol) for name, o in state.orders.items() if o.instrument_id == key and o.is_working}
     window = None if state.ring is None else Window.of(dataclasses.replace(state.ring, symbols=instruments.symbols))
-    return replace(state, instruments=instruments, orders={**state.orders, **working} if working else state.orders, window=window)
+    former = {name: known for name, known in state.former_names.items() if name != event.symbol} | {symbol_of(state, key): key}
+    return replace(
+        state, instruments=instruments, former_names=former, orders={**state.orders, **working} if working else state.orders, window=window
+    )
 
 
 def _widened(ring: Panel, symbols: tuple[str, ...]) -> Panel:

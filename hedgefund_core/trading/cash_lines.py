@@ -10,6 +10,8 @@ from hedgefund_core.trading.ledger import CashKind
 from hedgefund_core.trading.observed import ActivitySighting
 
 SPLITS = frozenset({"SPLIT", "SSO", "SSP", "FSPLIT", "RSPLIT"})
+NAMES = frozenset({"NC", "SC"})
+"""A name or symbol has changed: nothing moves, and whoever meets the new one asks whose it is."""
 _CODES = {
     "FEE": CashKind.FEE,
     "CFEE": CashKind.FEE,

@@ -414,7 +414,8 @@ def _of_activity(booked: Booked, seen: ActivitySighting, session: str, *, settle
     if seen.activity_type in cash_lines.SPLITS:
         return _of_split(booked, [seen], session)
     kind, amount = cash_lines.kind_of(seen), seen.net_amount
-    strange = (_not_understood(f"activity {seen.activity_type}", seen),) if kind is None or amount is None else ()
+    told = seen.activity_type in cash_lines.NAMES or (kind is not None and amount is not None)
+    strange = () if told else (_not_understood(f"activity {seen.activity_type}", seen),)
     if not amount:
         return Evidence(news=strange)
     posted = n.CashPosted(

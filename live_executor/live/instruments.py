@@ -26,13 +26,15 @@ class Instruments:
         self._said: dict[str, e.InstrumentStatusSeen] = {}
 
     async def ensure(self, symbols: Sequence[str]) -> list[str]:
-        """Make names known to account and feed; returns those that the broker does not have."""
+        """Make names known to account and feed; returns those that the broker does not have. One that was ours before needs nothing."""
         unknown, fresh = list[str](), list[AssetSighting]()
-        names = {instrument.symbol for instrument in self._floor.state.instruments}
+        names, former = {instrument.symbol for instrument in self._floor.state.instruments}, self._floor.state.former_names
         for symbol in symbols:
             if symbol in names and symbol in self._assets:
                 continue
             asset = await self._floor.broker.asset(symbol)
+            if symbol in former and (asset is None or asset.asset_id == former[symbol]):
+                continue
             if asset is None:
                 unknown.append(symbol)
             else:
@@ -41,7 +43,8 @@ class Instruments:
         self._journal(fresh)
         if names.intersection(unknown):
             await self.refresh()  # a name of ours that the broker does not have any more
-        await self.follow([symbol for symbol in symbols if symbol not in unknown])
+        names = {instrument.symbol for instrument in self._floor.state.instruments}
+        await self.follow([symbol for symbol in symbols if symbol in names])
         return unknown
 
     async def held(self, positions: Sequence[PositionSighting]) -> dict[str, PositionSighting]:

@@ -55,7 +55,7 @@ class Known:
         """What is booked now. Cash lines know their day and no more: `is_before_opening` says which of them are in the opening cash."""
         if state.instruments is not self._named:  # hundreds of sightings a second are compared, names come a few times a day
             self._named = state.instruments
-            self._ids = {instrument.symbol: instrument.instrument_id for instrument in state.instruments}
+            self._ids = state.former_names | {instrument.symbol: instrument.instrument_id for instrument in state.instruments}
         return Booked(
             orders=state.known_orders,
             external=self._external,

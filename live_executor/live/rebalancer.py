@@ -8,6 +8,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 from hedgefund_core import errors
+from hedgefund_core.account_state import ids_by_name
 from hedgefund_core.freezes import FROZEN_BY_DIFFERENCE, FROZEN_FOR_A_PERSON, causes_of
 from hedgefund_core.live_account import lacks_buying_power
 from hedgefund_core.trading import events as e
@@ -218,9 +219,12 @@ class Rebalancer:
             await self._decide(line.next_session, TimeInForce.OPG, flatten=True)
 
     async def _decide(self, for_session: str, time_in_force: TimeInForce, *, flatten: bool = False, only_drift: bool = False) -> None:
-        held = [i.symbol for i in self._floor.state.instruments if self._floor.state.ledger.quantity(i.instrument_id)]
+        state = self._floor.state
+        wanted = set() if flatten else set(ids_by_name(state, self._targets.symbols).values())
         self._due, self._held = False, None
-        seen = await self._prices.look(sorted({*held, *(() if flatten else self._targets.symbols)}))
+        seen = await self._prices.look(
+            sorted(i.symbol for i in state.instruments if i.instrument_id in wanted or state.ledger.quantity(i.instrument_id))
+        )
         weights, quantities = ({}, {}) if flatten else self._wanted()
         due = e.DecisionDue(
             ts=self._floor.now(),
@@ -243,7 +247,7 @@ class Rebalancer:
         """Targets by instrument. What is under a doubt only a person can end is left alone: nobody's trade is traded back blindly."""
         state = self._floor.state
         doubtful = {key for key in state.frozen if _QUARANTINE & set(causes_of(state, key))}
-        ids = {i.symbol: i.instrument_id for i in state.instruments if i.instrument_id not in doubtful}
+        ids = {name: key for name, key in ids_by_name(state, self._targets.symbols).items() if key not in doubtful}
         weights = {ids[symbol]: float(weight) for symbol, weight in self._targets.weights.items() if symbol in ids}
         return weights, {ids[symbol]: quantity for symbol, quantity in self._targets.quantities.items() if symbol in ids}
 

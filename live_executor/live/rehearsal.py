@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from hedgefund_core.account import State
+from hedgefund_core.account_state import ids_by_name
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.order import Order, TimeInForce
 from live_executor.commands import Mailbox
@@ -156,18 +157,18 @@ class Rehearsal:
         """What a decision on ``targets`` would do now: the frames it would leave in the journal."""
         await self._sessions.read()
         self._sessions.begin()
-        unknown = await self._instruments.ensure(targets.symbols)
+        await self._instruments.ensure(targets.symbols)
         await self._prices.see()
         state, line = self.state, self._floor.timeline
-        ids = {instrument.symbol: instrument.instrument_id for instrument in state.instruments}
+        ids = ids_by_name(state, targets.symbols)
         due = e.DecisionDue(
             ts=self._floor.now(),
             session=state.session,
             for_session=state.session if line.is_open else line.next_session,
             time_in_force=(TimeInForce.DAY if line.is_open else TimeInForce.OPG).value,
             rebalance=True,
-            target_weights={ids[symbol]: float(weight) for symbol, weight in targets.weights.items() if symbol not in unknown},
-            target_quantities={ids[symbol]: quantity for symbol, quantity in targets.quantities.items() if symbol not in unknown},
+            target_weights={ids[symbol]: float(weight) for symbol, weight in targets.weights.items() if symbol in ids},
+            target_quantities={ids[symbol]: quantity for symbol, quantity in targets.quantities.items() if symbol in ids},
         )
         before = len(self.journal.frames)
         self._floor.take([due])

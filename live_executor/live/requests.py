@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from hedgefund_core import errors
+from hedgefund_core.account_state import column_of, ids_by_name, symbol_of
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.instrument import ZERO
 from hedgefund_core.trading.observed import AccountSighting, PositionSighting
@@ -117,17 +118,18 @@ class Requests:
 
     async def _place(self, command: Place) -> None:
         """An order of a person: the instrument made known, its price journaled, then the order through the same rules as any other."""
-        known = await self._instruments.ensure([command.symbol]) == []
-        if known:
-            await self._prices.see([command.symbol])
-        ids = {instrument.symbol: instrument.instrument_id for instrument in self._floor.state.instruments}
+        await self._instruments.ensure([command.symbol])
+        state = self._floor.state
+        key = ids_by_name(state, [command.symbol]).get(command.symbol, command.symbol)
+        if column_of(state, key) >= 0:
+            await self._prices.see([symbol_of(state, key)])
         line = self._floor.timeline
         in_session = line.is_open and self._floor.state.session == line.session
         usual = TimeInForce.DAY if in_session or not line.takes_opening_orders else TimeInForce.OPG
         request = e.OrderRequested(
             ts=self._floor.now(),
             request_id=command.request_id,
-            instrument_id=ids.get(command.symbol, command.symbol),
+            instrument_id=key,
             side=command.side,
             quantity=command.quantity,
             order_type=command.order_type,

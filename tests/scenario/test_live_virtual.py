@@ -268,6 +268,42 @@ def test_a_new_symbol_is_the_same_instrument_and_one_that_is_gone_is_frozen_and_
     assert state == recover(stage.entries(), lambda _digest: pytest.fail("no bundle is used")).state
 
 
+def test_a_name_that_changes_while_it_is_traded_stays_the_target_that_it_was(stage: Stage) -> None:
+    stage.broker.ids = {"AAPL": "id-1", "MSFT": "id-2"}
+
+    async def script(stage: Stage) -> None:
+        await wait(20)
+        for belongings in (stage.broker.ids, stage.broker.prices, stage.broker.held):
+            belongings["APPL"] = belongings.pop("AAPL")
+        for place, (symbol, quantity) in enumerate((("AAPL", -10), ("APPL", 10))):
+            line = ActivitySighting(
+                activity_id=f"9{place}", activity_type="NC", at=stage.clock.now(), symbol=symbol, quantity=Decimal(quantity),
+                net_amount=Decimal(0),
+            )  # fmt: skip
+            stage.broker.lines.append(line)
+        await wait(90)
+        stage.targets.write_text('{"quantities": {"AAPL": 12}}')
+        await wait(30)
+        assert stage.held() == {"APPL": Decimal(12)}
+        stage.targets.write_text('{"quantities": {"AAPL": 0, "APPL": 14}}')
+        await wait(30)
+
+    stage.play(script, every=5.0)
+    assert stage.held() == {"APPL": Decimal(14)}
+    state = stage.live.state
+    assert (state.ledger.quantity("id-1"), state.frozen, state.former_names) == (14, {}, {"AAPL": "id-1"})
+    assert [frame.message for frame in stage.of(e.AlertRaised)] == [
+        "AAPL is APPL from here on: the same instrument, its position and orders"
+    ]
+    stage.targets.write_text('{"quantities": {"AAPL": 15}}')
+    stage.play(script_of_nothing, every=5.0)
+    assert stage.held() == {"APPL": Decimal(15)}
+
+
+async def script_of_nothing(_stage: Stage) -> None:
+    await wait(30)
+
+
 def test_the_same_stage_plays_the_same_twice(stage: Stage, tmp_path: Path) -> None:
     async def script(stage: Stage) -> None:
         await wait(10)
