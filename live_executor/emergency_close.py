@@ -59,10 +59,10 @@ class Closing:
         self._shown: dict[str, _Shown] = {}
         self.sent: dict[str, Order] = {}
 
-    async def until_flat(self, until: datetime) -> dict[str, Decimal]:
-        """Ask until nothing is held twice in a row; gives what is left."""
+    async def until_flat(self, until: datetime) -> dict[str, Decimal] | None:
+        """Ask until nothing is held twice in a row; gives what is left, None where the broker never said."""
         pause, flat = _PAUSE, 0
-        held: dict[str, Decimal] = {}
+        held: dict[str, Decimal] | None = None
         while True:
             found = await self._stop.ask(self._stop.broker.positions)
             if found is not None:

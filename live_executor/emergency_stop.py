@@ -59,6 +59,8 @@ class EmergencyStop:
         self.broker, self.clock, self.sleep, self.account = broker, clock, sleep, account
         self._log, self._person, self._reason = log, person, reason
         self._queries, self._answers, self._trouble = 0, 0, ""
+        self._open: Sequence[OrderSighting] = ()
+        """What the newest answered query showed."""
 
     async def run(self, level: Level, *, until: datetime) -> Stopped:
         """Do what a level asks of the broker: CANCELLING empties the order list, FLATTENING the positions too; others send nothing.
@@ -69,42 +71,45 @@ class EmergencyStop:
         """
         if level not in {Level.CANCELLING, Level.FLATTENING}:
             return Stopped(verified=True, answered=True)
-        closing = Closing(self)
+        closing, flatten = Closing(self), level is Level.FLATTENING
         self._note_if_possible(Act.HALT, level=int(level))
-        left = await self._cancel_until_none(until)
-        held: dict[str, Decimal] = {}
-        if level is Level.FLATTENING and left is not None and not left:
+        self._note_if_possible(Act.CANCEL_ALL)
+        await self.attempt(self.broker.cancel_all)
+        # An order that the broker does not let go must not keep every position open: half of the time belongs to closing.
+        none_open = await self._cancel_until_none(_half_way(self.clock.now(), until) if flatten else until)
+        held: dict[str, Decimal] | None = {}
+        if flatten:
             held = await closing.until_flat(until)
-        verified = left is not None and not left and not held
+            none_open = none_open or await self._cancel_until_none(until)
+        verified = none_open and held == {}
         if verified:
-            what = "nothing is open" + (", nothing is held" if level is Level.FLATTENING else "")
+            what = "nothing is open" + (", nothing is held" if flatten else "")
             self._note_if_possible(Act.VERIFIED, note=f"{level.name.lower()}: {what}")
+        others = (order for order in self._open if order.client_order_id not in closing.sent)
         return Stopped(
             verified=verified,
             answered=self._answers > 0,
-            orders_left=tuple(order.client_order_id or order.broker_order_id for order in left or ()),
-            positions_left=held,
+            orders_left=tuple(order.client_order_id or order.broker_order_id for order in others),
+            positions_left=held or {},
             closing_orders=tuple(closing.sent),
             queries=self._queries,
             trouble="" if verified else self._trouble,
         )
 
-    async def _cancel_until_none(self, until: datetime) -> Sequence[OrderSighting] | None:
-        """Cancel and ask, until nothing is open for long enough; None where the broker never said."""
-        self._note_if_possible(Act.CANCEL_ALL)
-        pause, empties, seen = PAUSE, list[datetime](), None
-        await self.attempt(self.broker.cancel_all)
+    async def _cancel_until_none(self, until: datetime) -> bool:
+        """Ask what is open and cancel it, again and again; whether nothing was open for long enough before the time was up."""
+        pause, empties = PAUSE, list[datetime]()
         while True:
             found = await self.ask(self.broker.orders)
             now = self.clock.now()
             if found is not None:
-                seen = found
+                self._open = found
                 empties = [] if found else [*empties, now]
                 if len(empties) >= SURE and empties[-1] - empties[0] >= SURE_FOR:
-                    return seen
+                    return True
             if now >= until:
-                return seen
-            for order in seen or ():
+                return False
+            for order in self._open:
                 if self.clock.now() < until:
                     await self.cancel(order)
             await self.sleep(pause)
@@ -160,6 +165,10 @@ class EmergencyStop:
             self.write(act, note=note, level=level)
         except errors.JournalError as error:
             self.trouble(error.message)
+
+
+def _half_way(now: datetime, until: datetime) -> datetime:
+    return now + (until - now) / 2
 
 
 def _known(seen: OrderSighting) -> Order:

@@ -1,0 +1,95 @@
+"""The short path to the broker, on virtual time: what it closes when something stands in the way, and what it calls proven."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import async_solipsism
+import pytest
+
+from hedgefund_core.trading.observed import Channel, OrderSighting
+from hedgefund_core.trading.order import Order
+from hedgefund_core.trading.state import Level
+from live_executor.emergency_stop import EmergencyStop, Stopped
+from live_executor.journals.emergency import EmergencyLog
+from tests.live_fakes import LoopClock, MemoryBroker, away
+
+NOON = datetime(2026, 11, 24, 17, tzinfo=UTC)
+
+
+@pytest.fixture
+def broker() -> MemoryBroker:
+    found = MemoryBroker(LoopClock(NOON), {"AAPL": Decimal(100), "MSFT": Decimal(50)})
+    found.held = {"AAPL": Decimal(10), "MSFT": Decimal(-5)}
+    return found
+
+
+@pytest.fixture
+def stop(broker: MemoryBroker, tmp_path: Path) -> Callable[..., Stopped]:
+    def run(level: Level, seconds: float = 30.0) -> Stopped:
+        log = EmergencyLog(tmp_path)
+        log.prepare()
+        clock = LoopClock(NOON)
+
+        async def act() -> Stopped:
+            stop = EmergencyStop(broker, log, account="a", person="ann", reason="enough", clock=clock, sleep=asyncio.sleep)
+            return await stop.run(level, until=clock.now() + timedelta(seconds=seconds))
+
+        loop = async_solipsism.EventLoop()
+        try:
+            return loop.run_until_complete(act())
+        finally:
+            loop.close()
+
+    return run
+
+
+def resting(broker: MemoryBroker, symbol: str) -> str:
+    name = f"someone-{symbol}"
+    broker.book[name] = OrderSighting(
+        client_order_id=name, broker_order_id=name, symbol=symbol, side="buy", quantity=Decimal(1), filled_quantity=Decimal(0),
+        average_price=None, status="new", channel=Channel.QUERY, at=NOON, limit_price=Decimal(1),
+    )  # fmt: skip
+    return name
+
+
+def test_everything_is_cancelled_and_closed_and_that_is_proven(broker: MemoryBroker, stop: Callable[..., Stopped]) -> None:
+    name = resting(broker, "AAPL")
+    done = stop(Level.FLATTENING)
+    assert (done.verified, done.orders_left, done.positions_left, len(done.closing_orders)) == (True, (), {}, 2)
+    assert broker.book[name].status == "canceled"
+    assert set(broker.held.values()) == {Decimal(0)}
+
+
+def test_nothing_is_flat_before_the_broker_has_shown_its_positions(broker: MemoryBroker, stop: Callable[..., Stopped]) -> None:
+    broker.trouble = away("positions")
+    done = stop(Level.FLATTENING)
+    assert (done.verified, done.closing_orders) == (False, ())
+    assert "positions" in done.trouble
+
+
+def test_an_order_that_does_not_go_keeps_no_other_name_from_being_closed(
+    broker: MemoryBroker, stop: Callable[..., Stopped], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = resting(broker, "MSFT")
+
+    async def all_but_one() -> None:
+        return None
+
+    async def not_this_one(order: Order) -> None:
+        assert order.client_order_id == name
+
+    monkeypatch.setattr(broker, "cancel_all", all_but_one)
+    monkeypatch.setattr(broker, "cancel", not_this_one)
+    done = stop(Level.FLATTENING)
+    assert (done.verified, done.orders_left, done.positions_left) == (False, (name,), {"MSFT": Decimal(-5)})
+    assert broker.held == {"AAPL": Decimal(0), "MSFT": Decimal(-5)}
+
+
+def test_one_look_that_shows_nothing_is_no_proof(broker: MemoryBroker, stop: Callable[..., Stopped]) -> None:
+    assert not stop(Level.CANCELLING, seconds=0.1).verified
+    assert stop(Level.CANCELLING).verified
