@@ -34,7 +34,7 @@ def confirmed(data: Path, account: str, level: Level, seconds: float) -> Done | 
         if beat is not None and (seen is None or beat.at != seen.at):
             seen, heard = beat, time.monotonic()
         answered = beat is not None and since is not None and beat.orders_asked_at is not None and beat.orders_asked_at >= since
-        left = _left(beat, level) if answered and beat is not None else ("the broker has not answered since",)
+        left = left_of(beat, level) if answered and beat is not None else ("the broker has not answered since",)
         if not left:
             return replace(journaled(data, account), verified=True)
         if holder_of(folder) is None or time.monotonic() - heard > _SILENT_SECONDS:
@@ -44,11 +44,11 @@ def confirmed(data: Path, account: str, level: Level, seconds: float) -> Done | 
         time.sleep(_POLL_SECONDS)
 
 
-def _left(beat: heartbeat.Heartbeat, level: Level) -> tuple[str, ...]:
-    """What stands between a heartbeat and the proof."""
+def left_of(beat: heartbeat.Heartbeat, level: Level) -> tuple[str, ...]:
+    """What stands between a heartbeat and the proof: an order that is still open may bring a position back."""
     open_orders = max(beat.open_at_broker, beat.working)
-    left = [f"{open_orders} orders open"] if open_orders and level is Level.CANCELLING else []
-    return (*left, "positions held") if level is Level.FLATTENING and not beat.flat else tuple(left)
+    left = (f"{open_orders} orders open",) if open_orders else ()
+    return (*left, "positions held") if level is Level.FLATTENING and not beat.flat else left
 
 
 def _asked_at(data: Path, account: str) -> datetime | None:
