@@ -82,7 +82,6 @@ def ask(settings: Settings, account: str, command: Latch, *, patience_seconds: f
 
 def leave_urgently(data: Path, account: str, command: Halt) -> None:
     """Halt without settings, journal or lock: a HALT file in plain words stops everything at the executor's next step or start."""
-    (data / account_folder(account)).mkdir(parents=True, exist_ok=True)
     (data / halt_file(account)).write_text(f"{command.person}: {command.reason}\n", encoding="utf-8")
     send(data, account, command)
 

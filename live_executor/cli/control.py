@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hedgefund_core.errors import ConfigError
+from hedgefund_core.errors import ConfigError, JournalError
 from hedgefund_core.identifiers import is_account
 from live_executor.cli import show
 from live_executor.cli.show import AccountOption, JsonOption
@@ -157,7 +157,7 @@ def _ask(account: str, command: Latch, wait: float, *, as_json: bool) -> None:
 
     try:
         desk = open_desk(account)
-    except ConfigError:
+    except (ConfigError, JournalError):
         _halt_all_the_same(account, command)
         raise
     desk.reader.close()
@@ -186,12 +186,13 @@ def _last_account() -> str:
 
 
 def _halt_all_the_same(account: str, command: Latch) -> None:
-    """A mistake in a file must not keep anyone from halting."""
+    """A mistake in a file, or a journal that cannot be read, must not keep anyone from halting an account that there is."""
+    from hedgefund_core.layout import account_folder
     from live_executor.commands import Halt
     from live_executor.operations import leave_urgently
 
     name = account or _last_account()
-    if isinstance(command, Halt) and is_account(name):
+    if isinstance(command, Halt) and is_account(name) and (_data() / account_folder(name)).is_dir():
         leave_urgently(_data(), name, command)
         sys.stderr.write(f"HALT file made: account {name} is halted (level 4) at its executor's next step or start\n")
 

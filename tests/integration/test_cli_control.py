@@ -192,6 +192,15 @@ def test_a_mistake_in_the_configuration_keeps_nobody_from_halting(traded: Path) 
     assert parsed("status")["state"] == "halted"
 
 
+def test_a_journal_that_cannot_be_read_keeps_nobody_from_halting(traded: Path) -> None:
+    (traded / "data" / journal_file("traded")).write_bytes(b"no database" * 1000)
+    result = executor("halt", "--level", "4", "--reason", "odd prices")
+    assert (result.exit_code, "HALT file made" in result.stderr) == (1, True)
+    assert "odd prices" in (traded / "data" / halt_file("traded")).read_text()
+    assert executor("halt", "--level", "4", "--reason", "odd", "--account", "misspelt").exit_code == 1
+    assert not (traded / "data" / "live" / "misspelt").exists()
+
+
 def test_a_halt_asked_while_the_last_session_ends_is_taken_before_the_executor_leaves(traded: Path) -> None:
     (traded / "data" / halt_file("traded")).write_text("stop\n")
     again = executor("run", "--source", "noise", "--bundle", str(traded / "bundle"), "--account", "traded")
