@@ -31,11 +31,11 @@ from live_executor.live.heartbeat import Heartbeat
 from live_executor.live.model import ModelPlan
 from live_executor.live.opening import Opening
 from live_executor.live.runtime import Live, LiveParts
+from live_executor.live.timeline import Timeline
 from live_executor.ports import Journal, LiveBroker, LiveFeed
 from live_executor.recovery import Recovered, restart
 from live_executor.settings import Settings
 from live_executor.targets import TargetsFile
-from live_executor.timeline import Timeline
 
 SENTENCE = "I trade real money with this account"
 _EVERY = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h)")

@@ -1,7 +1,7 @@
 """The desk both runtimes work at: the machine's state, the journal before everything else, the counts, the signed head.
 
 A step's input and outputs are one durable commit; what is to be done outside comes back only after it. Whether time is
-simulated (``runtime.py``) or the wall's (``live.py``) is nothing the desk knows.
+simulated (``runtime.py``) or the wall's (``live/runtime.py``) is nothing the desk knows.
 """
 
 from __future__ import annotations

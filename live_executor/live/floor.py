@@ -19,10 +19,10 @@ from live_executor.commands import Mailbox
 from live_executor.desk import Desk, Idle
 from live_executor.live.crew import Crew
 from live_executor.live.known import Known
-from live_executor.market_view import MarketView
+from live_executor.live.market_view import MarketView
+from live_executor.live.timeline import Timeline
 from live_executor.ports import LiveBroker, LiveFeed
 from live_executor.settings import LiveSettings
-from live_executor.timeline import Timeline
 
 Sleep = Callable[[float], Awaitable[None]]
 

@@ -26,10 +26,10 @@ from hedgefund_core.trading.order import TimeInForce
 from live_executor.live.floor import Floor
 from live_executor.live.instruments import Instruments
 from live_executor.live.prices import Prices
+from live_executor.live.timeline import opening_is_over
 from live_executor.logging import logger
 from live_executor.models.loader import Admitted
 from live_executor.panels import aligned
-from live_executor.timeline import opening_is_over
 
 _log = logger("model")
 _TICK_SECONDS = 0.25

@@ -18,9 +18,9 @@ from live_executor.live.floor import Floor
 from live_executor.live.gates import Gates
 from live_executor.live.instruments import Instruments
 from live_executor.live.prices import Prices, nothing_came
+from live_executor.live.sender import HOUSE
 from live_executor.live.stopwatch import Stopwatch
 from live_executor.logging import logger
-from live_executor.sender import HOUSE
 from live_executor.targets import Targets, TargetsFile
 
 _log = logger("rebalancer")

@@ -23,15 +23,15 @@ from live_executor.live.gates import Gates
 from live_executor.live.instruments import Instruments
 from live_executor.live.intake import Intake
 from live_executor.live.known import KINDS, Known
+from live_executor.live.market_view import MarketView
 from live_executor.live.prices import Prices
 from live_executor.live.reconciler import Reconciler
 from live_executor.live.sessions import Sessions
-from live_executor.market_view import MarketView
+from live_executor.live.timeline import Timeline
 from live_executor.ports import Clock, Head, JournalEntry, LiveBroker, LiveFeed
 from live_executor.recovery import Recovered
 from live_executor.settings import LiveSettings
 from live_executor.targets import Targets
-from live_executor.timeline import Timeline
 
 _READS = 3
 _PAUSE_SECONDS = 0.4

@@ -33,6 +33,7 @@ from live_executor.live.instruments import Instruments
 from live_executor.live.intake import Intake
 from live_executor.live.known import KINDS, Known
 from live_executor.live.lag import LoopLag
+from live_executor.live.market_view import MarketView
 from live_executor.live.model import ModelPlan, ModelTrader
 from live_executor.live.opening import Opening, open_account, patiently
 from live_executor.live.past_journal import Adoption, Fence, stop_past_journal
@@ -42,19 +43,18 @@ from live_executor.live.reconciler import Reconciler
 from live_executor.live.recording import Recording
 from live_executor.live.requests import Requests
 from live_executor.live.searches import Searches
+from live_executor.live.sender import HOUSE, Sender
 from live_executor.live.sessions import Sessions
 from live_executor.live.slices import Slices
 from live_executor.live.splits import Splits
 from live_executor.live.swaps import Swaps
+from live_executor.live.timeline import Timeline
 from live_executor.live.volumes import Volumes
 from live_executor.logging import logger
-from live_executor.market_view import MarketView
 from live_executor.ports import Clock, Journal, LiveBroker, LiveFeed
 from live_executor.recovery import Recovered
-from live_executor.sender import HOUSE, Sender
 from live_executor.settings import LiveSettings
 from live_executor.targets import TargetsFile
-from live_executor.timeline import Timeline
 
 _log = logger("live")
 _TICK_SECONDS = 0.1

@@ -10,8 +10,8 @@ from hedgefund_core.trading import events as e
 from live_executor.live.floor import Floor
 from live_executor.live.instruments import Instruments
 from live_executor.live.reconciler import Reconciler
+from live_executor.live.timeline import Timeline
 from live_executor.logging import logger
-from live_executor.timeline import Timeline
 
 _log = logger("sessions")
 _CALENDAR_DAYS = 14

@@ -9,7 +9,7 @@ import pytest
 
 from hedgefund_core.trading.instrument import Instrument
 from hedgefund_core.trading.observed import BandSighting, BarSighting, HaltSighting, QuoteSighting
-from live_executor.market_view import MarketView
+from live_executor.live.market_view import MarketView
 
 NOW = datetime(2026, 11, 25, 15, tzinfo=UTC)
 AAPL = Instrument(instrument_id="1", symbol="AAPL")

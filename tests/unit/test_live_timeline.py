@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from hedgefund_core.trading.observed import MarketClock, MarketDay
-from live_executor.timeline import Timeline
+from live_executor.live.timeline import Timeline
 
 
 class Clock:

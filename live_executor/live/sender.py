@@ -21,8 +21,8 @@ from live_executor.live.floor import Floor
 from live_executor.live.gates import Gates
 from live_executor.live.intake import Intake
 from live_executor.live.searches import Searches
+from live_executor.live.timeline import Timeline, opening_is_over
 from live_executor.logging import logger
-from live_executor.timeline import Timeline, opening_is_over
 
 _log = logger("sender")
 _TICK_SECONDS, _IDLE_SECONDS = 0.5, 60.0
