@@ -26,6 +26,8 @@ from live_executor.recovery import Recovered, place_of
 _log = logger("desk")
 SNAPSHOT_EVERY = 5000
 """Frames between two snapshots: a restart folds at most so many, some two seconds."""
+DENIED, REFUSED = "denied", "refused"
+"""By a rule of ours, by the broker."""
 _COUNTED = ("session_began", "orders_intended", "orders_denied", "order_filled")
 
 Watcher = Callable[[Sequence[e.Event]], None]
@@ -35,7 +37,7 @@ Idle = Callable[[State, State, Sequence[e.Event]], bool]
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run did. ``ended`` is end, sigint or sigterm."""
+    """What a run did. ``ended`` is end, sigint or sigterm; ``short`` who kept ``--once`` from its targets: denied or refused."""
 
     state: State
     sessions: int
@@ -43,11 +45,12 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     denied: int
     fills: int
     ended: str
+    short: str = ""
 
     @property
     def exit_code(self) -> int:
-        """130 after Ctrl-C, else 0."""
-        return 130 if self.ended == "sigint" else 0
+        """130 after Ctrl-C; 5 and 6 where the targets were to be reached once, and a rule of ours or the broker said no; else 0."""
+        return 130 if self.ended == "sigint" else {DENIED: 5, REFUSED: 6}.get(self.short, 0)
 
 
 class _Group:
@@ -170,7 +173,7 @@ class Desk:
         if not self.failed:
             self._journal.tidy()
 
-    def summary(self, ended: str) -> Summary:
+    def summary(self, ended: str, short: str = "") -> Summary:
         """What was done since the desk was opened."""
         counts = self._counts
         return Summary(
@@ -180,6 +183,7 @@ class Desk:
             denied=counts["orders_denied"],
             fills=counts["order_filled"],
             ended=ended,
+            short=short,
         )
 
     def _commit(self, state: State, frames: Sequence[e.Event]) -> None:

@@ -37,7 +37,7 @@ def sent(state: State, made: Made, event: e.Event) -> Step:
     dropped = {key: parent for key, parent in state.parents.items() if key not in plan.dropped}
     said_before = set(denied) <= set(state.refused)
     if not decision.allowed and not plan.cancels and said_before:
-        return replace(state, pending={**state.pending, **plan.pending}, parents=dropped), []
+        return replace(state, pending={**state.pending, **plan.pending}, parents=dropped, refused=denied), []
     commands = recorded(decision, event)
     parents = dict(dropped)
     children = {order.instrument_id: order for order in decision.allowed}

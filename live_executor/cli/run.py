@@ -54,7 +54,10 @@ def run(
     verbose: Annotated[bool, typer.Option("--verbose", help="Log more to the terminal.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Trade: the promoted model over past sessions, or a file of targets on a broker. Ctrl-C stops after the step at hand."""
+    """Trade: the promoted model over past sessions, or a file of targets on a broker. Ctrl-C stops after the step at hand.
+
+    Exit of --once: 0 reached; 5: something was denied by a rule; 6: refused by the broker. The rest is traded all the same.
+    """
     chosen = _chosen_mode(mode, broker, feed, targets=targets is not None)
     if chosen == "replay":
         _refuse_beside_replay(targets=targets is not None, once=once, live=live, rebalance_every=bool(rebalance_every))
@@ -203,6 +206,7 @@ def _print(summary: Summary, *, as_json: bool) -> None:
         "denied": summary.denied,
         "fills": summary.fills,
         "ended": summary.ended,
+        "short": summary.short,
     }
     if as_json:
         show.as_json(facts)

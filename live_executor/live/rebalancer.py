@@ -11,9 +11,11 @@ from hedgefund_core import errors
 from hedgefund_core.account_state import ids_by_name
 from hedgefund_core.freezes import FROZEN_BY_DIFFERENCE, FROZEN_FOR_A_PERSON, causes_of
 from hedgefund_core.live_account import lacks_buying_power
+from hedgefund_core.risk import entries_gate
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.order import Order, OrderStatus, Purpose, TimeInForce
 from hedgefund_core.trading.state import Level
+from live_executor.desk import DENIED, REFUSED
 from live_executor.live.floor import Floor
 from live_executor.live.gates import Gates
 from live_executor.live.instruments import Instruments
@@ -68,8 +70,15 @@ class Rebalancer:
 
     @property
     def at_rest(self) -> bool:
-        """Whether the targets in force were decided on and nothing of it works any more."""
-        return self.decisions > 0 and not self._due and not self._floor.state.working and not self._repricing
+        """Whether the targets in force were decided on, nothing of it works any more, and nothing only waits for a gate."""
+        state = self._floor.state
+        gated = any(denied.rule == entries_gate.RULE.name for denied in state.refused)
+        return self.decisions > 0 and not (self._due or gated or state.working or self._repricing)
+
+    @property
+    def short(self) -> str:
+        """Who kept the last decision from its targets; empty where nobody did."""
+        return DENIED if self._floor.state.refused else REFUSED if self._fell_short else ""
 
     def ask_now(self) -> None:
         """A decision is due."""

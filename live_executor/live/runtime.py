@@ -183,7 +183,7 @@ class Live:
             self._end_run(ended)
             self._floor.desk.sign()
             self._beat(stopped=not self._floor.desk.failed)
-        return self._floor.desk.summary(self._ended)
+        return self._floor.desk.summary(self._ended, self._rebalancer.short if self._parts.once else "")
 
     # ---- start -------------------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -42,6 +43,7 @@ class Stage:
         self.broker = MemoryBroker(self.clock, {"AAPL": Decimal(100), "MSFT": Decimal(50)})
         self.feed = MemoryFeed(self.broker, self.clock)
         self.frames: list[e.Frame] = []
+        self.once = False
         self.beats: deque[Heartbeat] = deque(maxlen=100)
 
     def play(self, script: Script, *, every: float = 60.0, **changes: object) -> None:
@@ -67,10 +69,11 @@ class Stage:
 
         acting = asyncio.ensure_future(act())
         try:
-            await live.run()
+            self.summary = await live.run()
         finally:
             acting.cancel()
-        await acting
+        with contextlib.suppress(asyncio.CancelledError):  # it ended by itself
+            await acting
 
     def _parts(self, journal: Journal, every: float, changes: dict[str, object]) -> LiveParts:
         settings = read_settings()
@@ -90,6 +93,7 @@ class Stage:
             ),
             targets=TargetsFile(self.targets),
             rebalance_every=every,
+            once=self.once,
             on_beat=lambda _state, beat: self.beats.append(beat),
         )
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from hedgefund_core.errors import BrokerUnavailable, ConfigError, InvariantViolation
+from hedgefund_core.errors import BrokerUnavailable, ConfigError, InvariantViolation, OrderRejected
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.observed import ActivitySighting, FeedUpdate, LinkState, QuoteSighting
 from hedgefund_core.trading.order import OrderStatus, TimeInForce
@@ -266,6 +267,34 @@ def test_a_new_symbol_is_the_same_instrument_and_one_that_is_gone_is_frozen_and_
     told = [frame.message for frame in stage.of(e.AlertRaised)]
     assert sum(message.startswith("MSFT (id-2)") for message in told) == 1
     assert state == recover(stage.entries(), lambda _digest: pytest.fail("no bundle is used")).state
+
+
+def test_targets_to_be_reached_once_say_by_the_exit_code_who_kept_them_from_it(stage: Stage) -> None:
+    async def script(stage: Stage) -> None:
+        await wait(120)
+
+    def refuse(call: str) -> None:
+        if call == "submit":
+            raise OrderRejected("no")
+
+    def code(wanted: str) -> int:
+        stage.targets.write_text(wanted)
+        stage.play(script)
+        return stage.summary.exit_code
+
+    stage.once = True
+    assert code('{"quantities": {"AAPL": 10, "MSFT": 2100}}') == 5
+    assert stage.held() == {"AAPL": Decimal(10)}, "what is allowed is traded all the same"
+    assert code('{"quantities": {"AAPL": 10}}') == 0, "nobody asks for the denied one any more"
+    stage.broker.trouble = refuse
+    assert code('{"quantities": {"AAPL": 20}}') == 6
+    stage.broker.trouble = lambda _call: None
+    assert code('{"quantities": {"AAPL": 20}}') == 0
+    away_until = NOON + timedelta(seconds=45)
+    stage.broker.trouble = lambda call: away("positions")(call) if stage.clock.now() < away_until else None
+    assert code('{"quantities": {"AAPL": 30}}') == 0, "what was denied for a closed gate is waited for"
+    assert stage.held() == {"AAPL": Decimal(30)}
+    assert {frame.orders[0].denied_by for frame in stage.of(e.OrdersDenied)} >= {"entries_gate"}
 
 
 def test_a_name_that_changes_while_it_is_traded_stays_the_target_that_it_was(stage: Stage) -> None:
