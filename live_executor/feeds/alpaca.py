@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import quote
 
 import msgspec
 
@@ -22,6 +23,8 @@ from live_executor.feeds.alpaca_stream import ANSWER_SECONDS, DataConversation, 
 from live_executor.streams import StreamTiming, Surroundings, WatchedStream
 
 T = TypeVar("T")
+_Part = tuple[Callable[[str, msgspec.Raw], QuoteSighting], msgspec.Raw]
+"""What reads it, and what is to be read."""
 SYMBOLS_A_REQUEST = 200
 _CONSOLIDATED = "sip"
 """Every plan may ask for these bars of days that are over. One exchange's volume is a fiftieth of the market's, and would pass for it."""
@@ -131,6 +134,8 @@ class AlpacaFeed:
     async def latest(self, symbols: Sequence[str]) -> list[QuoteSighting]:
         """The newest price of each symbol: its quote, else its last trade, else its last bar, else any of these of its snapshot.
 
+        A server that refuses such lists, or one of their names, is asked for each symbol.
+
         Raises
         ------
         DataUnavailable : the vendor does not answer, for any of them.
@@ -147,7 +152,9 @@ class AlpacaFeed:
                     if isinstance(error.__cause__, BrokerUnavailable):
                         break  # no answer at all: its other lists would only be waited for, too
         if problem is not None and not found:
-            raise problem
+            found = {} if problem.__cause__ is not None else await self._one_by_one(symbols)
+            if not found:
+                raise problem
         return [found[symbol] for symbol in symbols if symbol in found]
 
     async def daily_bars(self, symbols: Sequence[str], first: str, last: str) -> list[BarSighting]:
@@ -200,17 +207,25 @@ class AlpacaFeed:
             keyed = source == "snapshots" and source not in answer  # some name the list, some have the symbols at once
             rows = answer if keyed else msgspec.json.decode(answer.get(source, b"{}"), type=dict[str, msgspec.Raw])
         reads = {"quotes": self._of_quote, "trades": self._of_trade, "bars": self._of_bar}
-        found: dict[str, QuoteSighting] = {}
-        for symbol, raw in rows.items():
-            parts = [(reads[source], raw)] if source in reads else self._parts(raw)
-            for read, part in parts:
-                with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, ValueError, ArithmeticError):
-                    price = read(symbol, part)
-                    if price.last is not None or (price.bid is not None and price.ask is not None):
-                        found.setdefault(symbol, price)
-        return found
+        prices = {symbol: _first([(reads[source], raw)] if source in reads else self._parts(raw), symbol) for symbol, raw in rows.items()}
+        return {symbol: price for symbol, price in prices.items() if price is not None}
 
-    def _parts(self, raw: msgspec.Raw) -> list[tuple[Callable[[str, msgspec.Raw], QuoteSighting], msgspec.Raw]]:
+    async def _one_by_one(self, symbols: Sequence[str]) -> dict[str, QuoteSighting]:
+        """Quote, else last trade of each symbol by itself, all at once as far as the rate limit goes."""
+        prices = await asyncio.gather(*(self._alone(symbol) for symbol in symbols))
+        return {price.symbol: price for price in prices if price is not None}
+
+    async def _alone(self, symbol: str) -> QuoteSighting | None:
+        for one, read in (("quote", self._of_quote), ("trade", self._of_trade)):
+            with contextlib.suppress(DataUnavailable):
+                path = f"/v2/stocks/{quote(symbol, safe='')}/{one}s/latest"
+                answer = await self._ask(path, {"feed": self.feed}, dict[str, msgspec.Raw])
+                price = _first([(read, answer.get(one, msgspec.Raw(b"null")))], symbol)
+                if price is not None:
+                    return price
+        return None
+
+    def _parts(self, raw: msgspec.Raw) -> list[_Part]:
         """What a snapshot holds, the best first; one that cannot be read holds nothing."""
         with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
             row = msgspec.json.decode(raw, type=_Snapshot)
@@ -249,6 +264,16 @@ class AlpacaFeed:
         """Whether data are due by the clock alone; on a holiday the watchdog backs off by itself."""
         local = self._clock.now().astimezone(EXCHANGE_ZONE)
         return local.weekday() < _SATURDAY and _OPEN <= local.time() < _CLOSE
+
+
+def _first(parts: Sequence[_Part], symbol: str) -> QuoteSighting | None:
+    """The first of a symbol's parts that is a price; what cannot be read is none."""
+    for read, part in parts:
+        with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, ValueError, ArithmeticError):
+            price = read(symbol, part)
+            if price.last is not None or (price.bid is not None and price.ask is not None):
+                return price
+    return None
 
 
 def _chunks(symbols: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -33,6 +34,8 @@ class MarketData:
             web.get("/v2/stocks/quotes/latest", self.latest_quotes),
             web.get("/v2/stocks/trades/latest", self.latest_trades),
             web.get("/v2/stocks/snapshots", self.snapshots),
+            web.get("/v2/stocks/{symbol}/quotes/latest", self.latest_quote),
+            web.get("/v2/stocks/{symbol}/trades/latest", self.latest_trade),
             web.get("/v1/corporate-actions", self.corporate_actions),
         ]
 
@@ -57,6 +60,18 @@ class MarketData:
         now = datetime.now(UTC)
         known = [s for s in _symbols(request) if s in self.book.quotes and s not in self.tradeless]
         return answer({"trades": {s: shapes.trade_json(self.book.price(s), now) for s in known}})
+
+    async def latest_quote(self, request: web.Request) -> web.Response:
+        return self._of_one(request, "quote", self.quoteless, lambda s, now: shapes.quote_json(*self.book.quotes[s], now))
+
+    async def latest_trade(self, request: web.Request) -> web.Response:
+        return self._of_one(request, "trade", self.tradeless, lambda s, now: shapes.trade_json(self.book.price(s), now))
+
+    def _of_one(self, request: web.Request, name: str, without: set[str], row: Callable[[str, datetime], shapes.Json]) -> web.Response:
+        symbol = request.match_info["symbol"]
+        if symbol not in self.book.quotes or symbol in without:
+            return answer({"message": f"no {name} found for {symbol}"}, 404)
+        return answer({"symbol": symbol, name: row(symbol, datetime.now(UTC))})
 
     async def latest_bars(self, request: web.Request) -> web.Response:
         return answer({"bars": {s: self.daily[s][-1] for s in _symbols(request) if self.daily.get(s)}})

@@ -381,6 +381,22 @@ def test_a_server_with_snapshots_alone_has_prices() -> None:
     run(body())
 
 
+def test_a_server_without_lists_of_prices_is_asked_for_each_symbol() -> None:
+    async def body() -> None:
+        async with AlpacaServer() as server:
+            feed = feed_of(server)
+            for route in ("quotes/latest", "trades/latest", "bars/latest", "snapshots"):
+                server.faults.arm(Fault(kind="status", route=f"GET /v2/stocks/{route}", status=404, body='{"message":"no route"}', times=9))
+            server.market.quoteless.add("MSFT")
+            found = {price.symbol: price.source for price in await feed.latest(["AAPL", "MSFT", "NOPE"])}
+            assert found == {"AAPL": "quote", "MSFT": "trade"}
+            with pytest.raises(DataUnavailable, match="no route"):
+                await feed.latest(["NOPE"])
+            await feed.close()
+
+    run(body())
+
+
 @pytest.mark.parametrize("body", ['{"quotes":null}', '{"quotes":[]}', "{}"])
 def test_a_list_of_prices_without_any_hides_no_other_list(body: str) -> None:
     async def scene() -> None:
