@@ -15,7 +15,7 @@ from hedgefund_core.account import State, rows_kept
 from hedgefund_core.backtest.event_driven import waived_rules
 from hedgefund_core.errors import ConfigError, ModelMismatch, ModelUnavailable
 from hedgefund_core.identifiers import is_account
-from hedgefund_core.layout import LAST_ACCOUNT, account_folder
+from hedgefund_core.layout import account_folder
 from hedgefund_core.quant.bars import Panel
 from hedgefund_core.risk.limits import digest_payload
 from hedgefund_core.trading import events as e
@@ -33,7 +33,7 @@ from live_executor.panels import instruments_of, only, read_panel
 from live_executor.ports import Broker, Journal, SimulatedMarket
 from live_executor.recovery import BundleOf, Recovered, restart
 from live_executor.runtime import Parts, Runtime
-from live_executor.settings import Settings
+from live_executor.settings import Settings, mark_last_account
 
 T = TypeVar("T")
 _log = logging.logger("app")
@@ -198,13 +198,6 @@ def open_broker(settings: Settings, account: str, source: str, name: str = "") -
         data=settings.data, account=account, source=source, costs=settings.mandate.costs, initial_cash=settings.trading.initial_cash
     )
     return _chosen(BROKERS, name or settings.trading.broker, "broker")(setup)
-
-
-def mark_last_account(data: Path, account: str) -> None:
-    """Remember the account for commands that name none."""
-    marker = data / LAST_ACCOUNT
-    marker.parent.mkdir(parents=True, exist_ok=True)
-    marker.write_text(f"{account}\n")
 
 
 def _chosen(registry: dict[str, T], name: str, what: str) -> T:

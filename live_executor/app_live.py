@@ -19,7 +19,7 @@ from hedgefund_core.errors import ConfigError
 from hedgefund_core.identifiers import is_account
 from hedgefund_core.layout import LIVE, account_folder
 from live_executor import logging
-from live_executor.app import bundles_of, mark_last_account
+from live_executor.app import bundles_of
 from live_executor.app_model import model_plan, opening_of
 from live_executor.clock import SteadyClock
 from live_executor.commands import Mailbox
@@ -34,7 +34,7 @@ from live_executor.live.runtime import Live, LiveParts
 from live_executor.live.timeline import Timeline
 from live_executor.ports import Journal, LiveBroker, LiveFeed
 from live_executor.recovery import Recovered, restart
-from live_executor.settings import Settings
+from live_executor.settings import Settings, mark_last_account
 from live_executor.targets import TargetsFile
 
 SENTENCE = "I trade real money with this account"

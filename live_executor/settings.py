@@ -1,4 +1,4 @@
-"""Settings of the executor: reads the files and the environment; what they mean is checked in the core."""
+"""Settings of the executor: reads the files and the environment; what they mean is checked in the core. Also which account is meant."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import yaml
 
 from hedgefund_core.configuration import UniverseSettings, resolve
 from hedgefund_core.errors import ConfigError
+from hedgefund_core.layout import LAST_ACCOUNT
 from hedgefund_core.risk.limits import Mandate, RiskSettings
 
 T = TypeVar("T")
@@ -86,6 +87,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.config / self.trading.trusted_keys
 
 
+def data_folder(env: Mapping[str, str] | None = None) -> Path:
+    """Where the data are: known without any file, so that a mistake in one keeps nobody from halting."""
+    return Path((os.environ if env is None else env).get("HEDGEFUND_DATA_DIR") or "data")
+
+
+def last_account(data: Path) -> str:
+    """The account that commands mean when they name none: the one that was traded last; empty before the first."""
+    marker = data / LAST_ACCOUNT
+    return marker.read_text().strip() if marker.exists() else ""
+
+
+def mark_last_account(data: Path, account: str) -> None:
+    """Remember the account for commands that name none."""
+    marker = data / LAST_ACCOUNT
+    marker.parent.mkdir(parents=True, exist_ok=True)
+    marker.write_text(f"{account}\n")
+
+
 def read_settings(env: Mapping[str, str] | None = None) -> Settings:
     """Read everything; raises ConfigError naming file and key."""
     given = os.environ if env is None else env
@@ -98,7 +117,7 @@ def read_settings(env: Mapping[str, str] | None = None) -> Settings:
             message = f"config/trading.yaml: {key} {name!r} is not in config/risk.yaml"
             raise ConfigError(message, mend=f"choose one of {', '.join(sorted(risk.mandates))}")
     return Settings(
-        data=Path(given.get("HEDGEFUND_DATA_DIR") or "data"),
+        data=data_folder(given),
         config=config,
         trading=trading,
         universe=universe,

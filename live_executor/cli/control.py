@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +10,7 @@ import typer
 from hedgefund_core.errors import ConfigError, JournalError
 from hedgefund_core.identifiers import is_account
 from live_executor.cli import show
+from live_executor.cli.person import PersonOption, ReasonOption, who, why
 from live_executor.cli.show import AccountOption, JsonOption
 
 if TYPE_CHECKING:
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 
 _PATIENCE_SECONDS, _SHORT_PATIENCE_SECONDS = 10.0, 2.0
 _BROKER_SECONDS = 60.0
-ReasonOption = Annotated[str, typer.Option("--reason", help="Why; journaled with your name.")]
-PersonOption = Annotated[str, typer.Option("--person", help="Who; default: $USER.", show_default=False)]
 WaitOption = Annotated[float, typer.Option("--wait", min=0.0, help="Seconds to wait for a running executor to journal it.")]
 KillWaitOption = Annotated[
     float | None,
@@ -52,7 +49,7 @@ def halt(
     """Stop trading at a level; latched until a person resumes. Works when the executor hangs: levels 2 and 3 reach the broker."""
     from live_executor.commands import Halt
 
-    _halt(account, Halt(level=level, reason=_given(reason), person=_person(person)), wait, patience, as_json=as_json)
+    _halt(account, Halt(level=level, reason=why(reason), person=who(person)), wait, patience, as_json=as_json)
 
 
 def flatten(
@@ -66,7 +63,7 @@ def flatten(
     """Close every position (halt at level 3); stays armed until flat and until a person resumes."""
     from live_executor.commands import Halt
 
-    _halt(account, Halt(level=3, reason=_given(reason), person=_person(person)), wait, patience, as_json=as_json)
+    _halt(account, Halt(level=3, reason=why(reason), person=who(person)), wait, patience, as_json=as_json)
 
 
 def resume(
@@ -79,13 +76,13 @@ def resume(
     """Trade again; drawdown is measured anew from here."""
     from live_executor.commands import Resume
 
-    _ask(account, Resume(reason=_given(reason), person=_person(person)), wait, as_json=as_json)
+    _ask(account, Resume(reason=why(reason), person=who(person)), wait, as_json=as_json)
 
 
 def _halt(account: str, command: Halt, wait: float | None, patience: float, *, as_json: bool) -> None:
     """A live account's levels 2 and 3 go to the broker where the executor does not; everything else is asked for and waited for."""
     from hedgefund_core.errors import HedgefundError
-    from live_executor.settings import read_settings
+    from live_executor.settings import data_folder, read_settings
 
     where = _where(account) if command.level in {2, 3} else None
     if where is None:
@@ -100,7 +97,7 @@ def _halt(account: str, command: Halt, wait: float | None, patience: float, *, a
 
     name, place = where
     done = kill(
-        _data(),
+        data_folder(),
         name,
         place,
         command,
@@ -114,9 +111,11 @@ def _halt(account: str, command: Halt, wait: float | None, patience: float, *, a
 def _where(account: str) -> tuple[str, Where] | None:
     """The account meant and the broker it trades at; None of a replay and of no account at all."""
     from live_executor.killing import where_is
+    from live_executor.settings import data_folder, last_account
 
-    name = account or _last_account()
-    found = where_is(_data(), name) if is_account(name) else None
+    data = data_folder()
+    name = account or last_account(data)
+    found = where_is(data, name) if is_account(name) else None
     return None if found is None else (name, found)
 
 
@@ -174,34 +173,15 @@ def _print_done(done: Done) -> None:
         show.line(f"NOT VERIFIED yet: {', '.join(done.left)}; the executor stays at it until nothing is")
 
 
-def _data() -> Path:
-    return Path(os.environ.get("HEDGEFUND_DATA_DIR") or "data")
-
-
-def _last_account() -> str:
-    from hedgefund_core.layout import LAST_ACCOUNT
-
-    marker = _data() / LAST_ACCOUNT
-    return marker.read_text().strip() if marker.exists() else ""
-
-
 def _halt_all_the_same(account: str, command: Latch) -> None:
     """A mistake in a file, or a journal that cannot be read, must not keep anyone from halting an account that there is."""
     from hedgefund_core.layout import account_folder
     from live_executor.commands import Halt
     from live_executor.operations import leave_urgently
+    from live_executor.settings import data_folder, last_account
 
-    name = account or _last_account()
-    if isinstance(command, Halt) and is_account(name) and (_data() / account_folder(name)).is_dir():
-        leave_urgently(_data(), name, command)
+    data = data_folder()
+    name = account or last_account(data)
+    if isinstance(command, Halt) and is_account(name) and (data / account_folder(name)).is_dir():
+        leave_urgently(data, name, command)
         sys.stderr.write(f"HALT file made: account {name} is halted (level 4) at its executor's next step or start\n")
-
-
-def _given(reason: str) -> str:
-    if not reason.strip():
-        raise typer.BadParameter("say why: the reason is journaled", param_hint="--reason")
-    return reason.strip()
-
-
-def _person(person: str) -> str:
-    return person or os.environ.get("USER") or os.environ.get("LOGNAME") or "unknown"

@@ -9,14 +9,14 @@ import typer
 
 from hedgefund_core.errors import JournalError
 from hedgefund_core.identifiers import is_account
-from hedgefund_core.layout import LAST_ACCOUNT, LIVE, account_folder, journal_file
+from hedgefund_core.layout import LIVE, account_folder, journal_file
 from live_executor.app import bundles_of
 from live_executor.journals.lock import holder_of
 from live_executor.journals.sqlite import JournalReader
 from live_executor.live import heartbeat
 from live_executor.live.heartbeat import Heartbeat
 from live_executor.queries.story import BundleReader, Recorded, Story, tell
-from live_executor.settings import Settings, read_settings
+from live_executor.settings import Settings, last_account, read_settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +59,7 @@ def account_of(settings: Settings, account: str) -> str:
             message = f"{account!r} is not an account name (letters, digits and . _ -)"
             raise typer.BadParameter(message, param_hint="--account")
         return account
-    marker = settings.data / LAST_ACCOUNT
-    return marker.read_text().strip() if marker.exists() else settings.trading.account
+    return last_account(settings.data) or settings.trading.account
 
 
 def open_desk(account: str) -> Desk:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from live_executor.cli import show
+from live_executor.cli.person import PersonOption, ReasonOption, who, why
 from live_executor.cli.show import AccountOption, JsonOption
 
 if TYPE_CHECKING:
@@ -38,21 +39,19 @@ def list_models(account: AccountOption = "", as_json: JsonOption = False) -> Non
 
 
 def rollback(
-    reason: Annotated[str, typer.Option("--reason", help="Why; journaled with your name.")],
-    person: Annotated[str, typer.Option("--person", help="Who; default: $USER.", show_default=False)] = "",
+    reason: ReasonOption,
+    person: PersonOption = "",
     wait: WaitOption = _PATIENCE_SECONDS,
     account: AccountOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Go back to the model that traded before. The alias is followed again once it points elsewhere. Exit 7: nobody runs."""
-    from live_executor.cli.trade import own_name
     from live_executor.commands import RollBack
 
-    if not reason.strip():
-        raise typer.BadParameter("say why: the reason is journaled", param_hint="--reason")
+    command = RollBack(reason=why(reason), person=who(person))
     desk = _running(account)
     before = len(_loads(desk))
-    loads = _asked(desk, RollBack(reason=reason.strip(), person=person or own_name()), before, wait)
+    loads = _asked(desk, command, before, wait)
     if len(loads) == before:
         show.line("no model was gone back to; `executor status` and the log say why")
         raise typer.Exit(FAILURE)

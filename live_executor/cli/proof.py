@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from live_executor.cli import show
+from live_executor.cli.person import new_request, who, why
 from live_executor.cli.show import AccountOption, JsonOption
 
 if TYPE_CHECKING:
@@ -69,12 +70,9 @@ def _reconciled(desk: Desk) -> Reconciliation:
 def _adopt(desk: Desk, reason: str) -> None:
     """By a person with a reason, through the running executor; nothing is traded."""
     from live_executor.asking import Asking
-    from live_executor.cli.trade import new_request, own_name
     from live_executor.commands import Adopt
 
-    if not reason.strip():
-        raise typer.BadParameter("say why they differ: the reason is journaled", param_hint="--reason")
-    command = Adopt(request_id=new_request(), reason=reason.strip(), person=own_name())
+    command = Adopt(request_id=new_request(), reason=why(reason), person=who())
     Asking(desk.settings.data, desk.account, desk.bundles).adopt(command, _PATIENCE_SECONDS)
 
 

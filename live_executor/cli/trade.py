@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from live_executor.cli import show
+from live_executor.cli.person import PersonOption, ReasonOption, new_request, who
 from live_executor.cli.show import AccountOption, JsonOption
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from live_executor.asking import Asking, Fate
 
 _PATIENCE_SECONDS = 10.0
-ReasonOption = Annotated[str, typer.Option("--reason", help="Why; journaled with your name.")]
-PersonOption = Annotated[str, typer.Option("--person", help="Who; default: $USER.", show_default=False)]
 WaitOption = Annotated[float, typer.Option("--wait", min=0.0, help="Seconds to follow it.")]
 RequestOption = Annotated[str, typer.Option("--request-id", help="Asking twice under one id is asking once.", show_default=False)]
 
@@ -64,7 +62,7 @@ def order(
         limit_price=_positive(limit, "--limit") if limit else None,
         time_in_force=TimeInForce(tif) if tif else None,
         reason=reason,
-        person=person or own_name(),
+        person=who(person),
     )
     _show(_asking(account).place(command, wait), as_json=as_json)
 
@@ -84,7 +82,7 @@ def cancel(
 
     asking = _asking(account)
     name = "" if order_id.lower() == "all" else order_named(open_desk(account).story(), order_id)
-    command = Cancel(request_id=request_id or new_request(), client_order_id=name, reason=reason, person=person or own_name())
+    command = Cancel(request_id=request_id or new_request(), client_order_id=name, reason=reason, person=who(person))
     _show(asking.cancel(command, wait), as_json=as_json)
 
 
@@ -144,15 +142,3 @@ def _positive(text: str, hint: str) -> Decimal:
 def _require(given: str, known: tuple[str, ...], hint: str) -> None:
     if given not in known:
         raise typer.BadParameter(f"{given!r} is none of {', '.join(filter(None, known))}", param_hint=hint)
-
-
-def new_request() -> str:
-    """A request id nobody has used."""
-    import secrets
-
-    return secrets.token_hex(8)
-
-
-def own_name() -> str:
-    """Who sits here."""
-    return os.environ.get("USER") or os.environ.get("LOGNAME") or "unknown"

@@ -29,6 +29,7 @@ def watchdog(
     as_json: JsonOption = False,
 ) -> None:
     """Watch a live account's executor; when it falls silent while the market is open, stop the account at the broker."""
+    from hedgefund_core.layout import account_folder
     from live_executor.cli.desk import account_of
     from live_executor.killing import log_beside
     from live_executor.settings import read_settings
@@ -42,7 +43,7 @@ def watchdog(
         level=level,
         broker_seconds=patience,
     )
-    folder = settings.data / "live" / watch.account
+    folder = settings.data / account_folder(watch.account)
     lease = Lease(folder)
     try:
         log_beside(folder)

@@ -14,14 +14,14 @@ import msgspec
 import numpy as np
 
 from hedgefund_core.errors import HedgefundError
-from hedgefund_core.layout import LAST_ACCOUNT, MLFLOW_DB, account_folder, halt_file, journal_file
+from hedgefund_core.layout import MLFLOW_DB, account_folder, halt_file, journal_file
 from hedgefund_core.trading.events import AccountOpened
 from live_executor.clock import SystemClock
 from live_executor.journals.lock import holder_of
 from live_executor.journals.sqlite import JournalReader
 from live_executor.panels import read_panel
 from live_executor.queries.configuration import validate
-from live_executor.settings import Settings, read_settings
+from live_executor.settings import Settings, last_account, read_settings
 
 _LEAST_DISK = 1 << 30
 _KEYS = ("journal.key", "promotion.key")
@@ -44,8 +44,7 @@ def examine(account: str) -> list[Finding]:
     if findings[-1].status == "fail":
         return findings
     settings = read_settings()
-    marker = settings.data / LAST_ACCOUNT
-    name = account or (marker.read_text().strip() if marker.exists() else settings.trading.account)
+    name = account or last_account(settings.data) or settings.trading.account
     checks: dict[str, Callable[[], list[Finding]]] = {
         "keys": lambda: _keys(settings),
         "data folder": lambda: [_data(settings)],
