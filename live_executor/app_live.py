@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import re
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -34,13 +33,10 @@ from live_executor.live.runtime import Live, LiveParts
 from live_executor.live.timeline import Timeline
 from live_executor.ports import Journal, LiveBroker, LiveFeed
 from live_executor.recovery import Recovered, restart
-from live_executor.settings import Settings, mark_last_account
+from live_executor.settings import Settings, mark_last_account, seconds_of
 from live_executor.targets import TargetsFile
 
 SENTENCE = "I trade real money with this account"
-_EVERY = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h)")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_SHORTEST_SECONDS = 0.05
 _NAMES = {signal.SIGINT: "sigint", signal.SIGTERM: "sigterm"}
 _HALTS = {signal.SIGUSR1: 1, signal.SIGUSR2: 2}
 
@@ -68,17 +64,6 @@ class LiveRequest(msgspec.Struct, frozen=True, kw_only=True):
     verbose: bool = False
 
 
-def seconds_of(every: str) -> float | None:
-    """``500ms``, ``30s``, ``1m``, ``1h`` as seconds; None for ``session``."""
-    if every == "session":
-        return None
-    found = _EVERY.fullmatch(every)
-    seconds = 0.0 if found is None else float(found["number"]) * _UNITS[found["unit"]]
-    if seconds < _SHORTEST_SECONDS:
-        raise ConfigError(f"--rebalance-every {every!r} is no duration of 50ms or more", mend="write 500ms, 30s, 1m, 1h or session")
-    return seconds
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Job:
     """A run to be made."""
@@ -86,6 +71,8 @@ class _Job:
     settings: Settings
     request: LiveRequest
     setup: LiveSetup
+    rebalance_every: float | None
+    """Seconds between two looks at drift; None = once a session."""
     on_beat: Callable[[State, Heartbeat], None]
 
     @property
@@ -129,7 +116,7 @@ def run_live(
     ``on_live`` gets the account before it begins: who hosts it in a process of many things stops it in another way than by signals.
     """
     _refuse_unarmed(settings, request)
-    seconds_of(request.rebalance_every or settings.trading.live.rebalance_every)
+    every = seconds_of(*_rebalance_every(settings, request))
     setup = LiveSetup(
         env=os.environ,
         live=request.mode == "live",
@@ -141,7 +128,7 @@ def run_live(
         speed=request.speed,
         cash=settings.trading.initial_cash,
     )
-    job = _Job(settings=settings, request=request, setup=setup, on_beat=on_beat)
+    job = _Job(settings=settings, request=request, setup=setup, rebalance_every=every, on_beat=on_beat)
     if not is_account(job.account):
         raise ConfigError(f"{job.account!r} is no account name", mend="use --account with letters, digits and . _ -")
     for what, name, known in (("broker", job.broker, sorted(LIVE_BROKERS)), ("feed", job.feed, sorted(LIVE_FEEDS))):
@@ -191,7 +178,7 @@ def _parts(job: _Job, broker: LiveBroker, feed: LiveFeed, journal: Journal, stat
         model=plan,
         recorder=recorder,
         targets=None if request.targets is None else TargetsFile(request.targets),
-        rebalance_every=seconds_of(request.rebalance_every or trading.live.rebalance_every),
+        rebalance_every=job.rebalance_every,
         once=request.once,
         max_sessions=request.max_sessions,
         folder=job.folder,
@@ -211,7 +198,7 @@ def _what_trades(job: _Job, state: State) -> tuple[Opening, ModelPlan | None]:
     """A file of targets, else the promoted model; raises ModelUnavailable where none is promoted."""
     settings, request = job.settings, job.request
     if request.targets is None:
-        plan, model = model_plan(settings, job.account, request.bundle, state, seconds_of=seconds_of)
+        plan, model = model_plan(settings, job.account, request.bundle, state)
         where = {"account": job.account, "mode": request.mode, "broker": job.broker}
         return opening_of(settings, model, panel=plan.panel(), **where), plan
     mandate = settings.mandates[settings.trading.live.mandate]
@@ -219,6 +206,13 @@ def _what_trades(job: _Job, state: State) -> tuple[Opening, ModelPlan | None]:
         account=job.account, book=settings.trading.book, mode=request.mode, broker=job.broker, source=job.broker, mandate=mandate
     )
     return opening, None
+
+
+def _rebalance_every(settings: Settings, request: LiveRequest) -> tuple[str, str]:
+    """How often drift is traded, and who says so."""
+    if request.rebalance_every:
+        return request.rebalance_every, "--rebalance-every"
+    return settings.trading.live.rebalance_every, "live.rebalance_every"
 
 
 def _refuse_unarmed(settings: Settings, request: LiveRequest) -> None:

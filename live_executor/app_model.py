@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,14 +20,12 @@ from live_executor.models import child
 from live_executor.models.loader import Admitted, stored
 from live_executor.models.trust import trusted_verifier
 from live_executor.panels import NewestPanel
-from live_executor.settings import Settings
+from live_executor.settings import Settings, seconds_of
 
 _DEADLINE = timedelta(minutes=RebalanceCalendar().deadline_minutes)
 
 
-def model_plan(
-    settings: Settings, account: str, bundle: Path | None, state: State, *, seconds_of: Callable[[str], float | None]
-) -> tuple[ModelPlan, Bundle]:
+def model_plan(settings: Settings, account: str, bundle: Path | None, state: State) -> tuple[ModelPlan, Bundle]:
     """What a run of the promoted model needs, and the model to open the account with.
 
     Raises
@@ -55,12 +52,12 @@ def model_plan(
         panel=panel,
         ask=lambda: child.ask(settings, account, bundle),
         read=read,
-        alias_every=seconds_of(settings.trading.alias_every) or 60.0,
+        alias_every=seconds_of(settings.trading.alias_every, "alias_every") or 60.0,
         anchor=_mandate(settings, model).rebalancing.anchor,
         fill=settings.trading.fill,
         delay=timedelta(minutes=settings.trading.decision_delay_minutes),
         late_after=_DEADLINE,
-        see_every=seconds_of(settings.trading.live.rebalance_every) or 60.0,
+        see_every=seconds_of(settings.trading.live.rebalance_every, "live.rebalance_every") or 60.0,
     )
     return plan, model
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -87,6 +88,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.config / self.trading.trusted_keys
 
 
+_DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h)")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SHORTEST_SECONDS = 0.05
+
+
+def seconds_of(every: str, name: str) -> float | None:
+    """``500ms``, ``30s``, ``1m``, ``1h`` as seconds; None for ``session``. Raises ConfigError with the ``name`` of the option or key."""
+    if every == "session":
+        return None
+    found = _DURATION.fullmatch(every)
+    seconds = 0.0 if found is None else float(found["number"]) * _UNITS[found["unit"]]
+    if seconds < _SHORTEST_SECONDS:
+        raise ConfigError(f"{name} {every!r} is no duration of 50ms or more", mend="write 500ms, 30s, 1m, 1h or session")
+    return seconds
+
+
 def data_folder(env: Mapping[str, str] | None = None) -> Path:
     """Where the data are: known without any file, so that a mistake in one keeps nobody from halting."""
     return Path((os.environ if env is None else env).get("HEDGEFUND_DATA_DIR") or "data")
@@ -109,9 +126,9 @@ def read_settings(env: Mapping[str, str] | None = None) -> Settings:
     """Read everything; raises ConfigError naming file and key."""
     given = os.environ if env is None else env
     config = Path(given.get("HEDGEFUND_CONFIG_DIR") or "config")
-    trading, of_trading = _read(config, "trading", given, TradingSettings)
-    universe, of_universe = _read(config, "universe", given, UniverseSettings)
-    risk, of_risk = _read(config, "risk", given, RiskSettings)
+    trading, of_trading = read_file(config, "trading", given, TradingSettings)
+    universe, of_universe = read_file(config, "universe", given, UniverseSettings)
+    risk, of_risk = read_file(config, "risk", given, RiskSettings)
     for key, name in (("mandate", trading.mandate), ("live.mandate", trading.live.mandate)):
         if name not in risk.mandates:
             message = f"config/trading.yaml: {key} {name!r} is not in config/risk.yaml"
@@ -127,7 +144,8 @@ def read_settings(env: Mapping[str, str] | None = None) -> Settings:
     )
 
 
-def _read(config: Path, stem: str, env: Mapping[str, str], target: type[T]) -> tuple[T, dict[str, str]]:
+def read_file(config: Path, stem: str, env: Mapping[str, str], target: type[T]) -> tuple[T, dict[str, str]]:
+    """One file of the configuration folder and the origins of its values; raises ConfigError naming file and key."""
     path = config / f"{stem}.yaml"
     if not path.exists():
         message = f"{path} is missing"

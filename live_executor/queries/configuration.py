@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import msgspec
-import yaml
 
 from hedgefund_core.backtest.models_settings import ModelsSettings
-from hedgefund_core.configuration import SourcesSettings, UniverseSettings, resolve
-from hedgefund_core.errors import ConfigError
+from hedgefund_core.configuration import SourcesSettings, UniverseSettings
 from hedgefund_core.risk.limits import RiskSettings
-from live_executor.settings import Settings, TradingSettings, read_settings
+from live_executor.settings import Settings, TradingSettings, read_file, read_settings
 
 FILES: dict[str, type[msgspec.Struct]] = {
     "trading": TradingSettings,
@@ -66,18 +63,6 @@ def _leaves(tree: Mapping[str, object], above: str) -> list[tuple[str, str]]:
 def validate() -> list[str]:
     """Names of the valid files; raises ConfigError at the first that is not."""
     folder = read_settings().config
-    for name in FILES:
-        _check(folder / f"{name}.yaml", name)
+    for name, kind in FILES.items():
+        read_file(folder, name, os.environ, kind)
     return [f"{name}.yaml" for name in FILES]
-
-
-def _check(path: Path, name: str) -> None:
-    if not path.exists():
-        raise ConfigError(f"{path} is missing", mend="restore it from the repository, or set HEDGEFUND_CONFIG_DIR")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {error}", mend=f"correct {path}") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path} holds no settings", mend="restore it from the repository")
-    resolve(f"config/{name}.yaml", content, os.environ, FILES[name])
