@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,11 +12,10 @@ from live_executor.cli.person import new_request, who, why
 from live_executor.cli.show import AccountOption, JsonOption
 
 if TYPE_CHECKING:
-    from hedgefund_core.bundle import Bundle
     from hedgefund_core.trading.events import Frame
     from live_executor.cli.desk import Desk
     from live_executor.queries.books import Reconciliation
-    from live_executor.queries.verify import Replay, SuspectReader
+    from live_executor.queries.verify import Replay
 
 RISK, FAILURE = 5, 1
 _PATIENCE_SECONDS = 15.0
@@ -98,13 +96,14 @@ def replay(
 
 def _replayed(desk: Desk, session: str, output: Path | None) -> Replay:
     from hedgefund_core.trading.events import SessionBegan, encode
+    from live_executor.queries.suspects import suspect_reader
     from live_executor.queries.verify import verify_replay
 
     if session and not any(
         isinstance(entry.frame, SessionBegan) and entry.frame.session == session for entry in desk.reader.read(kinds=("session_began",))
     ):
         raise typer.BadParameter(f"account {desk.account} traded no session {session}", param_hint="--session")  # nothing is no proof
-    bundles = suspects(desk)
+    bundles = suspect_reader(desk.settings, desk.account)
     if output is None:
         return verify_replay(desk.reader.read(), bundles, session=session)
     with output.open("wb") as file:
@@ -124,7 +123,8 @@ def parity(
     from live_executor.cli.desk import open_desk, require_session
     from live_executor.queries.parity import compare, lines
 
-    found = compare(open_desk(account), require_session(session))
+    desk = open_desk(account)
+    found = compare(desk.reader, desk.settings, desk.account, require_session(session))
     if as_json:
         show.as_json(found)
         return
@@ -132,32 +132,6 @@ def parity(
         show.line(line)
     show.table(found.findings[:40], ("session", "kind", "cause", "what", "live", "backtest"), empty="nothing differs")
     show.table(found.slippage, ("order_type", "orders", "fills", "live_bps", "simulated_bps"), empty="nothing was ordered")
-
-
-def suspects(desk: Desk) -> SuspectReader:
-    """Reads a bundle of the account's folder and says what is wrong with it, without refusing what can still be compared."""
-    from hedgefund_core.bundle import GOLDEN, MANIFEST, MODEL, read_bundle, read_manifest, sha256, signed_payload
-    from hedgefund_core.errors import ModelUnavailable
-    from hedgefund_core.layout import bundle_folder
-    from live_executor.models.trust import trusted_verifier
-
-    verify = trusted_verifier(desk.settings.keys)
-
-    def read(digest: str) -> tuple[Bundle, str]:
-        folder = desk.settings.data / bundle_folder(desk.account, digest)
-        if not folder.is_dir():
-            raise ModelUnavailable(f"bundle {digest[:12]} is not under {folder.parent}")
-        files = {name: (folder / name).read_bytes() for name in (MANIFEST, MODEL, GOLDEN) if (folder / name).is_file()}
-        bundle = read_bundle(files, lambda _key, _payload, _signature: True)
-        manifest = read_manifest(files[MANIFEST])
-        fault = ""
-        if sha256(files[MANIFEST]) != digest:
-            fault = f"bundle {digest[:12]} was changed after it was used"
-        if not verify(manifest.key_id, signed_payload(manifest), manifest.signature):
-            fault = f"{fault or f'bundle {digest[:12]}'}: no trusted key signed it"
-        return dataclasses.replace(bundle, digest=digest), fault
-
-    return read
 
 
 def _print_replay(found: Replay) -> None:

@@ -9,16 +9,12 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-
-from hedgefund_core.account import State, weights_of
+from hedgefund_core.account import State
 from hedgefund_core.errors import DataInvalid
 from hedgefund_core.identifiers import is_own_order
 from hedgefund_core.layout import account_folder
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.instrument import ZERO
-from hedgefund_core.trading.ledger import apply_fill
-from hedgefund_core.trading.order import Order
 from live_executor.clock import SystemClock
 from live_executor.commands import Mailbox
 from live_executor.live import heartbeat
@@ -27,7 +23,7 @@ from live_executor.live.cursor import ActivityCursor
 from live_executor.live.rehearsal import Rehearsal
 from live_executor.ports import JournalEntry
 from live_executor.queries.books import Reconciliation
-from live_executor.queries.plan import Change, Exposure, Plan, planned
+from live_executor.queries.plan import Plan, after_orders, changes, cost, exposures, planned, turnover, weight_measures
 from live_executor.queries.story import Story
 from live_executor.settings import Settings
 from live_executor.targets import Targets, TargetsFile
@@ -98,8 +94,7 @@ def _plan(state: State, frames: Sequence[e.Event], cancels: Sequence[str]) -> Pl
     orders = [order for frame in frames if isinstance(frame, e.OrdersIntended | e.OrdersDenied) for order in frame.orders]
     mandate = state.mandate
     rows = () if mandate is None else tuple(planned(order, mandate) for order in orders)
-    after = _after(state, [order for frame in frames if isinstance(frame, e.OrdersIntended) for order in frame.orders])
-    traded = sum((row.value for row in rows if row.verdict == "allowed"), ZERO)
+    after = after_orders(state, [order for frame in frames if isinstance(frame, e.OrdersIntended) for order in frame.orders])
     note = f"{len(cancels)} working orders would be cancelled first" if cancels else ""
     return Plan(
         session=state.session,
@@ -107,51 +102,9 @@ def _plan(state: State, frames: Sequence[e.Event], cancels: Sequence[str]) -> Pl
         note=note or ("" if made is not None else "the account is where the targets want it, or may not trade now"),
         assumed_filled=0,
         orders=rows,
-        turnover=float(traded / state.equity) if state.equity > ZERO else 0.0,
-        cost=sum((row.cost for row in rows if row.verdict == "allowed"), ZERO),
+        turnover=turnover(rows, state.equity),
+        cost=cost(rows),
         borrow_per_year=ZERO,
-        exposures=_exposures(state, after),
-        changes=_changes(state, after, made),
-    )
-
-
-def _after(state: State, orders: Sequence[Order]) -> State:
-    from msgspec.structs import replace
-
-    ledger = state.ledger
-    for order in orders:
-        ledger = apply_fill(
-            ledger,
-            instrument_id=order.instrument_id,
-            side=order.side,
-            quantity=order.quantity,
-            price=order.reference_price,
-            commission=ZERO,
-        )
-    return replace(state, ledger=ledger)
-
-
-def _exposures(before: State, after: State) -> tuple[Exposure, ...]:
-    mandate = before.mandate
-    limits = {} if mandate is None else {"gross": mandate.limits.max_gross, "net": mandate.limits.max_net}
-    limits |= {} if mandate is None else {"largest_position": mandate.limits.max_position_weight}
-    was, then = _measures(before), _measures(after)
-    return tuple(Exposure(measure=name, before=was[name], after=then[name], limit=limits.get(name)) for name in was)
-
-
-def _measures(state: State) -> dict[str, float]:
-    weights = weights_of(state)
-    return {
-        "gross": float(np.abs(weights).sum()),
-        "net": float(weights.sum()),
-        "largest_position": float(np.abs(weights).max(initial=0.0)),
-    }
-
-
-def _changes(before: State, after: State, made: e.DecisionMade | None) -> tuple[Change, ...]:
-    targets = {} if made is None else made.weights
-    pairs = zip(before.instruments, weights_of(before).tolist(), weights_of(after).tolist(), strict=True)
-    return tuple(
-        Change(symbol=instrument.symbol, weight=was, target=targets.get(instrument.instrument_id), after=then)
-        for instrument, was, then in pairs
+        exposures=exposures(weight_measures(state), weight_measures(after), mandate),
+        changes=changes(state, after, {} if made is None else made.weights),
     )

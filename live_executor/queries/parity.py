@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from hedgefund_core.backtest.parity import CAUSES, BundleAtHand, Parity, parity
 from hedgefund_core.bundle import Bundle
 from hedgefund_core.errors import DataUnavailable, ModelMismatch, ModelUnavailable
 from hedgefund_core.quant.bars import Panel
 from hedgefund_core.trading.events import AccountOpened
+from live_executor.journals.sqlite import JournalReader
 from live_executor.panels import read_panel
+from live_executor.queries.suspects import SuspectReader, suspect_reader
+from live_executor.settings import Settings
 
-if TYPE_CHECKING:
-    from live_executor.cli.desk import Desk
 
-
-def compare(desk: Desk, session: str) -> Parity:
+def compare(reader: JournalReader, settings: Settings, account: str, session: str) -> Parity:
     """The report; raises DataUnavailable where the account has closed no such session on bars."""
-    opened = next((entry.frame for entry in desk.reader.read(kinds=("account_opened",))), None)
+    opened = next((entry.frame for entry in reader.read(kinds=("account_opened",))), None)
     source = opened.source if isinstance(opened, AccountOpened) else ""
-    found = parity((entry.frame for entry in desk.reader.read()), _panel(desk, source), _at_hand(desk), session=session)
+    frames = (entry.frame for entry in reader.read())
+    found = parity(frames, _panel(settings, source), _at_hand(suspect_reader(settings, account)), session=session)
     if not found.sessions:
         what = f"session {session}" if session else "a session"
         raise DataUnavailable(
-            f"account {desk.account} has not closed {what} on bars of the lake",
+            f"account {account} has not closed {what} on bars of the lake",
             mend="executor fills shows what an account of targets traded",
         )
     return found
@@ -40,18 +40,14 @@ def lines(found: Parity) -> Iterator[str]:
     yield "by cause: " + ", ".join(f"{cause} {found.by_cause[cause]:,.2f}" for cause in CAUSES)
 
 
-def _panel(desk: Desk, source: str) -> Panel | None:
+def _panel(settings: Settings, source: str) -> Panel | None:
     try:
-        return read_panel(desk.settings.data, source)
+        return read_panel(settings.data, source)
     except DataUnavailable:
         return None
 
 
-def _at_hand(desk: Desk) -> BundleAtHand:
-    from live_executor.cli.proof import suspects
-
-    read = suspects(desk)
-
+def _at_hand(read: SuspectReader) -> BundleAtHand:
     def at_hand(digest: str) -> tuple[Bundle | None, str]:
         try:
             return read(digest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -10,7 +11,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from hedgefund_core.account import State, decision_inputs, end_state_of, history_of, prices_of, weights_of
-from hedgefund_core.decision import Decision, decide
+from hedgefund_core.decision import decide
 from hedgefund_core.quant.portfolio.scaling import book_beta, book_volatility, historical_var
 from hedgefund_core.risk.limits import Mandate
 from hedgefund_core.trading import events as e
@@ -80,20 +81,19 @@ def plan(story: Story) -> Plan:
         return _nothing(state, note or "the journal holds no mandate yet", assumed)
     bundle = state.bundle if purpose is Purpose.MODEL else None
     decision = decide(decision_inputs(state, due, purpose), bundle, state.mandate)
-    after = _after(state, decision.allowed)
+    after = after_orders(state, decision.allowed)
     orders = tuple(planned(order, state.mandate) for order in (*decision.allowed, *decision.denied))
-    traded = sum((row.value for row in orders if row.verdict == "allowed"), ZERO)
     return Plan(
         session=state.session,
         purpose=purpose.value,
         note=note,
         assumed_filled=assumed,
         orders=orders,
-        turnover=float(traded / state.equity) if state.equity > ZERO else 0.0,
-        cost=sum((row.cost for row in orders if row.verdict == "allowed"), ZERO),
+        turnover=turnover(orders, state.equity),
+        cost=cost(orders),
         borrow_per_year=_borrow(after, state.mandate),
-        exposures=_exposures(state, after, state.mandate),
-        changes=_changes(state, after, decision),
+        exposures=exposures(_measures(state, state.mandate), _measures(after, state.mandate), state.mandate),
+        changes=changes(state, after, decision.target_weights),
     )
 
 
@@ -134,6 +134,7 @@ def _due(story: Story, state: State) -> e.DecisionDue:
 
 
 def _nothing(state: State, note: str, assumed: int) -> Plan:
+    now = {} if state.mandate is None else _measures(state, state.mandate)
     return Plan(
         session=state.session,
         purpose="none",
@@ -143,7 +144,7 @@ def _nothing(state: State, note: str, assumed: int) -> Plan:
         turnover=0.0,
         cost=ZERO,
         borrow_per_year=ZERO,
-        exposures=() if state.mandate is None else _exposures(state, state, state.mandate),
+        exposures=exposures(now, now, state.mandate),
         changes=(),
     )
 
@@ -164,7 +165,8 @@ def planned(order: Order, mandate: Mandate) -> PlannedOrder:
     )
 
 
-def _after(state: State, orders: tuple[Order, ...]) -> State:
+def after_orders(state: State, orders: Iterable[Order]) -> State:
+    """The state once orders are filled at their reference prices."""
     ledger = state.ledger
     for order in orders:
         ledger = apply_fill(
@@ -185,26 +187,35 @@ def _borrow(state: State, mandate: Mandate) -> Decimal:
     return to_money(short * Decimal(str(mandate.costs.borrow_bps_per_year)) * _BASIS_POINT)
 
 
-def _exposures(before: State, after: State, mandate: Mandate) -> tuple[Exposure, ...]:
-    was, then = _measures(before, mandate), _measures(after, mandate)
-    limits = {
-        "gross": mandate.limits.max_gross,
-        "net": mandate.limits.max_net,
-        "largest_position": mandate.limits.max_position_weight,
-        "volatility": mandate.target_volatility,
-        "beta": mandate.max_beta,
-    }
+def exposures(was: Mapping[str, float | None], then: Mapping[str, float | None], mandate: Mandate | None) -> tuple[Exposure, ...]:
+    """Measures before and after, with their limits where there are any."""
+    limits: dict[str, float | None] = {}
+    if mandate is not None:
+        limits = {
+            "gross": mandate.limits.max_gross,
+            "net": mandate.limits.max_net,
+            "largest_position": mandate.limits.max_position_weight,
+            "volatility": mandate.target_volatility,
+            "beta": mandate.max_beta,
+        }
     return tuple(Exposure(measure=name, before=was[name], after=then[name], limit=limits.get(name)) for name in was)
 
 
-def _measures(state: State, mandate: Mandate) -> dict[str, float | None]:
+def weight_measures(state: State) -> dict[str, float]:
+    """What the weights alone say, as fractions of equity: gross, net, and the largest position."""
     weights = weights_of(state)
-    history = history_of(state)
-    window = history.returns[-mandate.volatility_window :]
-    found = {
+    return {
         "gross": float(np.abs(weights).sum()),
         "net": float(weights.sum()),
         "largest_position": float(np.abs(weights).max(initial=0.0)),
+    }
+
+
+def _measures(state: State, mandate: Mandate) -> dict[str, float | None]:
+    """Those of the weights, and what the history of returns adds; None where it says nothing."""
+    weights, history = weights_of(state), history_of(state)
+    window = history.returns[-mandate.volatility_window :]
+    found = weight_measures(state) | {
         "volatility": book_volatility(weights, window, mandate.volatility_decay, state.sessions_per_year),
         "beta": book_beta(weights, history.betas(mandate.beta_window)),
         "value_at_risk": historical_var(weights, history.returns)[0],
@@ -212,9 +223,21 @@ def _measures(state: State, mandate: Mandate) -> dict[str, float | None]:
     return {name: float(value) if np.isfinite(value) else None for name, value in found.items()}
 
 
-def _changes(before: State, after: State, decision: Decision) -> tuple[Change, ...]:
+def changes(before: State, after: State, targets: Mapping[str, Decimal]) -> tuple[Change, ...]:
+    """Each instrument's weight now, its target, and its weight afterwards."""
     pairs = zip(before.instruments, weights_of(before).tolist(), weights_of(after).tolist(), strict=True)
     return tuple(
-        Change(symbol=instrument.symbol, weight=was, target=decision.target_weights.get(instrument.instrument_id), after=then)
+        Change(symbol=instrument.symbol, weight=was, target=targets.get(instrument.instrument_id), after=then)
         for instrument, was, then in pairs
     )
+
+
+def turnover(orders: Iterable[PlannedOrder], equity: Decimal) -> float:
+    """Value of the allowed orders over equity."""
+    traded = sum((row.value for row in orders if row.verdict == "allowed"), ZERO)
+    return float(traded / equity) if equity > ZERO else 0.0
+
+
+def cost(orders: Iterable[PlannedOrder]) -> Decimal:
+    """What the allowed orders cost."""
+    return sum((row.cost for row in orders if row.verdict == "allowed"), ZERO)

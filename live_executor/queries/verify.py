@@ -13,17 +13,15 @@ from typing import cast
 import msgspec
 
 from hedgefund_core.account import State
-from hedgefund_core.bundle import Bundle
 from hedgefund_core.errors import HedgefundError, ModelMismatch, ModelUnavailable
 from hedgefund_core.machine import Record, attach_bundle, step
 from hedgefund_core.trading import events as e
 from live_executor.ports import JournalEntry
+from live_executor.queries.suspects import SuspectReader
 
 Keep = Callable[[e.Frame], None]
 """Takes each frame of the regenerated journal."""
 _ORDERS = (e.OrdersIntended, e.OrdersDenied)
-SuspectReader = Callable[[str], tuple[Bundle, str]]
-"""Digest -> the bundle as it lies in the account's folder and what is wrong with it ("" = nothing)."""
 
 
 class FirstDifference(msgspec.Struct, frozen=True, kw_only=True):
