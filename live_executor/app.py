@@ -149,20 +149,7 @@ def _open_account(runtime: Runtime, settings: Settings, request: RunRequest, acc
 def _load_model(runtime: Runtime, admitted: Admitted | None, now: datetime) -> None:
     if admitted is None or admitted.bundle.digest == runtime.state.model_digest:
         return
-    manifest = admitted.bundle.manifest
-    loaded = e.ModelLoaded(
-        ts=now,
-        name=manifest.name,
-        version=admitted.registered.version,
-        digest=admitted.bundle.digest,
-        alias=admitted.registered.alias,
-        model_kind=manifest.kind,
-        trained_through=manifest.trained_through,
-        expires_after_days=manifest.expires_after_days,
-        mlflow_run_id=manifest.mlflow_run_id,
-        dagster_run_id=manifest.dagster_run_id,
-    )
-    runtime.open([loaded], [admitted.bundle])
+    runtime.open([admitted.loaded(now)], [admitted.bundle])
 
 
 def _knows_less(state: State, history: e.HistoryLoaded) -> bool:

@@ -1,8 +1,8 @@
 """Backup and restore of an account: one file with everything that a restart needs, and its digests.
 
 A backup may be taken while the executor runs: SQLite's own backup gives the journal and the simulated broker's book as they are
-between two commits. A restore checks every digest and walks the chain before anything is put in place, and never overwrites:
-what was there is moved aside.
+between two commits, and the book of the simulated broker on the wall clock is always replaced as a whole. A restore checks every
+digest and walks the chain before anything is put in place, and never overwrites: what was there is moved aside.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ import msgspec
 
 from hedgefund_core.errors import ConfigError, DataInvalid, Halted, JournalError
 from hedgefund_core.identifiers import is_account
-from hedgefund_core.layout import account_folder, broker_book_file, journal_file
+from hedgefund_core.layout import LIVE, account_folder, broker_book_file, journal_file
+from live_executor.brokers.simulated_live import FILE as EXCHANGE
 from live_executor.journals.chain import Verification
 from live_executor.journals.emergency import FILE as EMERGENCY
 from live_executor.journals.lock import holder_of
@@ -71,17 +72,19 @@ def backup(settings: Settings, account: str, target: Path, *, at: datetime) -> B
         if (settings.data / broker_book_file(account)).exists():
             (scratch / "broker").mkdir()
             _copy_database(settings.data / broker_book_file(account), scratch / "broker" / "book.sqlite")
-        if (folder / EMERGENCY).exists():
-            shutil.copyfile(folder / EMERGENCY, scratch / EMERGENCY)
+        for name in (EMERGENCY, EXCHANGE):
+            if (folder / name).exists():
+                shutil.copyfile(folder / name, scratch / name)
         if (folder / "bundles").is_dir():
             shutil.copytree(folder / "bundles", scratch / "bundles")
         head = _head_of(scratch / "journal.sqlite")
         files = {str(path.relative_to(scratch)): _sha256(path) for path in _files(scratch)}
         manifest = BackupManifest(schema=_SCHEMA, account=account, created_at=at, seq=found.entries, head=head, files=files)
         (scratch / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))
-        packed = scratch.with_suffix(".packed")
+        content = [scratch / MANIFEST, *(path for path in _files(scratch) if path.name != MANIFEST)]
+        packed = scratch / "packed"  # goes away with the rest where the disk is full
         with tarfile.open(packed, "w:gz") as archive:
-            for path in [scratch / MANIFEST, *(path for path in _files(scratch) if path.name != MANIFEST)]:
+            for path in content:
                 archive.add(path, arcname=str(path.relative_to(scratch)), recursive=False)
         with packed.open("rb") as file:
             os.fsync(file.fileno())
@@ -101,7 +104,7 @@ def restore(settings: Settings, source: Path, account: str = "", *, at: datetime
     """
     if not source.is_file():
         raise DataInvalid(f"{source} is no file", mend="name the file that `executor backup` wrote")
-    scratch = settings.data / "live" / f".restore-{os.getpid()}"
+    scratch = settings.data / LIVE / f".restore-{os.getpid()}"
     scratch.mkdir(parents=True)
     try:
         manifest = _unpack(source, scratch)
@@ -147,22 +150,16 @@ def _unpack(source: Path, scratch: Path) -> BackupManifest:
 
 def _verified(path: Path, keys: Path, account: str) -> Verification:
     """The chain of a journal that lies outside its account's folder; a head signed later than the copy does not count against it."""
-    reader = JournalReader(path)
-    try:
+    with closing(JournalReader(path)) as reader:
         found = reader.verify(keys, account=account, whole=False)
-    finally:
-        reader.close()
     if not found.ok:
         raise JournalError(f"the journal is broken at entry {found.first_broken}: {found.reason}", mend="use another backup")
     return found
 
 
 def _head_of(path: Path) -> str:
-    reader = JournalReader(path)
-    try:
+    with closing(JournalReader(path)) as reader:
         return reader.head.hash.hex()
-    finally:
-        reader.close()
 
 
 def _copy_database(source: Path, target: Path) -> None:

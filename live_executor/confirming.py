@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
@@ -53,11 +54,8 @@ def left_of(beat: heartbeat.Heartbeat, level: Level) -> tuple[str, ...]:
 
 def _asked_at(data: Path, account: str) -> datetime | None:
     """When the newest halt was journaled."""
-    reader = JournalReader(data / journal_file(account))
-    try:
-        newest = None
+    newest = None
+    with closing(JournalReader(data / journal_file(account))) as reader:
         for entry in reader.read(kinds=("halt_requested",)):
             newest = entry.frame
-    finally:
-        reader.close()
     return newest.ts if isinstance(newest, HaltRequested) else None

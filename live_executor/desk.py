@@ -17,6 +17,7 @@ from hedgefund_core.bundle import Bundle
 from hedgefund_core.errors import JournalError
 from hedgefund_core.machine import Command, Record, attach_bundle, step
 from hedgefund_core.trading import events as e
+from hedgefund_core.trading.evidence import numbered
 from live_executor import snapshots
 from live_executor.crash import crash_here
 from live_executor.logging import logger
@@ -159,9 +160,7 @@ class Desk:
 
     def book(self, news: Sequence[e.BrokerNews]) -> list[Command]:
         """Fold news of a broker that numbers nothing: it gets the numbers after the last one booked."""
-        first = self.state.broker_seq + 1
-        numbered = [msgspec.structs.replace(item, broker_seq=first + place) for place, item in enumerate(news)]
-        return self.fold(numbered)
+        return self.fold(numbered(news, after=self.state.broker_seq))
 
     def sign(self) -> None:
         """Sign the head now."""

@@ -21,10 +21,9 @@ from hedgefund_core.trading.state import Level
 from live_executor.emergency_close import Closing
 from live_executor.journals.emergency import Act, EmergencyAct, EmergencyLog
 from live_executor.logging import logger
-from live_executor.ports import Clock, LiveBroker
+from live_executor.ports import Clock, LiveBroker, Sleep
 
 T = TypeVar("T")
-Sleep = Callable[[float], Awaitable[None]]
 _log = logger("emergency")
 PAUSE, LONGEST = 0.25, 5.0
 SURE, SURE_FOR = 2, timedelta(seconds=1)

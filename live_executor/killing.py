@@ -11,6 +11,7 @@ import asyncio
 import os
 import random
 from collections.abc import Mapping
+from contextlib import closing
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -81,11 +82,8 @@ def where_is(data: Path, account: str) -> Where | None:
 
 def _by_journal(data: Path, account: str) -> Where | None:
     try:
-        reader = JournalReader(data / journal_file(account))
-        try:
+        with closing(JournalReader(data / journal_file(account))) as reader:
             first = next(reader.read(kinds=("account_opened",)), None)
-        finally:
-            reader.close()
     except JournalError as error:
         _log.warning("the journal cannot be read", reason=error.message)
         return None

@@ -7,6 +7,7 @@ finds it (now, or at its next start), so that nothing is lost if it hangs.
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
@@ -111,11 +112,8 @@ def journal_directly(settings: Settings, account: str, command: Latch) -> Done:
 
 def _past_journal(settings: Settings, account: str, state: State, ts: datetime) -> list[e.Input]:
     """What was done at the broker meanwhile: the machine has to know of closing orders before it hears that everything is to be closed."""
-    reader = JournalReader(settings.data / journal_file(account))
-    try:
+    with closing(JournalReader(settings.data / journal_file(account))) as reader:
         known = Known(entry.frame for entry in reader.read(kinds=("emergency_adopted",)))
-    finally:
-        reader.close()
     acts = EmergencyLog(settings.data / account_folder(account)).read(after=known.emergency)
     return adoption(state, acts, ts, state.session)
 
@@ -145,9 +143,10 @@ def _taken(path: Path, folder: Path, patience_seconds: float) -> bool:
 
 def journaled(data: Path, account: str) -> Done:
     """Where the ladder stands by the journal's newest word about it."""
-    reader = JournalReader(data / journal_file(account))
     newest = None
-    for entry in reader.read(kinds=("ladder_moved",)):
-        newest = entry.frame
+    with closing(JournalReader(data / journal_file(account))) as reader:
+        seq = reader.head.seq
+        for entry in reader.read(kinds=("ladder_moved",)):
+            newest = entry.frame
     state, cause, person = ("active", "", "") if not isinstance(newest, e.LadderMoved) else (newest.after, newest.cause, newest.person)
-    return Done(account=account, state=state, cause=cause, person=person, by="executor", journal_seq=reader.head.seq)
+    return Done(account=account, state=state, cause=cause, person=person, by="executor", journal_seq=seq)

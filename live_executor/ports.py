@@ -7,7 +7,7 @@ An id the broker already has is "already there" and no error: the same intent ca
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
 from enum import IntEnum, StrEnum
@@ -32,6 +32,9 @@ from hedgefund_core.trading.observed import (
     SplitSighting,
 )
 from hedgefund_core.trading.order import Order
+
+Sleep = Callable[[float], Awaitable[None]]
+"""Waiting, in seconds: virtual in a simulation."""
 
 
 class Phase(IntEnum):

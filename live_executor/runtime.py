@@ -206,6 +206,7 @@ class Runtime:
         found = await _patiently(lambda: self._parts.broker.look_up(name))
         if found is None:
             return self._desk.fold([e.OrderAbsent(ts=self._parts.simulated.now(), client_order_id=name)])
+        self._look_ups.pop(name, None)
         return []
 
     async def _book_news(self) -> None:

@@ -12,7 +12,7 @@ import contextlib
 import dataclasses
 import random
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -20,14 +20,13 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from hedgefund_core.trading.observed import LinkChanged, LinkState, UnknownUpdate
-from live_executor.ports import Clock
+from live_executor.ports import Clock, Sleep
 
 if TYPE_CHECKING:
     import aiohttp
 
 T = TypeVar("T")
 Said_co = TypeVar("Said_co", covariant=True)
-Sleep = Callable[[float], Awaitable[None]]
 _DENSE = 20
 """So many frames tell how often data come."""
 LONGEST_PAYLOAD = 2_000

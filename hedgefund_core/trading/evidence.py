@@ -9,6 +9,7 @@ picture never undoes a newer one. The end of an order waits until its fills are 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 
@@ -60,7 +61,7 @@ class Booked(msgspec.Struct, frozen=True, kw_only=True):
     """Symbol -> instrument id."""
     held: Mapping[str, Decimal]
     """Signed shares by instrument id."""
-    activities: frozenset[str] = frozenset()
+    activities: AbstractSet[str] = frozenset()
     opened_at: datetime = _LONG_AGO
     """What strangers did before is in the positions that the account was opened with."""
 

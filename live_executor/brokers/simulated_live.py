@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import os
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -37,7 +37,7 @@ from hedgefund_core.trading.observed import (
     SplitSighting,
 )
 from hedgefund_core.trading.order import Order
-from live_executor.ports import Clock, LiveFeed
+from live_executor.ports import Clock, LiveFeed, Sleep
 from live_executor.simulation.market import CENT, Market, SimulatedFeed
 from live_executor.simulation.venue import Venue, VenueOrder
 
@@ -162,9 +162,7 @@ class SimulatedViews:
 class SimulatedBroker(SimulatedViews):
     """A `LiveBroker` in the process: nothing is lost on the way, because there is none."""
 
-    def __init__(
-        self, market: PaperMarket, folder: Path, cash: Decimal, rng: random.Random, sleep: Callable[[float], Awaitable[None]]
-    ) -> None:
+    def __init__(self, market: PaperMarket, folder: Path, cash: Decimal, rng: random.Random, sleep: Sleep) -> None:
         super().__init__(market, Venue(market, rng))
         self._path, self._sleep = folder / FILE, sleep
         self._venue.cash, self._venue.emit = cash, self._emit

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -22,15 +22,13 @@ from hedgefund_core.trading.observed import (
     SplitSighting,
 )
 from live_executor.feeds.recorder import Recorded, read_segment
-from live_executor.ports import Clock
+from live_executor.ports import Clock, Sleep
 
 
 class RecordedFeed:
     """A `LiveFeed` over segments. Times are moved to now: what was three seconds old when it came is three seconds old again."""
 
-    def __init__(
-        self, paths: Sequence[Path], clock: Clock, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep, *, speed: float = 1.0
-    ) -> None:
+    def __init__(self, paths: Sequence[Path], clock: Clock, sleep: Sleep = asyncio.sleep, *, speed: float = 1.0) -> None:
         if not paths:
             message = "there are no recorded segments to play"
             raise DataUnavailable(message, mend="record some: an account on the wall clock keeps its feed under live/<account>/recorded/")

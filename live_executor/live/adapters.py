@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hedgefund_core.errors import ConfigError
-from live_executor.ports import Clock, LiveBroker, LiveFeed
+from live_executor.ports import Clock, LiveBroker, LiveFeed, Sleep
 
 if TYPE_CHECKING:
     from live_executor.brokers.simulated_live import PaperMarket
@@ -25,7 +25,7 @@ class LiveSetup(msgspec.Struct, frozen=True, kw_only=True):
     live: bool
     clock: Clock
     rng: random.Random
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    sleep: Sleep = asyncio.sleep
     locks: Path | None = None
     """Where processes of this machine see that a connection is held."""
     folder: Path | None = None

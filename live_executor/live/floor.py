@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -21,10 +21,8 @@ from live_executor.live.crew import Crew
 from live_executor.live.known import Known
 from live_executor.live.market_view import MarketView
 from live_executor.live.timeline import Timeline
-from live_executor.ports import LiveBroker, LiveFeed
+from live_executor.ports import LiveBroker, LiveFeed, Sleep
 from live_executor.settings import LiveSettings
-
-Sleep = Callable[[float], Awaitable[None]]
 
 
 class Hands(Protocol):

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from msgspec.structs import replace
 
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.instrument import Instrument
 from hedgefund_core.trading.observed import AssetSighting, HaltSighting, PositionSighting
+from live_executor.clock import EPOCH
 from live_executor.live.floor import Floor
 
 _NO_SUCH_NAME = "that it has no such name"
-_NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Instruments:
@@ -117,7 +116,7 @@ class Instruments:
         said = "its name is another instrument's now" if another else f"the broker says {asset.status or 'not tradable'}"
         cause = halt or ("" if tradable else said)
         return e.InstrumentStatusSeen(
-            ts=_NO_TIME,
+            ts=EPOCH,
             instrument_id=instrument_id,
             tradable=tradable,
             halted=bool(halt),

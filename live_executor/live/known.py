@@ -7,7 +7,6 @@ is enough for both, so that no file beside it can be lost.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from decimal import Decimal
 
 from hedgefund_core.account import State
@@ -16,10 +15,10 @@ from hedgefund_core.trading.evidence import Booked, External
 from hedgefund_core.trading.instrument import Instrument
 from hedgefund_core.trading.ledger import Position
 from hedgefund_core.trading.observed import ActivitySighting
+from live_executor.clock import EPOCH
 
 KINDS = ("account_opened", "external_filled", "cash_posted", "split_processed", "emergency_adopted")
 """Entries that make it up."""
-LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Known:
@@ -27,12 +26,12 @@ class Known:
 
     def __init__(self, frames: Iterable[e.Event] = ()) -> None:
         self._external: dict[str, External] = {}
-        self._activities: frozenset[str] = frozenset()
+        self._activities: set[str] = set()
         self._named: tuple[Instrument, ...] = ()
         self._ids: dict[str, str] = {}
         self._before_opening: frozenset[str] = frozenset()
         self._read_through = ""
-        self.opened_at = LONG_AGO
+        self.opened_at = EPOCH
         self.emergency = 0
         self.note(tuple(frames))
 
@@ -47,7 +46,7 @@ class Known:
                 quantity, value = before.quantity + frame.quantity, before.value + frame.quantity * frame.price
                 self._external[frame.broker_order_id] = External(quantity=quantity, value=value)
             elif isinstance(frame, e.CashPosted | e.SplitProcessed):
-                self._activities |= {frame.activity_id}
+                self._activities.add(frame.activity_id)
             elif isinstance(frame, e.EmergencyAdopted):
                 self.emergency = max(self.emergency, frame.number)
 
@@ -62,7 +61,7 @@ class Known:
             instruments=self._ids,
             held=_Held(state.ledger.positions),
             activities=self._activities,
-            opened_at=LONG_AGO if cash else self.opened_at,
+            opened_at=EPOCH if cash else self.opened_at,
         )
 
     def is_before_opening(self, line: ActivitySighting) -> bool:

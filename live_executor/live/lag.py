@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from live_executor.live.floor import Sleep
 from live_executor.logging import logger
+from live_executor.ports import Sleep
 
 _log = logger("lag")
 EVERY_SECONDS, TOO_LATE_SECONDS = 0.25, 0.25

@@ -89,20 +89,7 @@ class ModelTrader:
         await self.know(manifest.universe)
         if admitted.bundle.digest == self._floor.state.model_digest:
             return
-        loaded = e.ModelLoaded(
-            ts=self._floor.now(),
-            name=manifest.name,
-            version=admitted.registered.version,
-            digest=admitted.bundle.digest,
-            alias=admitted.registered.alias,
-            model_kind=manifest.kind,
-            trained_through=manifest.trained_through,
-            expires_after_days=manifest.expires_after_days,
-            mlflow_run_id=manifest.mlflow_run_id,
-            dagster_run_id=manifest.dagster_run_id,
-            person=person,
-            reason=reason,
-        )
+        loaded = admitted.loaded(self._floor.now(), person=person, reason=reason)
         self._floor.desk.open([loaded], [admitted.bundle])
         _log.warning("model in use", name=manifest.name, version=admitted.registered.version, digest=admitted.bundle.digest[:12])
 

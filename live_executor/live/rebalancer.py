@@ -303,6 +303,8 @@ class Rebalancer:
                 self._taken_out |= {frame.client_order_id} if frame.client_order_id else set(everything)
             elif isinstance(frame, e.BrokerReported):
                 self._fell_short |= lacks_buying_power(self._floor.state)
+            elif isinstance(frame, e.SessionBegan):
+                self._taken_out &= {order.client_order_id for order in self._floor.state.working}
             elif isinstance(frame, e.OrderFilled):
                 self._in_a_row = 0
             elif isinstance(frame, e.OrderRejected | e.OrderExpired):

@@ -27,7 +27,7 @@ from live_executor.feeds.recorder import Recorder
 from live_executor.live import heartbeat
 from live_executor.live.crew import Crew
 from live_executor.live.cursor import ActivityCursor
-from live_executor.live.floor import Floor, Sleep
+from live_executor.live.floor import Floor
 from live_executor.live.gates import STOPPING, Gates
 from live_executor.live.instruments import Instruments
 from live_executor.live.intake import Intake
@@ -51,7 +51,7 @@ from live_executor.live.swaps import Swaps
 from live_executor.live.timeline import Timeline
 from live_executor.live.volumes import Volumes
 from live_executor.logging import logger
-from live_executor.ports import Clock, Journal, LiveBroker, LiveFeed
+from live_executor.ports import Clock, Journal, LiveBroker, LiveFeed, Sleep
 from live_executor.recovery import Recovered
 from live_executor.settings import LiveSettings
 from live_executor.targets import TargetsFile

@@ -189,11 +189,12 @@ class Sender:
             await self._later(order, error)
         else:
             crash_here("after_send")
-            self._tries.pop(name, None)
             await self._intake.order_if_possible(seen)
         finally:
             self._leaving.discard(name)
             self._wake.set()
+        if name not in self._waiting:
+            self._tries.pop(name, None)
         current = self._floor.state.orders.get(name)
         if current is not None and current.status is OrderStatus.PENDING_CANCEL:
             self._cancels.setdefault(name, 0)  # asked for while it was on its way

@@ -9,16 +9,15 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
 import msgspec
 
-from hedgefund_core.bundle import GOLDEN, MANIFEST, MODEL, Bundle, Verify, gate_admits, read_bundle, read_manifest, sha256
+from hedgefund_core.bundle import MANIFEST, Bundle, Verify, gate_admits, read_bundle, read_manifest, sha256
 from hedgefund_core.errors import ModelMismatch, ModelUnavailable
-from live_executor.models.mlflow_registry import VERSION_FILE, RegisteredVersion
-
-FILES = (MANIFEST, MODEL, GOLDEN)
+from hedgefund_core.trading.events import ModelLoaded
+from live_executor.models.mlflow_registry import FILES, VERSION_FILE, RegisteredVersion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +26,24 @@ class Admitted:
 
     bundle: Bundle
     registered: RegisteredVersion
+
+    def loaded(self, ts: datetime, *, person: str = "", reason: str = "") -> ModelLoaded:
+        """The journaled input that makes it the account's model; a person's name and reason where one went back to it."""
+        manifest = self.bundle.manifest
+        return ModelLoaded(
+            ts=ts,
+            name=manifest.name,
+            version=self.registered.version,
+            digest=self.bundle.digest,
+            alias=self.registered.alias,
+            model_kind=manifest.kind,
+            trained_through=manifest.trained_through,
+            expires_after_days=manifest.expires_after_days,
+            mlflow_run_id=manifest.mlflow_run_id,
+            dagster_run_id=manifest.dagster_run_id,
+            person=person,
+            reason=reason,
+        )
 
 
 def admit(folder: Path, store: Path, verify: Verify, *, on: date, alias: str) -> Admitted:

@@ -25,6 +25,8 @@ from hedgefund_core.errors import ModelUnavailable
 from hedgefund_core.layout import MLFLOW_DB, REGISTERED_MODEL
 
 VERSION_FILE = "version.json"
+FILES = (MANIFEST, MODEL, GOLDEN)
+"""Of a bundle."""
 _ALIASED = """
 SELECT found.version, found.source FROM registered_model_aliases AS asked
 JOIN model_versions AS found ON (found.workspace, found.name, found.version) = (asked.workspace, asked.name, asked.version)
@@ -47,13 +49,13 @@ def copy_version(database: Path, alias: str, into: Path) -> RegisteredVersion:
         raise ModelUnavailable(message)
     version, address = _stored(database, alias) or _asked(database, alias)
     source = Path(address.removeprefix("file://"))
-    missing = [name for name in (MANIFEST, MODEL, GOLDEN) if not (source / name).is_file()]
+    missing = [name for name in FILES if not (source / name).is_file()]
     if missing:
         message = f"version {version} of {REGISTERED_MODEL} lacks {', '.join(missing)}"
         raise ModelUnavailable(message)
     shutil.rmtree(into, ignore_errors=True)
     into.mkdir(parents=True)
-    for name in (MANIFEST, MODEL, GOLDEN):
+    for name in FILES:
         shutil.copyfile(source / name, into / name)
     registered = RegisteredVersion(name=REGISTERED_MODEL, version=version, alias=alias)
     (into / VERSION_FILE).write_bytes(msgspec.json.encode(registered))

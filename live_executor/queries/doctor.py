@@ -7,6 +7,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -133,8 +134,11 @@ def _panel(settings: Settings, account: str) -> list[Finding]:
 def _source(settings: Settings, account: str) -> str:
     """What the account trades, by its journal; else what is configured."""
     path = settings.data / journal_file(account)
-    opened = next(JournalReader(path).read(kinds=("account_opened",)), None) if path.exists() else None
-    frame = None if opened is None else opened.frame
+    frame = None
+    if path.exists():
+        with closing(JournalReader(path)) as reader:
+            opened = next(reader.read(kinds=("account_opened",)), None)
+            frame = None if opened is None else opened.frame
     return frame.source if isinstance(frame, AccountOpened) else settings.universe.source
 
 
@@ -178,7 +182,8 @@ def _journal(settings: Settings, account: str) -> Finding:
     path = settings.data / journal_file(account)
     if not path.exists():
         return Finding(check="journal", status="warn", found=f"account {account} has none yet", mend="executor run")
-    result = JournalReader(path).verify(settings.keys)
+    with closing(JournalReader(path)) as reader:
+        result = reader.verify(settings.keys)
     if not result.ok:
         return Finding(
             check="journal", status="fail", found=f"broken at entry {result.first_broken}: {result.reason}", mend="executor audit verify"

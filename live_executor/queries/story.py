@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import cast
 
@@ -20,12 +20,11 @@ from hedgefund_core.machine import attach_bundle, step
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.instrument import ZERO
 from hedgefund_core.trading.order import Order
+from live_executor.clock import EPOCH
 from live_executor.ports import Head, JournalEntry
 
 BundleReader = Callable[[str], Bundle]
 """Digest -> the verified bundle of the account's folder; raises ModelMismatch or ModelUnavailable."""
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from hedgefund_core.bundle import MANIFEST, Bundle, read_bundle, read_manifest, sha256, signed_payload
 from hedgefund_core.errors import ModelUnavailable
 from hedgefund_core.layout import bundle_folder
-from live_executor.models.loader import FILES
+from live_executor.models.mlflow_registry import FILES
 from live_executor.models.trust import trusted_verifier
 from live_executor.settings import Settings
 

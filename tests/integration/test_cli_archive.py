@@ -31,12 +31,15 @@ def parsed(*arguments: str, code: int = 0) -> dict:
 
 def test_a_restored_account_is_the_one_that_was_backed_up(traded: Path, tmp_path: Path) -> None:
     before = {name: executor(name, "--json").stdout for name in ("positions", "orders", "fills", "pnl")}
+    exchange = traded / "data" / account_folder(ACCOUNT) / "exchange.json"
+    exchange.write_text("the book of the simulated broker on the wall clock")
     made = parsed("backup", "--to", str(tmp_path / "kept.tar.gz"))
     shutil.rmtree(traded / "data" / account_folder(ACCOUNT))
     assert executor("status").exit_code != 0
     found = parsed("restore", str(tmp_path / "kept.tar.gz"))
     assert (found["account"], found["entries"], found["head"], found["moved_aside"]) == (ACCOUNT, made["seq"], made["head"], "")
     assert {name: executor(name, "--json").stdout for name in before} == before
+    assert exchange.read_text() == "the book of the simulated broker on the wall clock"
     assert parsed("audit", "verify")["ok"]
     assert parsed("reconcile")["ok"]
     assert parsed("replay", "--verify")["ok"]
