@@ -34,7 +34,7 @@ from hedgefund_core.trading.capabilities import to_tick
 from hedgefund_core.trading.instrument import ZERO, Instrument, to_lots, to_price
 from hedgefund_core.trading.order import Leg, Order, OrderStatus, OrderType, Purpose, Side, TimeInForce
 from hedgefund_core.trading.rebalance import NoTradeBand, intents_toward, target_quantity
-from hedgefund_core.trading.router import WHOLE, Parent, Route, adopt, route
+from hedgefund_core.trading.router import WHOLE, Parent, Route, parent_of, route
 
 WORK_SECONDS = 9_000.0
 """Time in which a sliced order is worked where nobody has said when the session closes. Source: default, two hours of pieces."""
@@ -119,7 +119,7 @@ def judge_plan(inputs: DecisionInputs, plan: Plan, mandate: Mandate, *, weights:
             plan.pending[whole.instrument_id] = replace(waits, after=(whole.client_order_id,))
         elif way is not None:
             first = replace(whole, client_order_id=_name(inputs, wanted, decision_id, 1), quantity=way.slices[0])
-            parents[first.client_order_id] = adopt(whole, way)
+            parents[first.client_order_id] = parent_of(whole, way)
         orders.append(first)
     nothing = np.full(len(inputs.instruments), np.nan)
     basis = Basis(bundle=None, scores=nothing, weights=nothing if weights is None else weights, scalings=(), note=note)

@@ -8,7 +8,7 @@ picture never undoes a newer one. The end of an order waits until its fills are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -36,6 +36,8 @@ _LIVING = frozenset(
 _DAY_ENDED = frozenset({"done_for_day", "calculated"})
 _BUSTS, _CORRECTIONS = frozenset({"trade_bust"}), frozenset({"trade_correct"})
 _NOTHING_HAPPENED = frozenset({"cancel_rejected", "order_cancel_rejected", "replace_rejected", "order_replace_rejected"})
+_STATUSES = _LIVING | _DAY_ENDED | {"canceled", "cancelled", "expired", "rejected", "replaced"}
+_EVENTS = _STATUSES | _BUSTS | _CORRECTIONS | _NOTHING_HAPPENED | {"fill", "partial_fill"}
 _BUST, _FIX = "bust:", "fix:"
 _encoder = msgspec.json.Encoder(decimal_format="string")
 _HALF_CENT = Decimal("0.005")
@@ -214,41 +216,24 @@ def _end(order: Order, seen: OrderSighting, filled: Decimal) -> tuple[News, ...]
         return (_not_understood(f"filled at {filled} of {order.quantity}", seen),)
     if seen.status in _DAY_ENDED and order.status in {OrderStatus.DONE_FOR_DAY, OrderStatus.PENDING_CANCEL}:
         return ()
-    build = _ENDS.get(seen.status)
-    return () if build is None else (build(order.client_order_id, seen),)
+    ended = _how_it_ended(order.client_order_id, seen)
+    return () if ended is None else (ended,)
 
 
-def _canceled(key: str, seen: OrderSighting) -> News:
-    return n.OrderCanceled(ts=seen.at, broker_seq=0, client_order_id=key)
-
-
-def _expired(key: str, seen: OrderSighting) -> News:
-    return n.OrderExpired(ts=seen.at, broker_seq=0, client_order_id=key)
-
-
-def _rejected(key: str, seen: OrderSighting) -> News:
-    return n.OrderRejected(ts=seen.at, broker_seq=0, client_order_id=key, reason=seen.reason)
-
-
-def _replaced(key: str, seen: OrderSighting) -> News:
-    return n.OrderReplaced(ts=seen.at, broker_seq=0, client_order_id=key, replaced_by=seen.replaced_by)
-
-
-def _done_for_day(key: str, seen: OrderSighting) -> News:
-    return n.OrderDoneForDay(ts=seen.at, broker_seq=0, client_order_id=key)
-
-
-_ENDS: dict[str, Callable[[str, OrderSighting], News]] = {
-    "canceled": _canceled,
-    "cancelled": _canceled,
-    "expired": _expired,
-    "rejected": _rejected,
-    "replaced": _replaced,
-    "done_for_day": _done_for_day,
-    "calculated": _done_for_day,
-}
-_STATUSES = _LIVING | _DAY_ENDED | frozenset(_ENDS)
-_EVENTS = _STATUSES | _BUSTS | _CORRECTIONS | _NOTHING_HAPPENED | {"fill", "partial_fill"}
+def _how_it_ended(key: str, seen: OrderSighting) -> News | None:
+    """The end that a status tells; None for a status that is none."""
+    match seen.status:
+        case "canceled" | "cancelled":
+            return n.OrderCanceled(ts=seen.at, broker_seq=0, client_order_id=key)
+        case "expired":
+            return n.OrderExpired(ts=seen.at, broker_seq=0, client_order_id=key)
+        case "rejected":
+            return n.OrderRejected(ts=seen.at, broker_seq=0, client_order_id=key, reason=seen.reason)
+        case "replaced":
+            return n.OrderReplaced(ts=seen.at, broker_seq=0, client_order_id=key, replaced_by=seen.replaced_by)
+        case "done_for_day" | "calculated":
+            return n.OrderDoneForDay(ts=seen.at, broker_seq=0, client_order_id=key)
+    return None
 
 
 # ---- what an exchange takes back ------------------------------------------------------------------------------------------

@@ -199,17 +199,14 @@ TRANSITIONS: dict[tuple[OrderStatus, OrderMove], OrderStatus] = {
     **{(status, how): status for status in _MAY_HAVE_FILLS for how in (_M.BUST, _M.CORRECT)},
 }
 
+_ANSWERED = (_S.ACCEPTED, _S.PARTIALLY_FILLED, _S.DONE_FOR_DAY, _S.FILLED, _S.CANCELED, _S.EXPIRED, _S.REJECTED, _S.REPLACED)
+"""The broker has shown that it has the order, or had it."""
+
 REFUSED: dict[tuple[OrderStatus, OrderMove], str] = {
     **{(status, how): "nothing of it was filled" for status in (_S.PENDING_NEW, _S.UNKNOWN, _S.ACCEPTED) for how in (_M.BUST, _M.CORRECT)},
     **{(_S.DENIED, how): "we never sent it" for how in _M},
-    **{
-        (status, _M.LOSE): "its answer came by other news"
-        for status in (_S.ACCEPTED, _S.PARTIALLY_FILLED, _S.DONE_FOR_DAY, _S.FILLED, _S.CANCELED, _S.EXPIRED, _S.REJECTED, _S.REPLACED)
-    },
-    **{
-        (status, _M.ABSENT): "the broker had it before"
-        for status in (_S.ACCEPTED, _S.PARTIALLY_FILLED, _S.DONE_FOR_DAY, _S.FILLED, _S.CANCELED, _S.EXPIRED, _S.REJECTED, _S.REPLACED)
-    },
+    **{(status, _M.LOSE): "its answer came by other news" for status in _ANSWERED},
+    **{(status, _M.ABSENT): "the broker had it before" for status in _ANSWERED},
     (_S.FILLED, _M.FILL_PART): "more than was ordered",
     (_S.FILLED, _M.FILL_REST): "more than was ordered",
     (_S.FILLED, _M.REJECT): "nothing of it is left",

@@ -79,15 +79,13 @@ def route(quantity: Decimal, lot: Decimal, *, adv: float | None, max_share: floa
     Route whose slices add up to ``quantity``.
     """
     if adv is None or not adv > 0.0:
-        return Route(strategy=WHOLE, slices=(quantity,), seconds_between=0.0, reason="volume is not known: the dollar cap stands in")
+        return _whole(quantity, "volume is not known: the dollar cap stands in")
     cap = to_lots(Decimal(max_share * adv), lot)
     share = float(quantity) / adv
     if quantity <= cap:
-        return Route(strategy=WHOLE, slices=(quantity,), seconds_between=0.0, reason=f"{share:.4%} of average daily volume")
+        return _whole(quantity, f"{share:.4%} of average daily volume")
     if cap <= ZERO:
-        return Route(
-            strategy=WHOLE, slices=(quantity,), seconds_between=0.0, reason="one lot is more than the part of volume one order may be"
-        )
+        return _whole(quantity, "one lot is more than the part of volume one order may be")
     count = int((quantity / cap).to_integral_value(rounding=ROUND_CEILING))
     if count <= MOST_SLICES:
         between = max(1.0, round(_SPREAD_OVER * max(seconds_left, 0.0) / count, 3))
@@ -101,6 +99,10 @@ def route(quantity: Decimal, lot: Decimal, *, adv: float | None, max_share: floa
     why = f"{share:.2%} of average daily volume: a tenth of what is usually traded, minute by minute"
     why += _beyond(pieces, 60.0, seconds_left)
     return Route(strategy=PARTICIPATION, slices=sizes, seconds_between=60.0, reason=why)
+
+
+def _whole(quantity: Decimal, reason: str) -> Route:
+    return Route(strategy=WHOLE, slices=(quantity,), seconds_between=0.0, reason=reason)
 
 
 def _beyond(pieces: int, between: float, seconds_left: float) -> str:
@@ -117,8 +119,8 @@ def _equal(quantity: Decimal, lot: Decimal, count: int) -> tuple[Decimal, ...]:
     return first + quantity - whole, *others
 
 
-def adopt(order: Order, plan: Route) -> Parent:
-    """A parent of which nothing has gone out."""
+def parent_of(order: Order, plan: Route) -> Parent:
+    """An order as the parent of its pieces, none of which has gone out."""
     return Parent(order=order, route=plan, remaining=order.quantity)
 
 

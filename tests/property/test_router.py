@@ -14,7 +14,7 @@ from hedgefund_core.errors import InvariantViolation
 from hedgefund_core.session_orders import child_of
 from hedgefund_core.trading.instrument import ONE, ZERO
 from hedgefund_core.trading.order import Order, OrderStatus
-from hedgefund_core.trading.router import PARTICIPATION, SLICED, WHOLE, Parent, adopt, next_quantity, released, route, settled, skipped
+from hedgefund_core.trading.router import PARTICIPATION, SLICED, WHOLE, Parent, next_quantity, parent_of, released, route, settled, skipped
 from tests.unit.test_trading_order import NOW, an_order
 
 
@@ -80,7 +80,7 @@ class Worked:
 def test_a_parent_is_conserved_at_every_step(data: st.DataObject, quantity: int) -> None:
     whole = replace(an_order(), quantity=Decimal(quantity))
     way = route(whole.quantity, ONE, adv=quantity * 30.0, max_share=0.01, seconds_left=9000.0)
-    worked = Worked(parent=adopt(whole, way))
+    worked = Worked(parent=parent_of(whole, way))
     for _ in range(data.draw(st.integers(1, 25))):
         alive = [name for name, child in worked.children.items() if child.is_working]
         if not alive or data.draw(st.booleans()):
@@ -106,4 +106,4 @@ def test_a_parent_that_does_not_add_up_cannot_be() -> None:
     whole = replace(an_order(), quantity=Decimal(10))
     way = route(whole.quantity, ONE, adv=100.0, max_share=0.01, seconds_left=9000.0)
     with pytest.raises(InvariantViolation, match="are not 10"):
-        replace(adopt(whole, way), filled=Decimal(1))
+        replace(parent_of(whole, way), filled=Decimal(1))
