@@ -20,9 +20,10 @@ from hedgefund_core.trading.instrument import ZERO
 from hedgefund_core.trading.observed import OrderSighting
 from hedgefund_core.trading.order import Leg, Order, Side
 from hedgefund_core.trading.state import Ladder
-from live_executor import recovery, sender
+from live_executor import recovery
 from live_executor.brokers.alpaca.order_stream import OrderConversation
 from live_executor.desk import Desk
+from live_executor.live import sender
 from live_executor.live.gates import Gates
 from live_executor.live.intake import Intake
 from live_executor.live.past_journal import Adoption
