@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.instrument import Instrument
-from hedgefund_core.trading.observed import AssetSighting, HaltSighting, PositionSighting
+from hedgefund_core.trading.observed import AssetSighting, PositionSighting
 from live_executor.clock import EPOCH
 from live_executor.live.floor import Floor
 
@@ -78,9 +78,9 @@ class Instruments:
         self._journal(fresh)
         await self.follow([instrument.symbol for instrument in self._floor.state.instruments])
 
-    def halted(self, seen: HaltSighting) -> None:
+    def halt_changed(self, symbol: str) -> None:
         """A halt or its end."""
-        asset = self._assets.get(seen.symbol)
+        asset = self._assets.get(symbol)
         if asset is not None:
             self._journal([asset])
 

@@ -14,6 +14,9 @@ from hedgefund_core.trading.instrument import Instrument
 from hedgefund_core.trading.observed import BandSighting, BarSighting, HaltSighting, QuoteSighting
 
 _ZERO, _TWO = Decimal(0), Decimal(2)
+_LAG = timedelta(seconds=15)
+_GAPS, _FEWEST_GAPS = 32, 8
+"""Newest gaps between prices that a symbol's rhythm is read from. Source: default."""
 _Prices = tuple[float | None, float | None, float | None, float | None]
 """Best price, bid, ask, age in seconds."""
 
@@ -24,7 +27,9 @@ class MarketView:
     def __init__(self) -> None:
         self._quotes: dict[str, QuoteSighting] = {}
         self._trades: dict[str, tuple[datetime, Decimal]] = {}
-        self._halts: dict[str, str] = {}
+        self._halts: dict[str, HaltSighting] = {}
+        self._doubted: set[str] = set()
+        """Halted when the stream was interrupted: whether trading was resumed meanwhile is not told again, and the next trade shows it."""
         self._bands: dict[str, BandSighting] = {}
         self._newest: datetime | None = None
         self._shown: dict[str, datetime] = {}
@@ -45,6 +50,8 @@ class MarketView:
             return
         if seen.last is not None:
             self._take_trade(seen.symbol, seen.at, seen.last)
+            if seen.source == "trade" and seen.symbol in self._doubted and seen.at > self._halts[seen.symbol].at:
+                self._take_halt(HaltSighting(symbol=seen.symbol, halted=False, reason="it trades", at=seen.at))
         known = self._quotes.get(seen.symbol)
         if _is_sane(seen) and (known is None or seen.at >= known.at):
             self._quotes[seen.symbol] = seen
@@ -56,7 +63,12 @@ class MarketView:
 
     def halted(self, symbol: str) -> str:
         """Why trading in a symbol is halted; empty where it is not."""
-        return self._halts.get(symbol, "")
+        seen = self._halts.get(symbol)
+        return (seen.reason or "halted") if seen is not None and seen.halted else ""
+
+    def doubt_halts(self) -> None:
+        """The stream was interrupted: the end of a halt may have been missed."""
+        self._doubted = {symbol for symbol, seen in self._halts.items() if seen.halted}
 
     def age(self, symbol: str, now: datetime) -> float | None:
         """Seconds since a symbol's best price was known to hold; None without any."""
@@ -128,15 +140,10 @@ class MarketView:
             self._trades[symbol] = (at, price)
 
     def _take_halt(self, seen: HaltSighting) -> None:
-        if seen.halted:
-            self._halts[seen.symbol] = seen.reason or "halted"
-        else:
-            self._halts.pop(seen.symbol, None)
-
-
-_LAG = timedelta(seconds=15)
-_GAPS, _FEWEST_GAPS = 32, 8
-"""Newest gaps between prices that a symbol's rhythm is read from. Source: default."""
+        known = self._halts.get(seen.symbol)
+        if known is None or seen.at >= known.at:
+            self._halts[seen.symbol] = seen
+            self._doubted.discard(seen.symbol)
 
 
 def _is_sane(quote: QuoteSighting) -> bool:

@@ -43,7 +43,7 @@ class Prices:
                 self._take(update)
             elif isinstance(update, HaltSighting):
                 self._floor.view.take(update)
-                self._instruments.halted(update)
+                self._instruments.halt_changed(update.symbol)
             elif isinstance(update, BandSighting):
                 self._floor.view.take(update)
             elif isinstance(update, LinkChanged):
@@ -58,7 +58,11 @@ class Prices:
 
     def _take(self, seen: QuoteSighting | BarSighting) -> None:
         if self._ticks.admits(seen):
-            self._floor.view.take(seen)
+            view, symbol = self._floor.view, seen.symbol
+            was_halted = view.halted(symbol)
+            view.take(seen)
+            if was_halted and not view.halted(symbol):
+                self._instruments.halt_changed(symbol)
 
     async def look(self, symbols: Sequence[str] | None = None) -> e.PricesSeen:
         """Prices of the account's instruments, to be journaled; those of ``symbols`` (None = all) are asked for where they are old."""
@@ -107,6 +111,8 @@ class Prices:
     def _linked(self, change: LinkChanged) -> None:
         _log.warning("data stream", state=change.state.value, reason=change.reason)
         self.link, self.link_reason = change.state, change.reason
+        if change.state is LinkState.UP:
+            self._floor.view.doubt_halts()
         if change.state is LinkState.REFUSED:
             message = f"the data stream is refused ({change.reason}): prices come by query"
             self._floor.take([e.TroubleSeen(ts=self._floor.now(), severity="warning", message=message)])

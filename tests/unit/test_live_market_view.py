@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 
 from hedgefund_core.trading.instrument import Instrument
 from hedgefund_core.trading.observed import BandSighting, BarSighting, HaltSighting, QuoteSighting
@@ -63,6 +64,22 @@ def test_halts_are_remembered_until_they_end() -> None:
     view.take(HaltSighting(symbol="AAPL", halted=True, reason="LULD pause", at=NOW))
     assert view.halted("AAPL") == "LULD pause"
     view.take(HaltSighting(symbol="AAPL", halted=False, reason="", at=NOW))
+    assert view.halted("AAPL") == ""
+
+
+def test_the_end_of_a_halt_that_the_stream_missed_is_shown_by_the_next_trade() -> None:
+    view, later = MarketView(), NOW + timedelta(minutes=5)
+    trade = QuoteSighting(symbol="AAPL", at=later, received_at=later, last=Decimal(100), source="trade")
+    view.take(HaltSighting(symbol="AAPL", halted=True, reason="LULD pause", at=later))
+    view.take(HaltSighting(symbol="AAPL", halted=False, reason="", at=NOW))  # an older word changes nothing
+    view.take(trade)
+    assert view.halted("AAPL") == "LULD pause", "no trade ends a halt whose end will be told"
+    view.doubt_halts()
+    view.take(trade)
+    assert view.halted("AAPL") == "LULD pause", "it was before the halt"
+    view.take(replace(trade, at=later + timedelta(seconds=1), source="quote"))
+    assert view.halted("AAPL") == "LULD pause"
+    view.take(replace(trade, at=later + timedelta(seconds=1)))
     assert view.halted("AAPL") == ""
 
 
