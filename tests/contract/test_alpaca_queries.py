@@ -220,7 +220,11 @@ def test_what_a_smaller_server_does_not_have_is_made_up_for() -> None:
             assert ours.next_open > ours.at
             server.faults.arm(Fault(kind="status", route="GET /v2/clock", status=404, body="none"))
             server.faults.arm(Fault(kind="status", route="GET /v2/calendar", status=404, body="none"))
-            with pytest.raises(BrokerUnavailable):
+            with pytest.raises(BrokerUnavailable, match="the clock does not say is_open, next_open, next_close, and the calendar"):
+                await broker.market_clock()
+            server.faults.arm(Fault(kind="status", route="GET /v2/clock", status=200, body=half))
+            server.faults.arm(Fault(kind="status", route="GET /v2/calendar", status=200, body="[]"))
+            with pytest.raises(BrokerUnavailable, match="the clock does not say next_open, next_close, and the calendar"):
                 await broker.market_clock()
             server.faults.arm(Fault(kind="status", route="GET /v2/calendar", status=200, body=late))
             (day,) = await broker.market_days("2026-11-20", "2026-11-20")

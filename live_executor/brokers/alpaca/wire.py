@@ -363,8 +363,10 @@ def market_clock(clock: WireClock, days: Sequence[MarketDay] = (), now: datetime
     is_open = any(day.opens_at <= at < day.closes_at for day in days) if clock.is_open is None else clock.is_open
     opens = moment(clock.next_open) or next((day.opens_at for day in days if day.opens_at > at), None)
     closes = moment(clock.next_close) or next((day.closes_at for day in days if day.closes_at > at), None)
-    if opens is None or closes is None or (clock.is_open is None and not days):
-        raise Unreadable("the clock lacks a time")
+    lacking = {"is_open": clock.is_open is None and not days, "next_open": opens is None, "next_close": closes is None}
+    if opens is None or closes is None or any(lacking.values()):
+        missing = ", ".join(name for name, lacks in lacking.items() if lacks)
+        raise Unreadable(f"the clock does not say {missing}, and the calendar (GET /v2/calendar) has no day that does")
     return MarketClock(at=at, is_open=is_open, next_open=opens, next_close=closes)
 
 
