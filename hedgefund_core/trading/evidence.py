@@ -1,9 +1,14 @@
-"""From what a live broker shows to what may be booked: pure, and the same whatever the channel, the order or the repetition.
+"""Turns what a live broker shows (sightings) into news that may be booked. Pure: the result does not depend on the channel a
+sighting came by, on the order in which sightings come, or on how often one is repeated.
 
-A live broker numbers nothing, tells things twice, late, out of order or not at all, on two channels that disagree for seconds.
-Three rules make one story of it. Fills of an order are booked contiguously by cumulative quantity, and named by it, so that the
-same fill has the same name on every channel. A hole books nothing: it is asked for (``gap``). What is over stays over, and an older
-picture never undoes a newer one. The end of an order waits until its fills are whole, because what is sized next needs them.
+A live broker does not number its messages. It sends them twice, late, out of order or not at all, and its stream and its queries
+disagree for seconds. These rules turn them into one consistent history:
+
+- An order's fills are booked in the order of their cumulative quantity and identified by it, so that a fill has the same id on
+  every channel and is booked once.
+- If a fill before the one shown is missing, nothing after the hole is booked; the caller is told to ask for it (``gap``).
+- An order that has ended stays ended, and an older picture of it never undoes a newer one.
+- The end of an order is booked only after all its fills, because the next order is sized by the position they leave.
 """
 
 from __future__ import annotations
@@ -32,7 +37,7 @@ _LIVING = frozenset(
     {"new", "accepted", "pending_new", "accepted_for_bidding", "partially_filled", "filled", "held", "stopped", "suspended",
      "pending_cancel", "pending_replace", "pending_review"}
 )  # fmt: skip
-"""Words that say the broker has the order and it is not over; ``filled`` is said by the fills themselves."""
+"""Statuses of an order that has not ended. ``filled`` is among them because the fills themselves end the order."""
 _DAY_ENDED = frozenset({"done_for_day", "calculated"})
 _BUSTS, _CORRECTIONS = frozenset({"trade_bust"}), frozenset({"trade_correct"})
 _NOTHING_HAPPENED = frozenset({"cancel_rejected", "order_cancel_rejected", "replace_rejected", "order_replace_rejected"})
@@ -46,17 +51,17 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class External(msgspec.Struct, frozen=True, kw_only=True):
-    """What is booked of an order that is not ours."""
+    """Quantity and value booked so far of an order that somebody else sent on this account."""
 
     quantity: Decimal = ZERO
     value: Decimal = ZERO
 
 
 class Booked(msgspec.Struct, frozen=True, kw_only=True):
-    """What is booked already: all that a sighting is compared with."""
+    """What is booked already, as far as a sighting is compared with it."""
 
     orders: Mapping[str, Order]
-    """By client order id, old ones too: a late fill of ours is not a stranger's."""
+    """By client order id. Orders of earlier sessions are included, so that a late fill of ours is not taken for somebody else's."""
     external: Mapping[str, External]
     """By the broker's id."""
     instruments: Mapping[str, str]
@@ -65,23 +70,23 @@ class Booked(msgspec.Struct, frozen=True, kw_only=True):
     """Signed shares by instrument id."""
     activities: AbstractSet[str] = frozenset()
     opened_at: datetime = _LONG_AGO
-    """What strangers did before is in the positions that the account was opened with."""
+    """What others traded before this moment is already in the positions that the account was opened with."""
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """News that follows from a sighting (``broker_seq`` 0: the shell numbers it), and what is left to ask."""
+    """The news that follows from a sighting, and what still has to be asked. The news has ``broker_seq`` 0 until the shell numbers it."""
 
     news: tuple[News, ...] = ()
     gap: bool = False
-    """Fills are missing before this: ask for the order's fills, then show the sighting again; nothing of it after the hole is booked."""
+    """A fill before this one is missing: ask for the order's fills, then show the sighting again."""
     external: bool = False
     """It is about an order of somebody else."""
     stranger: str = ""
-    """A symbol that the account does not know yet: add the instrument, then show it again."""
+    """A symbol that the account does not know yet: add the instrument, then show the sighting again."""
 
 
 def numbered(news: Iterable[News], after: int) -> tuple[News, ...]:
-    """News with the numbers that follow ``after``: given at journaling."""
+    """The news with the sequence numbers that follow ``after``; a live broker gives none, so the shell does when it journals."""
     return tuple(replace(item, broker_seq=after + place) for place, item in enumerate(news, start=1))
 
 
@@ -91,8 +96,9 @@ def news_of(booked: Booked, seen: OrderSighting | ActivitySighting, *, session: 
     Parameters
     ----------
     booked : what is known. seen : what the broker shows. session : the trade date of fills that are new.
-    settle : the fills themselves could not be got, so a hole is booked in one piece at the price that makes the order's total value
-        its quantity times its average price; a line of the activity list is of none of our orders.
+    settle : last resort where the missing fills cannot be had. A hole in an order is then booked as one fill, at the price that makes
+        the order's total value equal its filled quantity times its average price; a fill line whose order is not known is booked as
+        somebody else's.
 
     Returns
     -------
@@ -111,7 +117,7 @@ def news_of(booked: Booked, seen: OrderSighting | ActivitySighting, *, session: 
 
 
 def _is_booked_as_a_strangers(booked: Booked, order: Order, seen: OrderSighting) -> bool:
-    """An order that was given up, whose fills were listed long before any query showed it: they are in the books already."""
+    """Whether an order of ours was given up as lost and its fills, listed before any query showed it, were booked as somebody else's."""
     return not (order.is_working or order.broker_order_id) and seen.broker_order_id in booked.external
 
 
@@ -139,7 +145,7 @@ def _accepted(order: Order, seen: OrderSighting) -> n.OrderAccepted:
 
 
 def _fills(order: Order, seen: OrderSighting, session: str, *, settle: bool) -> list[n.OrderFilled] | None:
-    """Fills that follow what is booked without a hole; None where there is one."""
+    """The fills that are new, or None where a fill before them is missing."""
     busts = _busts(order)
     if seen.fill is not None:
         total = seen.fill.cumulative_quantity if seen.fill.cumulative_quantity is not None else seen.filled_quantity
@@ -175,7 +181,7 @@ def _filled(order: Order, seen: OrderSighting, fill_id: str, quantity: Decimal, 
 
 
 def _piece(booked: Decimal, value: Decimal, total: Decimal, fill: FillSighting, whole: Decimal | None) -> tuple[Decimal, Decimal] | None:
-    """Quantity and price of a fill as far as it is new; quantity zero = known already; None = something before it is missing."""
+    """The part of a fill that is new, as (quantity, price). Quantity zero: all of it is booked. None: a fill before it is missing."""
     if total <= booked:
         return ZERO, fill.price
     before = total - fill.quantity
@@ -183,19 +189,19 @@ def _piece(booked: Decimal, value: Decimal, total: Decimal, fill: FillSighting, 
         return None
     if before == booked or whole is None:
         return total - booked, fill.price
-    settled = _settled(booked, value, total, whole)  # part of it came in a piece of another cut: the value decides
+    settled = _settled(booked, value, total, whole)  # the channels cut this fill differently: the order's total value gives the price
     return settled if settled is not None else (total - booked, fill.price)
 
 
 def _value_of(seen: OrderSighting, total: Decimal) -> Decimal | None:
-    """What all fills up to ``total`` are worth, where the average belongs to that total."""
+    """Value of all fills up to ``total``; None where the average price shown is of another total."""
     if seen.average_price is None or seen.filled_quantity != total:
         return None
     return seen.average_price * total
 
 
 def _settled(booked: Decimal, value: Decimal, total: Decimal, whole: Decimal | None) -> tuple[Decimal, Decimal] | None:
-    """The missing piece at the price that makes the value right; None where the value is not known or makes no sense."""
+    """The missing quantity at the price that makes the order's value right; None where the value is unknown or gives no price."""
     quantity = total - booked
     if quantity <= ZERO:
         return ZERO, ZERO
@@ -206,9 +212,9 @@ def _settled(booked: Decimal, value: Decimal, total: Decimal, whole: Decimal | N
 
 
 def _end(order: Order, seen: OrderSighting, filled: Decimal) -> tuple[News, ...]:
-    """The order's end, once its fills are whole; nothing for what is over, and nothing from an older picture."""
+    """The order's end, once all its fills are booked; nothing if it has ended already or the picture is an older one."""
     strange = bool(seen.event) and seen.event not in _EVENTS
-    if (strange or seen.status not in _STATUSES) and seen.channel is Channel.STREAM:  # a query would say it again every few seconds
+    if (strange or seen.status not in _STATUSES) and seen.channel is Channel.STREAM:  # a query would repeat it every few seconds
         return (_not_understood(f"{seen.event or 'no event'} with status {seen.status!r}", seen),)
     if not order.is_working or filled >= order.quantity:
         return ()
@@ -244,23 +250,23 @@ def _busts(order: Order) -> int:
 
 
 def taken_back(fill_id: str) -> str:
-    """How an order remembers that a fill was taken back."""
+    """The mark among an order's fill ids that says this fill was busted."""
     return _BUST + fill_id
 
 
 def corrected_at(at: datetime) -> str:
-    """How an order remembers when a fill was taken back or changed: told a second time, it is known."""
+    """The mark among an order's fill ids that says when a fill was busted or corrected, so that a repetition is recognised."""
     return _FIX + at.isoformat()
 
 
 def _before_takeback(order: Order, at: datetime) -> bool:
-    """Whether a picture is older than the last bust: what it shows may have been taken back since."""
+    """Whether a picture is not newer than the last bust or correction, so that what it shows may no longer hold."""
     times = [datetime.fromisoformat(mark.removeprefix(_FIX)) for mark in order.fill_ids if mark.startswith(_FIX)]
     return bool(times) and at <= max(times)
 
 
 def _pieces(order: Order) -> dict[str, Decimal]:
-    """Quantity of each fill still booked, from the cumulative quantities in their names, in the order in which things happened."""
+    """Quantity of each fill that is still booked, by fill id, worked out from the cumulative quantities that the ids end with."""
     found, held = dict[str, Decimal](), ZERO
     for mark in order.fill_ids:
         if mark.startswith(_BUST):
@@ -272,7 +278,7 @@ def _pieces(order: Order) -> dict[str, Decimal]:
 
 
 def _of_takeback(order: Order, seen: OrderSighting, session: str) -> Evidence:
-    """A bust or a correction of a fill that is booked; of one that is not, or already taken back, nothing."""
+    """News of a bust or a correction; nothing if it was booked before."""
     if seen.fill is None:
         return Evidence(news=(_not_understood(f"{seen.event} without a fill", seen),))
     told = seen.event in _CORRECTIONS and corrected_at(seen.fill.at) in order.fill_ids
@@ -295,7 +301,7 @@ def _of_takeback(order: Order, seen: OrderSighting, session: str) -> Evidence:
 
 
 def _corrected(order: Order, seen: OrderSighting, fill: FillSighting, booked: tuple[str, Decimal], session: str) -> Evidence:
-    """A fill as it is now. What it was booked at follows from the order's value, unless other fills have come between."""
+    """News of a corrected fill. The price it was booked at follows from the order's value, unless other fills came in between."""
     fill_id, ours = booked
     whole, after = _value_of(seen, seen.filled_quantity), order.filled_quantity - ours + fill.quantity
     single = ours == order.filled_quantity
@@ -313,7 +319,7 @@ def _corrected(order: Order, seen: OrderSighting, fill: FillSighting, booked: tu
 
 
 def _price_booked(order: Order, seen: OrderSighting, quantity: Decimal, whole: Decimal | None) -> Decimal:
-    """What a busted fill was booked at: the exchange's price, unless what it leaves says that a correction before it was not heard."""
+    """Price that a busted fill was booked at: the one in the message, unless the value left shows that we missed a correction."""
     said = ZERO if seen.fill is None else seen.fill.price
     if whole is None or seen.filled_quantity != order.filled_quantity - quantity:
         return said
@@ -325,7 +331,7 @@ def _price_booked(order: Order, seen: OrderSighting, quantity: Decimal, whole: D
 
 
 def _of_stranger(booked: Booked, seen: OrderSighting, session: str, *, settle: bool) -> Evidence:
-    """An order that is not ours: its fills change our books, so they are booked, and people are told."""
+    """An order that somebody else sent on this account: its fills change our position and cash, so they are booked."""
     at = seen.at if seen.fill is None else seen.fill.at
     known = booked.external.get(seen.broker_order_id, External())
     total = seen.filled_quantity
@@ -346,7 +352,7 @@ def _of_stranger(booked: Booked, seen: OrderSighting, session: str, *, settle: b
 def _unless_strange(
     booked: Booked, seen: OrderSighting | ActivitySighting, at: datetime, known: External, total: Decimal
 ) -> Evidence | None:
-    """What is to be said where a stranger's fill is not to be booked: known already, from before our time, or not readable."""
+    """The answer where a stranger's fill is not to be booked (known, from before the account was opened, unreadable); else None."""
     if at <= booked.opened_at or total <= known.quantity:
         return Evidence(external=True)
     if seen.symbol not in booked.instruments:
@@ -408,7 +414,7 @@ def _of_activity(booked: Booked, seen: ActivitySighting, session: str, *, settle
         ts=seen.at, broker_seq=0, activity_id=seen.activity_id, cash_kind=kind or CashKind.ADJUSTMENT, amount=amount, session=session,
         instrument_id=booked.instruments.get(seen.symbol, ""),
     )  # fmt: skip
-    return Evidence(news=(posted, *strange))  # the money has moved, whatever the broker calls it
+    return Evidence(news=(posted, *strange))  # the cash has moved, so it is booked even if the activity type is unknown
 
 
 def _of_fill_line(booked: Booked, seen: ActivitySighting, session: str, *, settle: bool) -> Evidence:
@@ -420,7 +426,7 @@ def _of_fill_line(booked: Booked, seen: ActivitySighting, session: str, *, settl
     if order is not None:
         return _of_order(order, _as_order(order, seen, total, fill), session, settle=False)
     if not settle and seen.broker_order_id not in booked.external and nameless(booked, seen, session):
-        return Evidence(gap=True)  # perhaps one of ours whose broker id is not known: those are looked up by their own ids
+        return Evidence(gap=True)  # it may be of an order of ours whose broker id we never heard: those are looked up first
     known = booked.external.get(seen.broker_order_id, External())
     unseen = _unless_strange(booked, seen, seen.at, known, total)
     piece = _piece(known.quantity, known.value, total, fill, None)
@@ -430,7 +436,7 @@ def _of_fill_line(booked: Booked, seen: ActivitySighting, session: str, *, settl
 
 
 def _as_order(order: Order, seen: ActivitySighting, total: Decimal, fill: FillSighting) -> OrderSighting:
-    """A line of the list as the order's update: it says no more than the fill."""
+    """A line of the activity list as an update of its order; it tells the fill and nothing else of the order."""
     return OrderSighting(
         client_order_id=order.client_order_id, broker_order_id=seen.broker_order_id, symbol=seen.symbol, side=seen.side,
         quantity=None, filled_quantity=total, average_price=None, status="partially_filled", channel=Channel.QUERY, at=seen.at, fill=fill,
@@ -438,19 +444,19 @@ def _as_order(order: Order, seen: ActivitySighting, total: Decimal, fill: FillSi
 
 
 def nameless(booked: Booked, seen: ActivitySighting, session: str) -> list[Order]:
-    """Orders of ours that a fill line may be of: the broker's name of them is not known, even where they are thought to be over."""
+    """Our orders that a fill line may be of: same instrument and side, and no broker id known, even if they count as ended."""
     key, side = booked.instruments.get(seen.symbol), _side(seen.side)
     return [
         order
         for order in booked.orders.values()
         if not order.broker_order_id and order.instrument_id == key and order.side is side
-        and (order.is_working or order.session >= session)  # a closing order of the night before may have been filled unseen
+        and (order.is_working or order.session >= session)  # an auction order of the night before may have been filled unseen
         and order.status not in _NEVER_THERE
     ]  # fmt: skip
 
 
 def split_news(booked: Booked, lines: Sequence[ActivitySighting], *, session: str) -> Evidence:
-    """One split of one instrument from all of its lines of a day (some brokers take the old shares out and put the new ones in)."""
+    """One split from all its lines of a day: some brokers list the old shares going out and the new ones coming in."""
     fresh = [line for line in lines if line.activity_id not in booked.activities and line.at > booked.opened_at]
     return _of_split(booked, fresh, session) if fresh else Evidence()
 

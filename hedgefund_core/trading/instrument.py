@@ -27,8 +27,8 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     currency: str = "USD"
 
 
-class Instruments(tuple[Instrument, ...]):  # noqa: SLOT001 - what is derived of them is kept with them
-    """Instruments in the order of an account's rows, with what each step reads of them: made once, as they seldom change."""
+class Instruments(tuple[Instrument, ...]):  # noqa: SLOT001 - cached properties need a __dict__
+    """An account's instruments in the order of its rows, with derived columns that are computed once, as instruments seldom change."""
 
     @classmethod
     def of(cls, instruments: Sequence[Instrument]) -> Instruments:
@@ -70,13 +70,14 @@ class Instruments(tuple[Instrument, ...]):  # noqa: SLOT001 - what is derived of
 
 @lru_cache(maxsize=8192)
 def to_price(value: float) -> Decimal:
-    """A price as Decimal with six places, half-even. The binary value is taken exactly, so the result is deterministic.
+    """A price as a Decimal with six places, rounded half-even from the exact binary value, so that the result is deterministic.
 
-    Formatting rounds a binary value exactly too, in half the time; where the digits would not fit a Decimal it must not be asked.
-    Remembered: most prices that are seen in a session were the same a moment ago.
+    NaN gives a NaN Decimal; an infinity raises ``decimal.InvalidOperation``. Formatting rounds as exactly as ``quantize`` in half of
+    the time; only numbers with more digits than the Decimal context has need the slower way. Cached, because most prices of a session
+    are those of a moment ago.
     """
     if -_FORMATTED < value < _FORMATTED:
-        return Decimal(f"{value + 0.0:.6f}")  # one zero: the two are equal, so what is remembered of one would be told of the other
+        return Decimal(f"{value + 0.0:.6f}")  # +0.0 turns -0.0 into 0.0: both are one key of the cache, and may not give two results
     return Decimal(value).quantize(SIX_PLACES, rounding=ROUND_HALF_EVEN)
 
 
@@ -88,7 +89,7 @@ def to_money(value: Decimal) -> Decimal:
 def split_quantity(held: Decimal, ratio: Decimal, lot: Decimal) -> tuple[Decimal, Decimal]:
     """Quantity after a split in whole lots toward zero, and the fraction left for cash in lieu.
 
-    A ratio such as 1/3 has no end in decimals: 300 shares are 100 all the same, so the product is rounded to nine places first.
+    The product is first rounded to nine places: with a ratio such as 1/3, 300 shares would otherwise be 99.99…, and cut to 99.
     """
     exact = (held * ratio).quantize(NINE_PLACES, rounding=ROUND_HALF_EVEN)
     whole = to_lots(exact, lot)

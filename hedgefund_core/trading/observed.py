@@ -1,7 +1,7 @@
-"""What a live broker or feed shows us, before we believe it: plain facts, in our words, whatever the vendor calls them.
+"""Sightings: what a live broker or feed shows, translated into our own terms and not yet believed.
 
 A broker's updates come twice, late, out of order or not at all, and from two channels (stream and query) that may disagree for
-seconds. So nothing here is booked as it comes: ``evidence.py`` turns a sighting into numbered news, given what is booked already.
+seconds. So nothing here is booked as it comes: ``evidence.py`` compares a sighting with what is booked and derives the news from it.
 Absent values are None: a field that a vendor leaves out is not a zero.
 """
 
@@ -14,7 +14,7 @@ from enum import StrEnum
 import msgspec
 
 OVER = frozenset({"filled", "canceled", "cancelled", "expired", "rejected", "replaced"})
-"""Words of a broker for orders that will not trade again; ``done_for_day`` ends an order's day and perhaps not the order."""
+"""Statuses of orders that will not trade again. ``done_for_day`` is not one of them: such an order may trade the next day."""
 OVER_TODAY = OVER | {"done_for_day"}
 
 
@@ -26,7 +26,7 @@ class Channel(StrEnum):
 
 
 class FillSighting(msgspec.Struct, frozen=True, kw_only=True):
-    """One fill as the broker tells it; ``cumulative_quantity`` is what the order had filled after it: the same on every channel."""
+    """One fill. ``cumulative_quantity`` is the order's filled quantity after it, which is the same on every channel."""
 
     execution_id: str
     quantity: Decimal
@@ -136,14 +136,14 @@ class LinkState(StrEnum):
     """State of a stream."""
 
     UP = "up"
-    """connected, authenticated, subscribed"""
+    """Connected, authenticated and subscribed."""
     DOWN = "down"
     REFUSED = "refused"
-    """bad credentials, no subscription or another connection: asking again will not help before somebody acts"""
+    """Bad credentials, no subscription, or another connection of the same key: trying again will not help before somebody acts."""
 
 
 class LinkChanged(msgspec.Struct, frozen=True, kw_only=True):
-    """A stream went up or down. Nothing of what happened in between is sent again: it has to be asked for."""
+    """A stream went up or down. The server does not repeat what happened in between: it has to be asked for by query."""
 
     state: LinkState
     reason: str
@@ -151,7 +151,7 @@ class LinkChanged(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UnknownUpdate(msgspec.Struct, frozen=True, kw_only=True):
-    """A message that we do not understand: said, kept, and a reason to reconcile."""
+    """A message that we do not understand: it is journaled, people are told, and the books are reconciled."""
 
     what: str
     payload: str

@@ -36,7 +36,7 @@ class NoTradeBand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 def target_quantity(weight: Decimal, equity: Decimal, price: Decimal, lot: Decimal) -> Decimal:
-    """Signed quantity whose value is ``weight`` of ``equity``, toward zero."""
+    """Signed quantity worth ``weight`` (a fraction) of ``equity`` at ``price``, cut toward zero to whole lots."""
     return to_lots(weight * equity / price, lot)
 
 

@@ -1,4 +1,4 @@
-"""Our books against the broker's: a pure comparison that explains nothing away."""
+"""Compares our books with the broker's report. Pure: it lists every difference and explains none of them away."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from hedgefund_core.trading.order import Order, OrderStatus
 
 CASH_TOLERANCE = Decimal("0.000001")
 LIVE_CASH_TOLERANCE = Decimal("0.05")
-"""What a live broker's cash may be off in all, for ever, beside what the rounding of fills explains: a fee whose line comes later."""
+"""USD by which a live broker's cash may differ at any time, apart from rounded fills: a fee is often taken before its line is listed."""
 ROUNDING_A_FILL = Decimal("0.01")
-"""A broker that keeps whole cents rounds each fill by less than this, in its own way."""
+"""USD. A broker that keeps cash in whole cents rounds each fill, by less than this; it does not say which way."""
 _NOT_EXPECTED = frozenset({OrderStatus.PENDING_NEW, OrderStatus.UNKNOWN})
 
 
 def rounding_bound(ledger: Ledger) -> Decimal:
-    """What the rounding of fills since its last line explains at most."""
+    """Largest difference of cash (USD) that the rounding of the fills since the last booked rounding can explain."""
     return ROUNDING_A_FILL * ledger.odd_fills
 
 
@@ -32,9 +32,16 @@ def differences(
     working: Iterable[Order] | None = None,
     cash_tolerance: Decimal = CASH_TOLERANCE,
 ) -> tuple[Difference, ...]:
-    """Every difference of cash, positions and open orders. An order still pending or unknown is not expected at the broker.
+    """Every difference of cash, positions and open orders.
 
-    ``working`` are those of ``orders`` that may still trade, where somebody knows them already.
+    Parameters
+    ----------
+    ledger, orders : our books; orders by client order id. report : the broker's.
+    symbols : instrument id -> symbol, for people; an id without one is shown itself.
+    working : those of ``orders`` that may still trade, if the caller has them; None = they are picked from ``orders``.
+    cash_tolerance : absolute, in account currency; a difference of cash up to it is none.
+
+    An order that is pending or unknown here is not missed at the broker, because it may not have arrived there.
     """
     found: list[Difference] = []
     if abs(ledger.cash - report.cash) > cash_tolerance:
