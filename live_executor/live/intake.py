@@ -1,6 +1,7 @@
-"""What the broker shows becomes news: compared with what is booked, holes asked for, strangers' instruments made known.
+"""Books what the broker shows: sightings become news by comparison with what is booked, and missing fills are asked for.
 
-What has come while the disk was busy is booked in one commit: hundreds of answers cost one wait for it, and one alone waits no longer.
+Sightings that arrive while a commit is being written are booked together in the next one: hundreds of answers cost one wait for the
+disk, and a single answer waits no longer than before.
 """
 
 from __future__ import annotations
@@ -28,16 +29,16 @@ from live_executor.logging import logger
 _log = logger("intake")
 FILL = "FILL"
 _ON_THEIR_WAY_SECONDS = 0.1
-"""A query overtakes the stream in a burst of fills: what is missing is nearly always on its way, and asking costs pages of a list."""
+"""In a burst of fills a query overtakes the stream. Missing fills nearly always arrive within this time, and asking costs requests."""
 CLOCKS_DIFFER = timedelta(minutes=1)
-"""Room for it where a list is asked for since a moment of ours."""
+"""Margin where the broker is asked for a list since a time of our own clock."""
 _LAGS_BEHIND = timedelta(minutes=1)
-"""So long a broker may take to list an order that it has filled."""
+"""A broker may take so long until its list of orders shows one that it has filled."""
 T = TypeVar("T")
 
 
 class _Batch:
-    """What is done in one commit, and who waits for it."""
+    """Work to be done in one commit, and the futures of those who wait for it."""
 
     def __init__(self) -> None:
         self.works: list[Callable[[], None]] = []
@@ -45,7 +46,7 @@ class _Batch:
 
 
 class Intake:
-    """Books what is seen, whoever saw it: stream, queries and the answers to our own requests come here alike."""
+    """Books sightings, whether they come by the stream, by a query or as the answer to a request of ours."""
 
     def __init__(self, floor: Floor, instruments: Instruments, cursor: ActivityCursor) -> None:
         self._floor, self._instruments, self._cursor = floor, instruments, cursor
@@ -54,7 +55,7 @@ class Intake:
         self._letters = DeadLetters(floor)
 
     async def order(self, seen: OrderSighting) -> None:
-        """Book an order's sighting; raises BrokerUnavailable where a hole was found and could not be asked about."""
+        """Book an order's sighting. Raises BrokerUnavailable if fills are missing and the broker cannot be asked for them."""
         found = await self._soon(lambda: self._show(seen))
         if found.stranger and await self._instruments.ensure([found.stranger]) == []:
             found = self._show(seen)
@@ -68,7 +69,7 @@ class Intake:
                 self._mending.discard(seen.broker_order_id)
 
     async def orders(self, seen: Sequence[OrderSighting]) -> None:
-        """Book a list of orders in one commit, then ask about those that need it; errors as for `order`."""
+        """Book a list of orders in one commit, then ask for what is missing of any of them. Errors as for `order`."""
         with self._floor.group():
             found = [self._show(sighting) for sighting in seen]
         for sighting, evidence in zip(seen, found, strict=True):
@@ -76,15 +77,15 @@ class Intake:
                 await self.order(sighting)
 
     def take(self, seen: OrderSighting) -> None:
-        """Book a sighting of the stream; what has to be asked about it is asked beside, so that the stream goes on."""
+        """Book a sighting of the stream. Questions about it run in a task of their own, so that the stream is read on meanwhile."""
         self._soon(lambda: self._take(seen))
 
     def unknown(self, update: UnknownUpdate) -> None:
-        """Journal what we have no word for."""
+        """Journal a message that we cannot interpret."""
         self._soon(lambda: self._floor.book([e.NewsNotUnderstood(ts=update.at, broker_seq=0, what=update.what, payload=update.payload)]))
 
     async def settle(self) -> None:
-        """Wait until what has come is booked: a run that ends leaves nothing of it to the next one."""
+        """Wait until everything received is booked, so that a run that ends leaves nothing to the next one."""
         while self._batch is not None:
             await asyncio.wait(self._batch.answers)
 
@@ -112,12 +113,12 @@ class Intake:
                 self._show_split(group)
         unclear = [line for line in gaps if not await self._is_told_apart(line)]
         unclear = sorted((*unclear, *(line for line in fresh if self._letters.waits(line))), key=lines.index)
-        self._cursor.move(lines[: lines.index(unclear[0])] if unclear else lines)  # what is unclear is read again
+        self._cursor.move(lines[: lines.index(unclear[0])] if unclear else lines)  # unclear lines are read again with the next query
 
     async def _is_told_apart(self, line: ActivitySighting) -> bool:
-        """Whose fill a line is, when it may be of an order that was never answered: ours are asked for by their own names.
+        """Find out whose fill a line is, if it may be of an order of ours that was never answered: ours are looked up by their ids.
 
-        False: one of ours is still to be found, and may be the one.
+        False: an order of ours is still being searched for, and the fill may be its own.
         """
         for order in nameless(self._booked(cash=False), line, self._session()):
             found = await self._floor.broker.look_up(order.client_order_id)
@@ -138,13 +139,13 @@ class Intake:
         return True
 
     async def _listed(self, line: ActivitySighting, given_up: Sequence[Order]) -> OrderSighting | None:
-        """The order of a fill, by the broker's name of it: what was given up as absent may be there after all, in lists that lagged."""
+        """The order of a fill line, sought by its broker id in the list of orders: one that we gave up as absent may be there after all."""
         oldest = min(order.submitted_at for order in given_up)
         seen = await self._floor.broker.orders(since=oldest - CLOCKS_DIFFER)
         return next((sighting for sighting in seen if sighting.broker_order_id == line.broker_order_id), None)
 
     async def _mend(self, seen: OrderSighting) -> None:
-        """A hole before what is shown: the fills themselves first, then the order by query, booked whole by its value."""
+        """Fill a hole: book the listed fills of the order; if that is not enough, book the rest in one piece from the order's value."""
         lines = await self._fills_of(seen.broker_order_id)
         with self._floor.group():
             for line in lines:
@@ -161,10 +162,13 @@ class Intake:
         ours = [line for line in lines if line.activity_type == FILL and line.broker_order_id == broker_order_id]
         return sorted(ours, key=_total)
 
-    # ---- what has come meanwhile -----------------------------------------------------------------------------------------
+    # ---- one commit for all that has arrived -----------------------------------------------------------------------------
 
     def _soon(self, work: Callable[[], T]) -> asyncio.Future[T]:
-        """Do something with all that has come by the next turn of the loop, in one commit; done when that is durable."""
+        """Do ``work`` in the next turn of the event loop, in one commit with all other work of that turn.
+
+        The future is done once that commit is durable, and cancelled if it fails.
+        """
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
         def do() -> None:
@@ -185,7 +189,7 @@ class Intake:
                 do()
 
     def _let_go(self, batch: _Batch) -> None:
-        """Nobody waits for a commit that did not come: the run ends."""
+        """Release those who still wait after a batch has ended: its commit failed, and the run ends with that."""
         if self._batch is batch:
             self._batch = None
         for answer in batch.answers:
@@ -210,7 +214,7 @@ class Intake:
             return Evidence()
 
     def _show_split(self, lines: Sequence[ActivitySighting]) -> None:
-        """The lines of one split, which say together what none says alone."""
+        """Book a split from all its lines: none of them alone tells the ratio."""
         if any(self._letters.is_dead(line) for line in lines):
             return
         try:
@@ -234,7 +238,7 @@ class Intake:
         return self._floor.state.session
 
     async def order_if_possible(self, seen: OrderSighting) -> None:
-        """`order`, where a broker that is away is left to the next query."""
+        """As `order`, but a broker that cannot be reached is no error: the next query finds the hole again."""
         try:
             await self.order(seen)
         except errors.BrokerUnavailable as error:

@@ -1,6 +1,6 @@
-"""The broker asked, whatever its streams say: orders every few seconds, positions, cash and activities every minute at the latest.
+"""Asks the broker regularly, whatever its stream says: orders every few seconds, positions, cash and activities every minute at most.
 
-The queries alone keep the books right where the stream is down. Gates open only after a reconciliation that followed the connection.
+The queries alone keep the books right while the stream is down. After each new connection entries stay closed until a reconciliation.
 """
 
 from __future__ import annotations
@@ -27,21 +27,23 @@ from live_executor.logging import logger
 
 _log = logger("reconciler")
 _STEADY_READS = 3
-"""Reads of cash, positions and orders in a row until nothing was booked between the first and the last of them."""
+"""Cash, positions and orders are three answers of different moments. They are read again, at most so often in all, until no news was
+booked between the first and the last of them."""
 _BURST = 20
-"""With more orders under way something is booked between any two reads: the requests are better spent on the orders."""
+"""With more working orders something is booked between any two reads, so reading again would only cost requests."""
 _SOONEST = 0.001
-"""A shorter wait could end before its time by rounding, and be waited for again without end."""
+"""Seconds. A shorter sleep may end a little too early by rounding, and would be repeated without end."""
 _FEW = 3
-"""So many orders that a query did not show are asked for by their own ids."""
+"""Up to so many orders that a query did not show are looked up one by one."""
 _PATIENCE = 3.0
-"""Times `absence_seconds`: what still differs sooner after it was first seen may be a list that lags behind the positions."""
+"""Times `absence_seconds`: until then a difference may only mean that the activity list lags behind the positions."""
 _GRACE_READS = 2
-"""Reports after a connection until what they still find is a difference and no delay."""
+"""Reports after a new connection: what the second of them still finds is a real difference and no delay, and entries may go on (the
+difference itself freezes its instrument)."""
 
 
 class Reconciler:
-    """Queries, gates, and what follows from a difference."""
+    """Queries orders and books, and closes and opens the gates that depend on them."""
 
     def __init__(self, floor: Floor, gates: Gates, intake: Intake, instruments: Instruments) -> None:
         self._floor, self._gates, self._intake, self._instruments = floor, gates, intake, instruments
@@ -51,7 +53,7 @@ class Reconciler:
         self._link = LinkState.DOWN
         self._failures = 0
         self._freed = False
-        """Whether something happened that may have freed buying power that an entry waits for."""
+        """Whether an order has ended that may free buying power an entry waits for."""
         self._agreed, self._reported = False, Stopwatch(floor.timeline.local_now, started=False)
         self._ghosts, self._told = set[str](), set[str]()
         self.reconciled_at: datetime | None = None
@@ -61,7 +63,7 @@ class Reconciler:
     # ---- what others tell ----------------------------------------------------------------------------------------------
 
     def link_changed(self, change: LinkChanged) -> None:
-        """The order stream went up or down: what happened meanwhile has to be asked for."""
+        """The order stream went up or down. It repeats nothing, so what happened meanwhile has to be asked for."""
         _log.warning("order stream", state=change.state.value, reason=change.reason)
         self._link = change.state
         self._reports_since_link = 0
@@ -73,7 +75,7 @@ class Reconciler:
         self.ask_now()
 
     def after_standstill(self) -> None:
-        """Nobody knows what was missed: as after a new connection."""
+        """The process was frozen for a while: everything is asked for, as after a new connection."""
         self._reports_since_link = 0
         self.ask_now()
 
@@ -95,7 +97,7 @@ class Reconciler:
     # ---- orders ----------------------------------------------------------------------------------------------------------
 
     async def watch_orders(self) -> None:
-        """Ask for the orders, often while something is uncertain."""
+        """Query the orders for ever, more often while the state of one is uncertain."""
         while True:
             try:
                 await self.read_orders()
@@ -115,19 +117,19 @@ class Reconciler:
         return settings.urgent_every_seconds if uncertain or emptying or blind else settings.orders_every_seconds
 
     async def read_orders(self) -> None:
-        """One query: book what it shows, look up what it does not, cancel again what should be gone."""
+        """One query: book the orders it shows, look up those it should show and does not, and repeat cancels that had no effect."""
         asked = self._floor.state.working
         since = self._since(asked)
         hears = self.stream_is_up and all(order.status is not OrderStatus.UNKNOWN for order in asked)
         missing = await self._read_since(asked, None if hears else since)
         if hears and len(missing) > _FEW:
-            missing = await self._read_since(asked, since)  # cheaper than one question an order
+            missing = await self._read_since(asked, since)  # one list is cheaper than a question for each order
         for order in missing:
             self._floor.hands.look_up(order.client_order_id)
         self._cancel_again()
 
     async def _read_since(self, asked: Sequence[Order], since: datetime | None) -> list[Order]:
-        """Book what is shown; returns the orders of ``asked`` that should be there and are not."""
+        """Book the orders shown; returns those of ``asked`` that should be among them and are not."""
         asked_at = self._floor.now()
         seen = await self._floor.broker.orders(since=since)
         await self._intake.orders(seen)
@@ -138,12 +140,12 @@ class Reconciler:
         return [order for order in left if order.is_working and order.status is not OrderStatus.PENDING_NEW]
 
     def _since(self, working: Sequence[Order]) -> datetime | None:
-        """Back to the oldest order that has not ended, with room for clocks that differ."""
+        """When the oldest working order was submitted, with a margin for clocks that differ; None where none works."""
         oldest = min((order.submitted_at for order in working), default=None)
         return None if oldest is None else oldest - CLOCKS_DIFFER
 
     def _cancel_again(self) -> None:
-        """A cancel's answer proves nothing: until no query shows the order, it is asked for again."""
+        """Repeat cancels: a positive answer to one proves nothing until a query no longer shows the order as open."""
         state = self._floor.state
         for sighting in self.open_at_broker:
             order = state.orders.get(sighting.client_order_id)
@@ -154,11 +156,14 @@ class Reconciler:
         self._lay_ghosts()
 
     def _lay_ghosts(self) -> None:
-        """An order that is over here and open there, in two queries in a row, was taken after the proof of its absence: out with it."""
+        """Cancel orders that have ended in our books and are open at the broker in two queries in a row.
+
+        The broker accepted such an order late, after it had said that it did not have it.
+        """
         known = self._floor.state.known_orders
         there = {sighting.client_order_id: sighting for sighting in self.open_at_broker}
         ghosts = {name for name in there if name in known and not known[name].is_working}
-        for name in sorted(ghosts & self._ghosts):  # not in the order of a hash: the simulation is the same twice
+        for name in sorted(ghosts & self._ghosts):  # sorted, because a simulation has to come out the same twice and sets have no order
             order = replace(known[name], broker_order_id=there[name].broker_order_id)
             if name not in self._told:
                 self._told.add(name)
@@ -205,7 +210,7 @@ class Reconciler:
     async def read_books(self) -> None:
         """Compare the broker's cash, positions and open orders with ours."""
         early = self._floor.settings.absence_seconds - self._reported.seconds
-        if self._floor.state.suspected and early > 0.0:  # what lags by seconds may not be seen twice within one
+        if self._floor.state.suspected and early > 0.0:  # two reports within one delay would "confirm" it
             await self._floor.sleep(early)
         unheard = await self._activities()
         before, report = self._floor.state.broker_seq, await self._report()
@@ -226,7 +231,7 @@ class Reconciler:
             self._gates.set(NOT_RECONCILED, closed=False)
 
     async def _activities(self) -> errors.BrokerUnavailable | None:
-        """Book the activity list; where it cannot be read, why. Books that agree all the same need no explanation."""
+        """Book the activity list. Returns the error if it cannot be read: that only matters if the books differ."""
         try:
             await self._intake.activities()
         except errors.BrokerUnavailable as error:
@@ -262,7 +267,7 @@ class Reconciler:
         )
 
     def heard(self, frames: Sequence[e.Event]) -> None:
-        """Commits: a reconciliation opens the gate; what it still finds after its grace is frozen by then."""
+        """Hear of a commit: note whether a reconciliation has taken place and agreed, and whether buying power may be free."""
         self._stir()
         for frame in frames:
             if isinstance(frame, e.OrderFilled | e.OrderCanceled):
@@ -276,7 +281,7 @@ class Reconciler:
     # ---- waiting ------------------------------------------------------------------------------------------------------------
 
     async def _until(self, due: asyncio.Event, seconds: Callable[[], float]) -> None:
-        """Sleep; every commit has another look at how long, so that what becomes urgent meanwhile is not kept waiting."""
+        """Sleep until ``due`` is set or the time is up. Each commit has the time computed anew, as it may have made the query urgent."""
         watch, stirred = Stopwatch(self._floor.timeline.local_now), asyncio.Event()
         self._sleepers.append(stirred)
         try:

@@ -1,7 +1,9 @@
-"""What leaves: cancels before reductions before entries, so many at a time, each order once, and nothing that may not leave now.
+"""Sends what the machine asks for: cancels first, then orders that reduce a position, then orders that open one.
 
-An order waits here from its journaled intent until it may go: entries for open gates and for the reductions before them, a leg for
-the one that has to be done first. What can never go any more is withdrawn through the machine, so that the journal says so.
+An order waits here from its journaled intent until it may leave. An entry waits until every gate is open and no reduction is left to
+send; the second leg of a trade through zero waits for the first; a side waits until the cancel of the other side is confirmed. Each
+order is sent once, and only a limited number is in flight. One that can no longer be sent as it was judged is withdrawn through the
+machine, so that the journal says why.
 """
 
 from __future__ import annotations
@@ -28,11 +30,11 @@ _log = logger("sender")
 _TICK_SECONDS, _IDLE_SECONDS = 0.5, 60.0
 _CANCELS_AT_ONCE = 4
 HOUSE = "executor"
-"""The person of what the executor asks of itself."""
+"""Journaled as the person where the executor itself asks for something."""
 
 
 class Sender:
-    """The hands of the machine (``floor.Hands``)."""
+    """Carries out the machine's commands (implements ``floor.Hands``)."""
 
     def __init__(self, floor: Floor, gates: Gates, intake: Intake, searches: Searches) -> None:
         self._floor, self._gates, self._intake, self._searches = floor, gates, intake, searches
@@ -47,14 +49,14 @@ class Sender:
     # ---- the machine's hands ----------------------------------------------------------------------------------------
 
     def submit(self, order: Order) -> None:
-        """Send an order as soon as it may leave; one that is on its way is not sent beside itself."""
+        """Send an order as soon as it may leave; one whose request is in flight is not sent a second time."""
         if order.client_order_id in self._leaving:
             return
         self._wait(order)
         self._wake.set()
 
     def cancel(self, client_order_id: str) -> None:
-        """Ask for a cancel; an order that never left is out at once."""
+        """Ask the broker for a cancel; an order that was not sent yet is simply withdrawn."""
         if self._waiting.pop(client_order_id, None) is not None:
             self._floor.take([e.OrderAbsent(ts=self._floor.now(), client_order_id=client_order_id)])
             return
@@ -75,11 +77,11 @@ class Sender:
         return not (self._waiting or self._cancels or self._leaving or self._canceling)
 
     def wake(self) -> None:
-        """Look again: something that orders wait for may have changed."""
+        """Check again what may leave: something that orders wait for may have changed."""
         self._wake.set()
 
     async def run(self) -> None:
-        """Let go what may go, whenever something has changed."""
+        """Send what may leave, whenever something has changed."""
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -95,7 +97,7 @@ class Sender:
                 self._floor.crew.start(f"send {order.client_order_id}", self._send(order))
 
     async def tick(self) -> None:
-        """Time passes too: what waits for too long is withdrawn."""
+        """While something waits, check twice a second whether it has waited too long."""
         while True:
             await self._floor.nap(self._filled, _IDLE_SECONDS)
             self._filled.clear()
@@ -145,7 +147,7 @@ class Sender:
         return not closing or closing == {order.instrument_id}
 
     def _withdraw_late(self) -> None:
-        """What can no longer be sent as it was judged: its auction or session is over, or it has waited too long for the gates."""
+        """Withdraw orders that can no longer be sent as judged: their auction or session is over, or they waited too long for a gate."""
         if not self._waiting:
             return
         moment = _Moment.of(self._floor.timeline)
@@ -165,7 +167,7 @@ class Sender:
         if moment.is_over(order):
             return f"its session or auction ({order.session}, {order.time_in_force.value}) is over and it never left"
         waited = moment.now - order.submitted_at
-        waits = order.leg is Leg.OPEN and order.time_in_force is TimeInForce.DAY  # an auction's own window is its patience
+        waits = order.leg is Leg.OPEN and order.time_in_force is TimeInForce.DAY  # an auction order waits until its auction is over
         if waits and self._gates.closed and waited > timedelta(seconds=self._floor.settings.entries_wait_seconds):
             return f"entries were held too long: {'; '.join(sorted(self._gates.closed))}"
         return ""
@@ -176,7 +178,7 @@ class Sender:
         name = order.client_order_id
         try:
             if not self._floor.fence() or self._floor.desk.failed:
-                self._wait(order)  # it was to leave before the process stood still: looked at again
+                self._wait(order)  # decided before the process was frozen for a while: check again whether it may still leave
                 return
             crash_here("before_send")
             seen = await self._submit(order)
@@ -205,7 +207,7 @@ class Sender:
         return await self._floor.broker.submit(order)
 
     async def _later(self, order: Order, error: errors.BrokerUnavailable) -> None:
-        """Surely nothing was done: again after a pause, if it may still leave then."""
+        """The request surely did nothing, so sending again is safe: try after a pause, if the order may still leave then."""
         name = order.client_order_id
         tries = self._tries[name] = self._tries.get(name, 0) + 1
         _log.warning("not sent, again soon", order=name, error=error.message, tries=tries)
@@ -220,7 +222,7 @@ class Sender:
             self._wait(order)
 
     def _wait(self, order: Order) -> None:
-        """From here on time may pass for it."""
+        """Put an order among those that wait, and let `tick` watch its time."""
         self._waiting[order.client_order_id] = order
         self._filled.set()
 
@@ -246,11 +248,11 @@ class Sender:
                 await self._floor.broker.cancel_all()  # an order that is not ours can only be named this way
             return
         if not order.is_working or name in self._leaving:
-            return  # what is on its way is cancelled by the next query that shows it
+            return  # a request in flight cannot be recalled: the cancel follows once the order is seen at the broker
         if not order.broker_order_id:
             found = await self._floor.broker.look_up(name)
             if found is None:
-                self.look_up(name)  # unless it has left again meanwhile
+                self.look_up(name)  # does nothing if the order was sent again meanwhile
                 return
             await self._intake.order(found)
             order = self._floor.order(name) or order
@@ -260,7 +262,7 @@ class Sender:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Moment:
-    """Where the market stands, asked once for all that waits."""
+    """Where the market stands, read once for all orders that wait."""
 
     now: datetime
     session: str
@@ -279,20 +281,20 @@ class _Moment:
         )
 
     def is_early(self, order: Order) -> bool:
-        """An order for an auction that was decided on before the broker takes such orders."""
+        """Whether it is for an auction whose orders the broker does not accept yet."""
         if order.time_in_force is TimeInForce.OPG:
             return not self.takes_opening_orders
         closing = order.time_in_force is TimeInForce.CLS
         return closing and not self.takes_opening_orders and not (self.is_open and order.session == self.session)
 
     def is_over(self, order: Order) -> bool:
-        """Its session is over, or its opening auction takes no more orders."""
+        """Whether its session has ended, or its opening auction accepts no more orders."""
         over = order.session < self.session or (order.session == self.session and not self.is_open)
         return over or (order.time_in_force is TimeInForce.OPG and (order.session <= self.session or self.opening_is_over))
 
 
 def _must_wait_for_another(order: Order, same: Sequence[Order]) -> bool:
-    """A leg beyond zero waits for the one that goes to zero; a side waits until the other side's cancel is confirmed."""
+    """Whether an opening leg still has its closing leg before it, or an order of the other side is still being cancelled."""
     others = [other for other in same if other.client_order_id != order.client_order_id]
     closing = order.leg is Leg.OPEN and any(other.leg is Leg.CLOSE for other in others)
     crossing = any(other.side is not order.side and other.status is OrderStatus.PENDING_CANCEL for other in others)
