@@ -13,7 +13,7 @@ import msgspec
 
 from hedgefund_core.account import State, rows_kept
 from hedgefund_core.backtest.event_driven import waived_rules
-from hedgefund_core.errors import ConfigError, ModelMismatch, ModelUnavailable
+from hedgefund_core.errors import ConfigError
 from hedgefund_core.identifiers import is_account
 from hedgefund_core.layout import account_folder
 from hedgefund_core.quant.bars import Panel
@@ -27,7 +27,7 @@ from live_executor.desk import Summary
 from live_executor.feeds import FEEDS, FeedPlan
 from live_executor.journals import JOURNALS
 from live_executor.models.child import newest
-from live_executor.models.loader import Admitted, stored
+from live_executor.models.loader import Admitted, first_model, stored
 from live_executor.models.trust import trusted_verifier
 from live_executor.panels import instruments_of, only, read_panel
 from live_executor.ports import Broker, Journal, SimulatedMarket
@@ -158,19 +158,8 @@ def _knows_less(state: State, history: e.HistoryLoaded) -> bool:
 
 
 def find_model(settings: Settings, request: RunRequest, account: str, state: State) -> Admitted | None:
-    """The bundle to trade. A refused alias leaves the account's last good bundle in use, loudly; None = keep that one.
-
-    Raises
-    ------
-    ModelUnavailable, ModelMismatch : there is none to fall back on, or the bundle was named with ``--bundle``.
-    """
-    try:
-        return newest(settings, account, request.bundle)
-    except (ModelUnavailable, ModelMismatch) as error:
-        if request.bundle is not None or state.bundle is None:
-            raise
-        _log.error("model refused, the last good one stays in use", reason=error.message, mend=error.mend, kept=state.model_digest[:12])
-        return None
+    """The bundle to trade; see `first_model`."""
+    return first_model(lambda: newest(settings, account, request.bundle), state, named=request.bundle is not None)
 
 
 def bundles_of(settings: Settings, account: str) -> BundleOf:

@@ -200,7 +200,7 @@ def _what_trades(job: _Job, state: State) -> tuple[Opening, ModelPlan | None]:
     if request.targets is None:
         plan, model = model_plan(settings, job.account, request.bundle, state)
         where = {"account": job.account, "mode": request.mode, "broker": job.broker}
-        return opening_of(settings, model, panel=plan.panel(), **where), plan
+        return opening_of(settings, model, panel=None if state.account else plan.panel(), **where), plan
     mandate = settings.mandates[settings.trading.live.mandate]
     opening = Opening(
         account=job.account, book=settings.trading.book, mode=request.mode, broker=job.broker, source=job.broker, mandate=mandate

@@ -41,7 +41,8 @@ def model_plan(settings: Settings, account: str, bundle: Path | None, state: Sta
     if state.account and state.source != source:
         raise ConfigError(f"account {account} trades {state.source}, the model {source}", mend="name another account with --account")
     panel = NewestPanel(settings.data, source)
-    refuse_unreal(panel())
+    if not state.account:
+        refuse_unreal(panel())
     store, verify = settings.data / account_folder(account) / "bundles", trusted_verifier(settings.keys)
 
     def read(digest: str) -> Admitted:
@@ -62,8 +63,8 @@ def model_plan(settings: Settings, account: str, bundle: Path | None, state: Sta
     return plan, model
 
 
-def opening_of(settings: Settings, model: Bundle, *, account: str, mode: str, broker: str, panel: Panel) -> Opening:
-    """The first frame of an account that a model trades."""
+def opening_of(settings: Settings, model: Bundle, *, account: str, mode: str, broker: str, panel: Panel | None) -> Opening:
+    """The first frame of an account that a model trades, and of its mandate at every start; ``panel``: of a new account."""
     return Opening(
         account=account,
         book=settings.trading.book,
@@ -72,7 +73,7 @@ def opening_of(settings: Settings, model: Bundle, *, account: str, mode: str, br
         source=model.manifest.source,
         mandate=_mandate(settings, model),
         price_kind=model.manifest.price_kind,
-        sessions_per_year=panel.sessions_per_year,
+        **({} if panel is None else {"sessions_per_year": panel.sessions_per_year}),
     )
 
 

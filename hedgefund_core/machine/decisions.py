@@ -10,7 +10,7 @@ from hedgefund_core.commands import Command, SubmitOrder
 from hedgefund_core.decision import Decision, decide
 from hedgefund_core.live_account import check_quantities, counted, live_decision_inputs
 from hedgefund_core.machine import follow
-from hedgefund_core.machine.ladders import Step, alert
+from hedgefund_core.machine.ladders import Step, alert, cancel_orders
 from hedgefund_core.machine.send import recorded
 from hedgefund_core.risk.limits import Mandate
 from hedgefund_core.session_orders import decide_live
@@ -90,9 +90,12 @@ def _wound_down(state: State, event: e.DecisionDue, mandate: Mandate) -> Step:
 
 
 def _sent_for_auction(state: State, decision: Decision, event: e.DecisionDue) -> Step:
-    """Orders for an auction all at once; a real broker refuses the leg beyond zero while the one before it is open."""
+    """Orders for an auction all at once, except what a real broker refuses: the leg beyond zero, and one against ours while that works."""
     allowed, waiting = _split_over_zero(state, decision, event)
-    commands: list[Command] = [*recorded(decision, event, allowed), *(SubmitOrder(order) for order in allowed)]
+    sides = {order.instrument_id: order.side for order in allowed}
+    against = () if state.is_replayed else [o for o in state.working if sides.get(o.instrument_id, o.side) is not o.side]
+    state, cancels = cancel_orders(state, against, event)
+    commands: list[Command] = [*recorded(decision, event, allowed), *cancels, *(SubmitOrder(order) for order in allowed)]
     orders = {**state.orders, **{order.client_order_id: order for order in allowed}}
     state = replace(state, orders=orders, decisions=state.decisions + 1, pending={**state.pending, **waiting} if waiting else state.pending)
     return counted(state, allowed, event), commands

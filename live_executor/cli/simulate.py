@@ -26,7 +26,7 @@ def simulate(
     seed: Annotated[int, typer.Option("--seed", min=0, help="The first seed.")] = 1,
     seeds: Annotated[int, typer.Option("--seeds", min=1, metavar="COUNT", help="How many, one after the other.")] = 1,
     scenario: Annotated[
-        str, typer.Option("--scenario", help="mixed, moves, crash, calls, stream, venue, people, disk, rare or calm.")
+        str, typer.Option("--scenario", help="mixed, moves, crash, calls, stream, venue, people, disk, rare, calm or model.")
     ] = "mixed",
     minimize: Annotated[bool, typer.Option("--minimize", help="Leave out every fault that a failing run does not need.")] = False,
     again: Annotated[Path | None, typer.Option("--again", metavar="FILE", help="Run an archived run again.")] = None,
@@ -41,7 +41,7 @@ def simulate(
     if scenario not in SCENARIOS:
         raise typer.BadParameter(f"{scenario!r} is not one of {', '.join(SCENARIOS)}", param_hint="--scenario")
     settings = read_settings()
-    house = house_of(settings.mandates[settings.trading.live.mandate], settings.trading.live)
+    house = house_of(settings.mandates[settings.trading.live.mandate], settings.mandate, settings.trading.live)
     if again is not None:
         _again(again, house, as_json=as_json)
     folder = settings.data / "simulations"

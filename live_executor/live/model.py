@@ -76,17 +76,25 @@ class ModelTrader:
 
     async def open(self, first: Admitted | None) -> None:
         """At the start: the model with its instruments (None = the journal's own), and the bars it looks back on."""
-        panel = self._plan.panel()
         if first is not None:
             await self.load(first)
-        else:
+        try:
+            panel = self._plan.panel()
+        except (errors.DataUnavailable, errors.DataInvalid) as error:  # orders, halts and the books do not wait for bars
+            self._say(f"the lake's bars cannot be read now: {error.message}")
+            return
+        if first is None:
             await self.know(panel.symbols)
         self._look_back(panel, int(np.searchsorted(panel.sessions, np.datetime64(self._floor.state.session or "1970-01-01", "D"))))
 
     async def load(self, admitted: Admitted, *, person: str = "", reason: str = "") -> None:
         """Let a verified bundle trade from here on; raises ModelMismatch where it was made for another account."""
+        await self.know(admitted.bundle.manifest.universe)
+        self.use(admitted, person=person, reason=reason)
+
+    def use(self, admitted: Admitted, *, person: str = "", reason: str = "") -> None:
+        """The same, of a bundle whose names are known."""
         manifest = admitted.bundle.manifest
-        await self.know(manifest.universe)
         if admitted.bundle.digest == self._floor.state.model_digest:
             return
         loaded = admitted.loaded(self._floor.now(), person=person, reason=reason)

@@ -29,6 +29,7 @@ from live_executor.logging import logger
 _log = logger("sender")
 _TICK_SECONDS, _IDLE_SECONDS = 0.5, 60.0
 _CANCELS_AT_ONCE = 4
+_DOUBTFUL = frozenset({OrderStatus.PENDING_CANCEL, OrderStatus.UNKNOWN})
 HOUSE = "executor"
 """Journaled as the person where the executor itself asks for something."""
 
@@ -294,8 +295,8 @@ class _Moment:
 
 
 def _must_wait_for_another(order: Order, same: Sequence[Order]) -> bool:
-    """Whether an opening leg still has its closing leg before it, or an order of the other side is still being cancelled."""
+    """Whether an opening leg still has its closing leg before it, or an order of the other side is being cancelled or looked for."""
     others = [other for other in same if other.client_order_id != order.client_order_id]
     closing = order.leg is Leg.OPEN and any(other.leg is Leg.CLOSE for other in others)
-    crossing = any(other.side is not order.side and other.status is OrderStatus.PENDING_CANCEL for other in others)
+    crossing = any(other.side is not order.side and other.status in _DOUBTFUL for other in others)
     return closing or crossing

@@ -40,6 +40,11 @@ class Swaps:
         self._nudged, self._since = False, 0.0
         self._refused = ""
 
+    @property
+    def _may_swap(self) -> bool:
+        """Between sessions."""
+        return not self._floor.timeline.is_open
+
     def nudge(self) -> None:
         """The alias may have moved: look now."""
         self._nudged = True
@@ -52,9 +57,13 @@ class Swaps:
                 self._left = left_behind(self._past)
 
     async def open(self) -> None:
-        """Let the model of the start trade, unless a person went back from it."""
-        first = self._plan.first
-        await self._trader.open(first if first is not None and first.bundle.digest != self._left else None)
+        """Let the model of the start trade, unless a person went back from it; another one than before waits while a session runs."""
+        first, state = self._plan.first, self._floor.state
+        if first is not None and first.bundle.digest == self._left:
+            first = None
+        if first is not None and state.model_digest not in {"", first.bundle.digest} and not self._may_swap:
+            self._waiting, first = first, None
+        await self._trader.open(first)
 
     async def run(self) -> None:
         """Follow for ever."""
@@ -64,7 +73,7 @@ class Swaps:
             if self._nudged or self._since >= self._plan.alias_every:
                 self._nudged, self._since = False, 0.0
                 await self._ask()
-            if self._waiting is not None and not self._floor.timeline.is_open:
+            if self._waiting is not None and self._may_swap:
                 await self._swap()
 
     async def back(self, person: str, reason: str) -> None:
@@ -97,17 +106,22 @@ class Swaps:
             self._refuse(error.message)
 
     async def _swap(self) -> None:
-        admitted, self._waiting = self._waiting, None
+        admitted = self._waiting
         if admitted is None:
             return
         try:
-            await self._trader.load(admitted)
+            await self._trader.know(admitted.bundle.manifest.universe)
+        except (errors.BrokerUnavailable, errors.DataUnavailable) as error:
+            _log.warning("the new model's instruments cannot be asked for yet", error=error.message)
+            return
+        if not self._may_swap or self._waiting is not admitted:
+            return  # meanwhile a session began, or a person went back
+        self._waiting = None
+        try:
+            self._trader.use(admitted)
             self._refused = ""
         except errors.ModelMismatch as error:
             self._refuse(error.message)
-        except (errors.BrokerUnavailable, errors.DataUnavailable) as error:
-            _log.warning("the new model's instruments cannot be asked for yet", error=error.message)
-            self._waiting = admitted
 
     def _refuse(self, message: str) -> None:
         if message != self._refused:

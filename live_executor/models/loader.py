@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
 import msgspec
 
+from hedgefund_core.account import State
 from hedgefund_core.bundle import MANIFEST, Bundle, Verify, gate_admits, read_bundle, read_manifest, sha256
 from hedgefund_core.errors import ModelMismatch, ModelUnavailable
 from hedgefund_core.trading.events import ModelLoaded
+from live_executor.logging import logger
 from live_executor.models.mlflow_registry import FILES, VERSION_FILE, RegisteredVersion
+
+_log = logger("models")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +75,36 @@ def admit(folder: Path, store: Path, verify: Verify, *, on: date, alias: str) ->
         raise ModelMismatch(message, mend="move the alias back to a version that passed, or have a person sign an override")
     _keep(files, registered, store / bundle.digest)
     return Admitted(bundle=bundle, registered=registered)
+
+
+def first_model(newest: Callable[[], Admitted], state: State, *, named: bool = False) -> Admitted | None:
+    """What a start trades. A refused alias, or one that is another account's, leaves the last good bundle in use, loudly; None = keep that.
+
+    Parameters
+    ----------
+    newest : asks what carries the alias. state : the account as its journal has it. named : a person named this very bundle.
+
+    Raises
+    ------
+    ModelUnavailable, ModelMismatch : there is none to fall back on, or the bundle was named.
+    """
+    try:
+        found = newest()
+        if state.bundle is not None:
+            _refuse_stranger(found.bundle, state)
+    except (ModelUnavailable, ModelMismatch) as error:
+        if named or state.bundle is None:
+            raise
+        _log.error("model refused, the last good one stays in use", reason=error.message, mend=error.mend, kept=state.model_digest[:12])
+        return None
+    return found
+
+
+def _refuse_stranger(bundle: Bundle, state: State) -> None:
+    source = bundle.manifest.source
+    if source != state.source:
+        message = f"model {bundle.manifest.name} was trained on {source}, the account trades {state.source}"
+        raise ModelMismatch(message, mend="train and promote a model on the source the account trades")
 
 
 def stored(store: Path, digest: str, verify: Verify) -> Admitted:

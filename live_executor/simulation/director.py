@@ -45,6 +45,8 @@ class Director:
         }  # fmt: skip
         self.accidents = Accidents(world, random.Random(f"{world.plan.seed} accidents"))  # noqa: S311 - a simulation's chance, no secret
         self._acts |= self.accidents.acts
+        if world.research is not None:
+            self._acts |= world.research.acts
 
     async def run(self) -> None:
         """For ever."""
@@ -56,6 +58,8 @@ class Director:
             self.scenes.advance()
             self.accidents.look()
             self._world.look_for_holes()
+            if self._world.research is not None:
+                self._world.research.lake.take_in()
             if ticks % _MATCH_EVERY == 0:
                 self._world.market.tick()
                 self._world.venue.match()
@@ -88,6 +92,8 @@ class Director:
         world.venue.thin.clear()
         self.accidents.heal()
         world.wire.door.calm()
+        if world.research is not None:
+            world.research.heal()
         for order in world.venue.orders.values():
             order.stuck = order.deaf = False
             if order.status == "done_for_day":

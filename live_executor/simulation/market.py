@@ -59,6 +59,15 @@ class Hours:
         day = self.day_number
         return PRE_SECONDS <= self._time() - self._starts[day] < PRE_SECONDS + self._seconds(day)
 
+    @property
+    def opened_at(self) -> datetime:
+        """The day's open."""
+        return self.days[self.day_number + _BEFORE].opens_at
+
+    def session_after(self, session: str) -> str:
+        """The next one in the calendar."""
+        return next(day.session for day in self.days if day.session > session)
+
     def now(self) -> datetime:
         """The market's time; the port ``Clock``."""
         day = self.day_number
@@ -102,6 +111,8 @@ class Market:
         self._rng, self.hours = rng, hours
         self.mid = {symbol: Decimal(60 + 35 * place) for place, symbol in enumerate(symbols)}
         self.halted: dict[str, float] = {}
+        self.split: dict[tuple[str, str], Decimal] = {}
+        """New shares for an old one, by name and the session from which on."""
         self.announced: dict[str, SplitSighting] = {}
         """Splits as the vendor's calendar shows them."""
         self.renamed: dict[str, str] = {}

@@ -315,7 +315,8 @@ class Oracle:
             elif order.is_working != theirs.is_open or (not order.is_working and not _ended_alike(order, theirs)):
                 self.broken("orders end as they ended", f"{name}: ours {order.status.value}, the broker's {theirs.status}")
         for order in state.working:
-            if order.client_order_id not in venue.orders:
+            waits = order.session > state.session and order.client_order_id not in self._maybe_there  # for its window
+            if order.client_order_id not in venue.orders and not waits:
                 self.broken("no order stays unknown", f"{order.client_order_id} is {order.status.value}, the broker has none")
 
 

@@ -17,6 +17,8 @@ PRE_SECONDS, SESSION_SECONDS, AFTER_SECONDS, EVENING_SECONDS = 1.5, 12.5, 2.5, 2
 SHORT_SECONDS = 4.5
 """A session before the last one: nothing has to come right in it."""
 HALF_SESSION_SECONDS = 7.0
+MODEL_SESSIONS = 4
+"""A model decides between sessions."""
 STORMY_SECONDS = 8.5
 """Of the last session: after it nothing fails any more, and everything has to come right."""
 
@@ -77,6 +79,12 @@ class Kind(StrEnum):
     CANCEL = "cancel"
     TERMINATE = "terminate"
     KILL = "kill"
+    # research
+    BARS = "bars"
+    ALIAS = "alias"
+    REGISTRY = "registry"
+    BUNDLES = "bundles"
+    BACK = "back"
     # the machine under it
     CRASH = "crash"
     CUT = "cut"
@@ -155,7 +163,7 @@ _SENDS = (Kind.TIMEOUT_BEFORE, Kind.TIMEOUT_AFTER, Kind.TIMEOUT_AFTER, Kind.LATE
 _CUTS = tuple((point, outcome) for point in CRASH_POINTS for outcome in OUTCOMES if (point, outcome) not in UNREACHABLE_CRASHES)
 _CRASHES = (*_CUTS, *(pair for pair in _CUTS if pair[0] == "before_send" or pair in {("after_send", "absent"), ("after_send", "filled")}))
 """Power cuts; those that need two orders at once come to nothing more often and are planned twice."""
-SCENARIOS = ("mixed", "moves", "crash", "calls", "stream", "venue", "people", "disk", "rare", "calm")
+SCENARIOS = ("mixed", "moves", "crash", "calls", "stream", "venue", "people", "disk", "rare", "calm", "model")
 
 
 class _Maker:
@@ -341,6 +349,26 @@ class _Seldom(_Maker):
         if rng.random() < share / 2:
             self.add(Kind.RENAME, at=1.0, symbol=self.symbol(), text=rng.choice(("renamed", "reused")))
 
+    def research(self) -> None:
+        """Bars that are late, a registry that is away, people who promote; and power that goes when a decision is due."""
+        self.rng = rng = self._chance("research")
+        self.add(Kind.ALIAS, at=0.0, text=rng.choice(("1", "1", "4")))
+        for _ in self.some(1, 5):
+            self.add(Kind.ALIAS, text=rng.choice("122234561"), number=float(rng.random() < 0.5))
+        for _ in self.some(0, 3):
+            text = rng.choice(("late", "late", "restated", "away", "damaged"))
+            self.add(Kind.BARS, text=text, symbol=self.symbol(), seconds=round(0.5 + rng.random() * (9.0 if text == "late" else 2.0), 3))
+        for _ in self.some(0, 2):
+            self.add(Kind.REGISTRY, text=rng.choice(("away", "slow")), seconds=round(1 + rng.random() * 9, 3))
+        if rng.random() < 0.25:
+            self.add(Kind.BACK)
+        for day in range(self.sessions - 1):
+            closed = day * day_seconds(SHORT_SECONDS) + PRE_SECONDS + SHORT_SECONDS
+            if rng.random() < 0.5:
+                self.add(Kind.CUT, at=round(closed + rng.random() * (AFTER_SECONDS + EVENING_SECONDS), 3))
+            if rng.random() < 0.15:
+                self.add(Kind.BUNDLES, at=round(closed + rng.random(), 3), seconds=round(0.5 + rng.random() * 4, 3))
+
     def _stand_still(self) -> None:
         at = self.moment()
         self.add(Kind.FREEZE, at=at, seconds=round(0.5 + self.rng.random() * 5, 3))
@@ -357,18 +385,20 @@ class _Seldom(_Maker):
 
 def plan_of(seed: int, scenario: str = "mixed") -> Plan:
     """The plan of a seed."""
-    sessions = 1 if seed % (4 if scenario == "moves" else 6) else 2
+    sessions = MODEL_SESSIONS if scenario == "model" else 1 if seed % (4 if scenario == "moves" else 6) else 2
     maker = _Seldom(seed, sessions)
-    if scenario not in {"moves", "crash"}:
+    if scenario not in {"moves", "crash", "model"}:
         maker.targets()
     groups = {"calls": maker.calls, "stream": maker.stream, "venue": maker.venue, "people": maker.people, "disk": maker.disk}
-    if scenario == "mixed":
+    if scenario in {"mixed", "model"}:
         for group, share in (("calls", 0.7), ("stream", 0.7), ("venue", 0.7), ("people", 0.5), ("disk", 0.12)):
             if maker.rng.random() < share:
                 groups[group]()
         maker.aims(4)
         maker.crashes(2)
         maker.rare(0.06)
+        if scenario == "model":
+            maker.research()
     elif scenario == "moves":
         maker.aims(12, every=1.9)
     elif scenario == "crash":

@@ -432,6 +432,7 @@ class Venue(Matching):
         exact = held * ratio
         after = exact.to_integral_value(rounding=ROUND_FLOOR) if held > ZERO else -((-exact).to_integral_value(rounding=ROUND_FLOOR))
         self.market.mid[symbol] = (self.market.mid[symbol] / ratio).quantize(CENT)
+        self.market.split[symbol, self.market.hours.session()] = ratio
         in_lieu = ((exact - after) * self.market.mid[symbol]).quantize(CENT)
         self.positions[symbol] = after
         self.cash += in_lieu

@@ -44,6 +44,7 @@ from live_executor.simulation.loop import PROCESS, PowerCut, SeededLoop, run_wor
 from live_executor.simulation.market import Hours, Market, SimulatedFeed
 from live_executor.simulation.oracle import Break, Oracle
 from live_executor.simulation.plan import SYMBOLS, Kind, Plan
+from live_executor.simulation.research import Research
 from live_executor.simulation.venue import Venue
 from live_executor.targets import Targets, TargetsFile
 
@@ -65,12 +66,14 @@ class House(msgspec.Struct, frozen=True, kw_only=True):
     """Whose executor it is: its limits and its pace."""
 
     mandate: Mandate
+    model: Mandate
+    """Of an account that trades a promoted model."""
     live: LiveSettings
 
 
-def house_of(mandate: Mandate, live: LiveSettings) -> House:
+def house_of(mandate: Mandate, model: Mandate, live: LiveSettings) -> House:
     """A house with the pace of a simulation."""
-    return House(mandate=mandate, live=msgspec.structs.replace(live, **_PACE))
+    return House(mandate=mandate, model=model, live=msgspec.structs.replace(live, **_PACE))
 
 
 class Run(msgspec.Struct, kw_only=True):
@@ -130,9 +133,9 @@ class World:
         self.starts = 0
         self._process: asyncio.Task[None] | None = None
         self._dead: list[bool] = [True]
-        self._gone: asyncio.Event | None = None
         policies = [fault.text for fault in plan.faults if fault.kind in {Kind.FSYNC, Kind.DISK_FULL} and fault.text]
         self._settings = msgspec.structs.replace(house.live, **({"on_journal_failure": policies[0]} if policies else {}))
+        self.research = Research(self, house.model, _rng(plan, "research")) if plan.scenario == "model" else None
         self.director = Director(self, _rng(plan, "director"))
 
     @property
@@ -228,7 +231,11 @@ class World:
         self._dead = dead
         journal = SimulatedJournal(self.disk, alive)
         try:
-            recovered = restart(journal, _no_bundle)
+            recovered = restart(journal, self._bundle_of)
+        except errors.ModelUnavailable as error:
+            if self.research is None or not self.research.registry.lost:
+                self.oracle.broken("I8 replay(journal) = state", error.message)
+            return  # whoever supervises starts it again, until its bundles can be read
         except errors.HedgefundError as error:
             self.oracle.broken("I8 replay(journal) = state", error.message)
             return
@@ -247,7 +254,8 @@ class World:
         self._process.add_done_callback(lambda task: self._ended(task, dead))
 
     async def _live(self, journal: SimulatedJournal, broker: FaultyBroker, feed: SimulatedFeed, recovered: Recovered, clock: Clock) -> None:
-        self.live = Live(self._parts(journal, broker, feed, clock), recovered)
+        parts = self._parts(journal, broker, feed, clock)
+        self.live = Live(parts if self.research is None else self.research.plug(parts, recovered.state), recovered)
         try:
             await self.live.run()
         finally:
@@ -273,6 +281,11 @@ class World:
             rebalance_every=2.0,
             folder=self.folder / account_folder(ACCOUNT),
         )
+
+    def _bundle_of(self, digest: str) -> Bundle:
+        if self.research is None:
+            raise errors.ModelUnavailable(f"no model {digest} in a simulation", mend="targets come from a file there")
+        return self.research.registry.bundle_of(digest)
 
     def _answered(self, order: Order, taken: bool) -> None:  # noqa: FBT001 - a callback
         if not taken:
@@ -309,6 +322,8 @@ class World:
         error = task.exception()
         expected = (errors.BrokerUnavailable, errors.DataUnavailable, errors.OrderOutcomeUnknown, errors.Halted)
         if error is None or isinstance(error, expected) or (isinstance(error, errors.JournalError) and self.disk_failed):
+            return
+        if isinstance(error, errors.ModelMismatch | errors.ModelUnavailable) and self.research is not None and self.research.has_no_model:
             return
         if isinstance(error, errors.DataInvalid) and self.market.renamed:
             self.targets.write_bytes(b"{}")  # a start with a name that is gone is refused: a person takes it out
@@ -375,6 +390,8 @@ class World:
 
     def _durable(self, frames: object) -> None:
         self.oracle.committed(frames)  # type: ignore[arg-type] # the disk gives frames
+        if self.research is not None:
+            self.research.witness.committed(frames)  # type: ignore[arg-type]
         if not self._dead[0]:
             self.loop.call_soon(self.director.accidents.look)
             self.loop.call_soon(self.director.scenes.advance)
@@ -403,7 +420,7 @@ class World:
         hashes = {entry.seq: entry.hash for entry in self.disk.entries}
         if not found.ok or any(hashes.get(head.seq) != head.hash for head in self.disk.heads if head.seq):
             self.oracle.broken("I7 the chain holds", found.reason or "a signed head is not in the chain")
-        for turn in refold(self.disk.entries, _no_bundle):
+        for turn in refold(self.disk.entries, self._bundle_of):
             self.coverage.step(state, turn.event, turn.state)
             if turn.difference and not self.oracle.breaks:
                 self.oracle.broken("I8 replay(journal) = state", turn.difference)
@@ -439,10 +456,6 @@ async def _sleep(seconds: float) -> None:
 
 def _rng(plan: Plan, name: str) -> random.Random:
     return random.Random(f"{plan.seed} {name}")  # noqa: S311 - a simulation's chance, no secret
-
-
-def _no_bundle(digest: str) -> Bundle:
-    raise errors.ModelUnavailable(f"no model {digest} in a simulation", mend="targets come from a file there")
 
 
 def _bytes(state: State) -> bytes:

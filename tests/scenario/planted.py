@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace as replaced
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +14,7 @@ from msgspec.structs import replace
 
 from hedgefund_core import errors, session_orders
 from hedgefund_core.account import State
+from hedgefund_core.bundle import Manifest
 from hedgefund_core.machine import books, decisions, dispatch, follow, orders
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading import evidence
@@ -26,8 +28,11 @@ from live_executor.desk import Desk
 from live_executor.live import sender
 from live_executor.live.gates import Gates
 from live_executor.live.intake import Intake
+from live_executor.live.model import ModelTrader
 from live_executor.live.past_journal import Adoption
 from live_executor.live.searches import Searches
+from live_executor.live.swaps import Swaps
+from live_executor.models import loader
 from live_executor.simulation import world
 from live_executor.simulation.faults import FaultyBroker
 from live_executor.simulation.venue import Venue, VenueOrder
@@ -280,7 +285,32 @@ def _emergency_log_not_adopted(patch: Patch) -> None:
     patch.setattr(Adoption, "sync", lambda _self: None)
 
 
+def _swapped_at_once(patch: Patch) -> None:
+    patch.setattr(Swaps, "_may_swap", True)
+
+
+def _decided_again_after_a_restart(patch: Patch) -> None:
+    begin = ModelTrader.__init__
+    patch.setattr(ModelTrader, "__init__", lambda self, *given: begin(self, *given[:-1], ()))
+
+
+def _never_expires(patch: Patch) -> None:
+    patch.setattr(Manifest, "expires_on", lambda _self: date(2100, 1, 1))
+
+
+def _any_verdict_will_do(patch: Patch) -> None:
+    patch.setattr(loader, "gate_admits", lambda _manifest, _on: True)
+
+
+PLANTED_IN_MODELS: dict[str, Plant] = {
+    "model swapped in mid-session": _swapped_at_once,
+    "decided again after a restart": _decided_again_after_a_restart,
+    "model that never expires": _never_expires,
+    "model that the gate refused": _any_verdict_will_do,
+}
+"""Found where a model is traded."""
 PLANTED: dict[str, Plant] = {
+    **PLANTED_IN_MODELS,
     "no look-up before a resend": _no_look_up,
     "absent after one look-up": _absent_after_one_look,
     "fill de-duplication off": _fills_counted_again,

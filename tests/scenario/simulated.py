@@ -15,4 +15,4 @@ SEEDS = Path(__file__).with_name("seeds")
 @cache
 def house() -> House:
     settings = read_settings({"HEDGEFUND_CONFIG_DIR": str(ROOT / "config")})
-    return house_of(settings.mandates["discretionary"], settings.trading.live)
+    return house_of(settings.mandates["discretionary"], settings.mandate, settings.trading.live)
