@@ -1,4 +1,4 @@
-"""Tasks whose end nobody may miss: an error in any of them ends the run, whatever else still works."""
+"""The asyncio tasks of a run. An error in any of them ends the whole run: an executor of which half works is not to be trusted."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Crew:
     """The tasks of a run."""
 
     def __init__(self) -> None:
-        self._tasks: dict[asyncio.Task[None], None] = {}  # in order of their start: a simulation ends them in the same order each time
+        self._tasks: dict[asyncio.Task[None], None] = {}  # a dict keeps the order of their start, in which a simulation has to end them
         self._failure: asyncio.Future[tuple[str, BaseException]] = asyncio.get_running_loop().create_future()
 
     def start(self, name: str, work: Coroutine[None, None, None], *, forever: bool = False) -> asyncio.Task[None]:
-        """Begin a task; one that is ``forever`` may not even return."""
+        """Begin a task. Of one that is ``forever`` even a return without error ends the run."""
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks[task] = None
         task.add_done_callback(lambda done: self._ended(done, forever=forever))
@@ -57,7 +57,7 @@ class Crew:
             error = InvariantViolation("it returned, and should go on for ever")
         if error is None:
             return
-        trace = None if isinstance(error, HedgefundError) else error  # what has a name of ours says itself what mends it
+        trace = None if isinstance(error, HedgefundError) else error  # ours explain themselves
         _log.error("task ended", task=task.get_name(), error=f"{type(error).__name__}: {error}", exc_info=trace)
         if not self._failure.done():
             self._failure.set_result((task.get_name(), error))

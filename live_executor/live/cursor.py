@@ -1,6 +1,6 @@
-"""How far the broker's activity list has been read, kept beside the journal: losing the file costs reading some lines twice.
+"""How far the broker's activity list has been read, in a file beside the journal. If it is lost, some lines are read twice.
 
-The journal knows by itself what of it is booked, and what was there before the account was opened (`known.Known`).
+Reading twice is harmless: the journal itself says which lines are booked and which were there before the account was opened (`Known`).
 """
 
 from __future__ import annotations

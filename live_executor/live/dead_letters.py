@@ -1,7 +1,7 @@
-"""What cannot be booked however often it is shown: after the third time it is set aside, said, and the rest goes on.
+"""Messages of the broker that cannot be booked: after the third failure one is set aside, journaled and alerted, and the rest goes on.
 
-A message that fails the same way at every sight would otherwise end each run at the same place. What it was about is not lost: the
-broker's books are compared with ours all the same, and a difference freezes its instrument.
+Otherwise such a message would end each run at the same place. What it was about is not lost: the broker's books are still compared
+with ours, and a difference freezes its instrument.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from live_executor.logging import logger
 _log = logger("dead_letters")
 TRIES = 3
 POISON = (errors.InvariantViolation, errors.DataInvalid, ArithmeticError, LookupError, TypeError, ValueError)
-"""What folding one message may fail with. Anything else is not about the message."""
+"""Errors that booking one message may end with. Any other error is not the message's fault and ends the run."""
 _REMEMBERED = 1_000
 Seen = OrderSighting | ActivitySighting
 

@@ -1,4 +1,4 @@
-"""What every task of a live account works with, and the one way in and out: journal first, then the hands that act outside."""
+"""What every task of a live account shares, and the only way to change it: inputs are journaled, then the commands carried out."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from live_executor.settings import LiveSettings
 
 
 class Hands(Protocol):
-    """Who carries out what the machine asks for."""
+    """Carries out the machine's commands."""
 
     def submit(self, order: Order) -> None:
         """Send an order as soon as it may leave."""
@@ -39,11 +39,11 @@ class Hands(Protocol):
 
 
 def _nothing() -> None:
-    """Nobody acts past the journal."""
+    """Default of `Floor.adopt`: there is no emergency log to take acts over from."""
 
 
 def _awake() -> bool:
-    """Time does not stand still."""
+    """Default of `Floor.fence` and `Floor.knows_the_books`: nothing to wait for."""
     return True
 
 
@@ -64,13 +64,13 @@ class Floor:
     rng: random.Random
     hands: Hands = field(init=False)
     strange_names: set[str] = field(default_factory=set, init=False)
-    """Names of ours that are another instrument's by now: nothing leaves under them, closing orders included."""
+    """Symbols of ours that the broker has given to another instrument: no order may be sent under them, not even a closing one."""
     adopt: Callable[[], None] = field(default=_nothing, init=False)
-    """Take over what was done past the journal: before anything that the broker shows is booked."""
+    """Journal what was done at the broker past the journal (emergency log). Called before anything the broker shows is booked."""
     fence: Callable[[], bool] = field(default=_awake, init=False)
-    """Whether the process has not stood still since the last question: before anything leaves."""
+    """Whether the process was not frozen since the last call. Called before anything is sent."""
     knows_the_books: Callable[[], bool] = field(default=_awake, init=False)
-    """Whether the broker's books were read since a start or a standstill: before anything is closed."""
+    """Whether the broker's books were read since the start or the last freeze. Called before a closing order is sent."""
     _afterwards: list[Callable[[], None]] | None = field(default=None, init=False)
 
     @property
@@ -83,20 +83,20 @@ class Floor:
         return self.desk.state.known_orders.get(name)
 
     def now(self) -> datetime:
-        """The broker's time: what is compared with its own words carries its own clock."""
+        """The broker's time, since it is compared with times that the broker gives."""
         return self.timeline.now()
 
     def take(self, events: Sequence[e.Input], *, idle: Idle | None = None) -> None:
-        """Journal inputs with what the machine makes of them, then act; nothing of either where ``idle`` says so."""
+        """Journal inputs with the machine's outputs, then carry out its commands; nothing at all if ``idle`` says nothing came of them."""
         self.carry_out(self.desk.fold(events, idle=idle))
 
     def book(self, news: Sequence[e.BrokerNews]) -> None:
-        """Journal news of the broker, then act."""
+        """Journal news of the broker, then carry out the machine's commands."""
         self.carry_out(self.desk.book(news))
 
     @contextlib.contextmanager
     def group(self) -> Iterator[None]:
-        """One durable commit for all that is taken and booked inside; then all of it is acted on."""
+        """Everything taken and booked inside is one durable commit; the commands of all of it are carried out after that."""
         afterwards = self._afterwards = list[Callable[[], None]]()
         try:
             with self.desk.together() as commands:
@@ -108,18 +108,18 @@ class Floor:
             act()
 
     def afterwards(self, act: Callable[[], None]) -> None:
-        """Do something once what was booked is durable and acted on."""
+        """Call ``act`` once the group that is open now, if any, is durable and its commands are carried out."""
         if self._afterwards is None:
             act()
         else:
             self._afterwards.append(act)
 
     def trouble(self, message: str, *, severity: str = "warning") -> None:
-        """Tell people."""
+        """Alert people."""
         self.take([e.TroubleSeen(ts=self.now(), severity=severity, message=message)])
 
     def carry_out(self, commands: Sequence[Command]) -> None:
-        """Hand over what is to be done outside."""
+        """Hand the machine's commands to those who carry them out."""
         for command in commands:
             match command:
                 case SubmitOrder(order=order):
@@ -134,7 +134,7 @@ class Floor:
                     raise errors.InvariantViolation(f"{type(command).__name__} was left outside the journal")
 
     async def nap(self, event: asyncio.Event, seconds: float) -> None:
-        """Sleep until something happens, but no longer."""
+        """Sleep until the event is set, at most so many seconds."""
         if event.is_set():
             return
         sleeping, waking = asyncio.ensure_future(self.sleep(seconds)), asyncio.ensure_future(event.wait())
@@ -145,5 +145,5 @@ class Floor:
             waking.cancel()
 
     def pause(self, attempt: int, *, most: float = 5.0) -> float:
-        """Seconds before a try is repeated: doubling from a quarter, with jitter."""
+        """Seconds before attempt number ``attempt + 1``: 0.25 doubled with each attempt, at most ``most``, times a jitter of 0.5 to 1.5."""
         return min(most, 0.25 * 2.0 ** min(attempt, 8)) * (0.5 + self.rng.random())

@@ -1,4 +1,4 @@
-"""Conditions outside the ladder that keep new exposure from leaving: each a cause, journaled when it comes and when it goes."""
+"""Gates: conditions outside the ladder that keep entries from being sent. Each is journaled when it closes and when it opens."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STARTING = (ORDER_STREAM, NOT_RECONCILED)
 
 
 class Gates:
-    """Open until a cause closes them."""
+    """The causes for which entries are held back now; entries may leave while there is none."""
 
     def __init__(self, floor: Floor) -> None:
         self._floor = floor
@@ -26,7 +26,7 @@ class Gates:
         return frozenset(self._closed)
 
     def start(self, left_over: frozenset[str]) -> None:
-        """Close what a start must prove again, and end causes that died with an earlier process."""
+        """At a start: close the gates that have to be proven open again, and open those that an earlier process left closed."""
         self._closed = set(left_over)
         for cause in sorted(left_over - set(STARTING)):
             self.set(cause, closed=False)
@@ -34,7 +34,7 @@ class Gates:
             self.set(cause, closed=True)
 
     def set(self, cause: str, *, closed: bool) -> None:
-        """Close or open for a cause; nothing where it stands so already."""
+        """Close or open the gate of a cause; does nothing if it is so already."""
         if (cause in self._closed) == closed:
             return
         (self._closed.add if closed else self._closed.discard)(cause)

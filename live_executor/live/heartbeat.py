@@ -1,4 +1,4 @@
-"""A small file beside the journal that says how the running executor stands with the outside: streams, gates, prices, targets."""
+"""The heartbeat: a small file beside the journal in which the running executor says how it stands with broker, market and targets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the account may trade: names become instruments once the broker knows them, and what may be done with them is journaled."""
+"""The account's instruments: a symbol becomes one once the broker knows it, and what may be done with it today is journaled."""
 
 from __future__ import annotations
 
@@ -41,13 +41,16 @@ class Instruments:
                 fresh.append(asset)
         self._journal(fresh)
         if names.intersection(unknown):
-            await self.refresh()  # a name of ours that the broker does not have any more
+            await self.refresh()  # the broker no longer knows a symbol of ours: it was renamed or delisted
         names = {instrument.symbol for instrument in self._floor.state.instruments}
         await self.follow([symbol for symbol in symbols if symbol in names])
         return unknown
 
     async def held(self, positions: Sequence[PositionSighting]) -> dict[str, PositionSighting]:
-        """Positions by instrument id, names that are new to the account made known: by the broker's own id where the account has it."""
+        """Positions by instrument id; instruments that are new to the account are made known first.
+
+        A position belongs to the instrument with the broker's asset id, where the account has one; else to the one with its symbol.
+        """
         strangers = {position.symbol for position in positions} - {i.symbol for i in self._floor.state.instruments}
         if strangers:
             await self.ensure(sorted(strangers))
@@ -59,14 +62,14 @@ class Instruments:
         }
 
     async def follow(self, symbols: Sequence[str]) -> None:
-        """Ask the feed for what it does not send yet."""
+        """Subscribe to the symbols that the feed does not send yet."""
         wanted = [symbol for symbol in symbols if symbol not in self._followed]
         if wanted:
             self._followed.update(wanted)
             await self._floor.feed.subscribe(wanted)
 
     async def refresh(self) -> None:
-        """Read again what may be done with each instrument: a borrow list is a day's, and a name may be another's or nobody's today."""
+        """Read again what may be done with each instrument: borrow lists are of a day, and a symbol may have changed hands over night."""
         fresh = list[AssetSighting]()
         for instrument in self._floor.state.instruments:
             asset = await self._floor.broker.asset(instrument.symbol)
@@ -128,13 +131,13 @@ class Instruments:
 
 
 def _is_another(asset: AssetSighting | None, instrument: Instrument) -> bool:
-    """Whether a symbol leads to nothing, or to an instrument that bears it after ours; an account without ids knows names only."""
+    """Whether the symbol of an instrument is unknown by now or belongs to another one; can only be told of instruments with an asset id."""
     own_id = instrument.instrument_id != instrument.symbol
     return own_id and (asset is None or bool(asset.asset_id and asset.asset_id != instrument.instrument_id))
 
 
 def _gone(symbol: str) -> AssetSighting:
-    """A name of ours that the broker does not have any more: renamed, merged or delisted; nothing new in it before a person looks."""
+    """Stands for a symbol that the broker no longer knows (renamed, merged, delisted): no entry in it before a person has looked."""
     return AssetSighting(
         asset_id="", symbol=symbol, exchange="", tradable=False, shortable=False, easy_to_borrow=False, fractionable=False,
         status=_NO_SUCH_NAME,

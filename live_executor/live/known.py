@@ -1,7 +1,7 @@
-"""What sightings are compared with beside the machine's state: strangers' fills and cash lines of the journal, kept as it grows.
+"""An index of the journal for what sightings are compared with and the machine's state does not hold: others' fills, booked activities.
 
-Also where the activity list has to be read on from, and which of its lines were there before the account was opened: the journal alone
-is enough for both, so that no file beside it can be lost.
+It also knows from which line on the broker's activity list has to be read, and which lines were there before the account was opened.
+All of it follows from the journal, so no file beside the journal has to be kept.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hedgefund_core.trading.observed import ActivitySighting
 from live_executor.clock import EPOCH
 
 KINDS = ("account_opened", "external_filled", "cash_posted", "split_processed", "emergency_adopted")
-"""Entries that make it up."""
+"""Kinds of entries that it is made of."""
 
 
 class Known:
@@ -51,8 +51,10 @@ class Known:
                 self.emergency = max(self.emergency, frame.number)
 
     def booked(self, state: State, *, cash: bool = False) -> Booked:
-        """What is booked now. Cash lines know their day and no more: `is_before_opening` says which of them are in the opening cash."""
-        if state.instruments is not self._named:  # hundreds of sightings a second are compared, names come a few times a day
+        """What is booked now. ``cash``: for a cash line, which carries a date and no time, so that the opening cannot be compared with it;
+        `is_before_opening` tells which lines were in the opening cash.
+        """
+        if state.instruments is not self._named:  # this is called hundreds of times a second, and names change a few times a day
             self._named = state.instruments
             self._ids = state.former_names | {instrument.symbol: instrument.instrument_id for instrument in state.instruments}
         return Booked(
@@ -75,7 +77,7 @@ class Known:
 
 
 class _Held(Mapping[str, Decimal]):
-    """Quantities of positions, each looked at only when it is asked for."""
+    """A view of the ledger's positions as quantities, without copying them for each sighting."""
 
     def __init__(self, positions: Mapping[str, Position]) -> None:
         self._positions = positions

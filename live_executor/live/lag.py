@@ -1,4 +1,4 @@
-"""Whether the event loop keeps up: a callback that does not come back makes everybody wait, cancels included."""
+"""Measures how late the event loop runs: a callback that takes long delays everything else, cancels included."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from hedgefund_core.trading.observed import BandSighting, BarSighting, HaltSight
 
 _ZERO, _TWO = Decimal(0), Decimal(2)
 _LAG = timedelta(seconds=15)
+"""A trade newer than the quote by more than this is the better price: newer quotes must have been missed."""
 _GAPS, _FEWEST_GAPS = 32, 8
 """Newest gaps between prices that a symbol's rhythm is read from. Source: default."""
 _Prices = tuple[float | None, float | None, float | None, float | None]
@@ -120,7 +121,7 @@ class MarketView:
         return (None if price is None else float(price)), bid, ask, self.age(symbol, now)
 
     def _best(self, symbol: str) -> tuple[datetime | None, Decimal | None]:
-        """The quote unless a trade is newer by so much that the quote must have been missed."""
+        """The quote's middle, unless there is a trade so much newer that newer quotes must have been missed; then that trade."""
         quote, trade = self._quotes.get(symbol), self._trades.get(symbol)
         if quote is not None and quote.bid is not None and quote.ask is not None and (trade is None or quote.at >= trade[0] - _LAG):
             return quote.at, (quote.bid + quote.ask) / _TWO

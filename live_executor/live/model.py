@@ -1,9 +1,10 @@
-"""A promoted model on the wall clock: the lake's bars after the close, one decision for the next session's auction, orders in its window.
+"""A promoted model on the wall clock. After each close it brings the lake's bars to the machine and asks for one decision, whose orders
+are for an auction of the next session.
 
-One schedule for backtest, replay and live (``contracts.md``, Time): a session's bars close, some minutes after the close the model
-decides for the *next* session. Bars come from the lake only, because the model was trained on them: validated, of one source and one
-price kind. A session without bars there is not decided on, and that is said. A rebalance that was missed is made up at the next
-session, once.
+Backtest, replay and live follow one schedule (``contracts.md``, Time): a session's bars close, and some minutes later the model decides
+for the *next* session. Bars come only from the lake, because the model was trained on those: validated, of one source and one price
+kind. If the lake has no bars of a session there is no decision on it, and people are told. A missed rebalance is made up once, at the
+next session.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class ModelPlan:
     """What a run of the promoted model needs from outside."""
 
     first: Admitted | None
-    """What carries the alias at the start; None = it is refused or not there, and the journal's own goes on."""
+    """The bundle that carries the alias at the start. None = there is none or it was refused: the model in the journal stays in use."""
     panel: Callable[[], Panel]
     """The lake's panel as it is now."""
     ask: Callable[[], Awaitable[str]]
@@ -126,7 +127,7 @@ class ModelTrader:
             await self._watch_prices()
             return
         if line.session > state.session and state.ended == state.session:
-            # nobody ran during that session: it is over, and what follows from its bars is still due
+            # No executor ran during that session. It is over, but the decision on its bars is still due.
             now = self._floor.now()
             self._floor.take([e.SessionBegan(ts=now, session=line.session), e.SessionEnded(ts=now, session=line.session)])
         session = self._floor.state.session
@@ -134,7 +135,7 @@ class ModelTrader:
             self._decide(session)
 
     async def _watch_prices(self) -> None:
-        """In the session nothing is decided, but losses are seen: the triggers need prices."""
+        """During a session the model decides nothing, but the loss triggers need prices."""
         state = self._floor.state
         if self._since_prices < self._plan.see_every or state.session != self._floor.timeline.session:
             return
@@ -187,7 +188,9 @@ class ModelTrader:
         self._floor.take([replace(bars_closed(here, row), ts=self._floor.now())])
 
     def _look_back(self, panel: Panel, row: int) -> None:
-        """History up to ``row``, where the machine's ring is not that already; adjusted prices are restated by each split."""
+        """Give the machine the history before ``row``, unless it has exactly that. Adjusted prices are always given again, because a split
+        restates all of them.
+        """
         state, keep = self._floor.state, rows_kept(self._floor.state)
         if row == 0:
             return

@@ -1,4 +1,4 @@
-"""The first frame of a live account, and what every later start proves before anything new leaves."""
+"""Opens a live account: the first entry of its journal, with cash and positions as the broker has them. A later start checks the mode."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _STEADY_READS = 5
 
 
 class Opening(msgspec.Struct, frozen=True, kw_only=True):
-    """Who trades what, as the first frame says it."""
+    """Who trades what under which mandate, as the first entry of the journal says it."""
 
     account: str
     book: str
@@ -38,7 +38,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def patiently(floor: Floor, call: Callable[[], Awaitable[T]]) -> T:
-    """Ask a broker that is away again for a while: a start during a short outage need not fail."""
+    """Call again for up to `start_patience_seconds` while the broker is away, so that a short outage does not fail a start."""
     waited, tries = 0.0, 0
     while True:
         try:
@@ -102,7 +102,7 @@ def _configuration(floor: Floor, opening: Opening) -> list[e.Input]:
 
 
 async def _steady(floor: Floor) -> tuple[datetime, AccountSighting, list[PositionSighting], list[ActivitySighting]]:
-    """Cash, positions and activities between which nothing was filled and no money moved: what is listed is in the cash."""
+    """Cash, positions and activities of one moment: the cash was the same before and after, so that every activity listed is in it."""
     for _ in range(_STEADY_READS):
         at = floor.now()
         account, positions = await floor.broker.account(), await floor.broker.positions()

@@ -1,5 +1,7 @@
-"""What happens past the journal, seen from the executor: acts of the emergency log are adopted, a standstill is noticed, and where
-the journal itself fails the log is the last thing that is written.
+"""What the executor does about events outside its journal.
+
+Acts that others did at the broker and wrote into the emergency log are adopted into the journal. A process that was frozen for a while
+notices it before it sends anything. And where the journal itself cannot be written any more, the account is stopped by the emergency log.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from live_executor.logging import logger
 _log = logger("past_journal")
 _STANDSTILL_SECONDS, _WORTH_SAYING_SECONDS = 2.0, 5.0
 _BLIND_SECONDS = 5.0
-"""Reductions wait so long for the broker's books after a start or a standstill: what they close may be closed already."""
+"""After a start or a freeze, closing orders wait at most so long for the broker's books: what they close may be closed already."""
 _POLICIES = {"cancel": Level.CANCELLING, "flatten": Level.FLATTENING}
 
 
@@ -69,7 +71,7 @@ class Adoption:
         self._read_at, self._busy = -1, False
 
     def prepare(self) -> None:
-        """Take the log's room on the disk while there is some."""
+        """Reserve the log's room on the disk while there is some."""
         if self._log is None:
             return
         try:
@@ -79,7 +81,9 @@ class Adoption:
             _log.error("no room for the emergency log", reason=str(error), mend="free disk space")
 
     def sync(self) -> None:
-        """Journal what was done past it. Called before anything the broker shows is booked: a closing order of ours is no stranger's."""
+        """Journal the acts that are new in the log. Called before anything the broker shows is booked, so that an emergency closing order
+        is known as ours before its fill is seen.
+        """
         if self._log is None or self._busy or (stamp := self._log.stamp) == self._read_at:
             return
         self._busy = True
@@ -91,13 +95,15 @@ class Adoption:
         self._read_at = stamp
 
     def _session(self) -> str:
-        """The session in which what is at the broker can trade."""
+        """The session in which orders that are at the broker now can trade."""
         line, session = self._floor.timeline, self._floor.state.session
         return session if line.is_open and line.session == session else line.next_session
 
 
 class Fence:
-    """A process that stood still (stopped, swapped out, its computer asleep) asks before it acts: people may have taken over."""
+    """Notices that the process was frozen (stopped, swapped out, computer asleep): people may have taken over meanwhile, so it reads
+    their requests and the broker's books before it sends anything.
+    """
 
     def __init__(self, floor: Floor, gates: Gates, requests: Requests, reconciler: Reconciler) -> None:
         self._floor, self._gates, self._requests, self._reconciler = floor, gates, requests, reconciler
@@ -107,11 +113,11 @@ class Fence:
         self._limit = max(_STANDSTILL_SECONDS, 5 * floor.settings.mailbox_every_seconds)
 
     def begin(self) -> None:
-        """From here on somebody asks every few moments."""
+        """Start watching: from now on `passed` is called several times a second."""
         self._awake_at = self._floor.timeline.local_now()
 
     def passed(self) -> bool:
-        """Whether it has been awake. After a standstill people's requests are read at once, and entries wait for the broker's books."""
+        """Whether the process was awake since the last call. If not, people's requests are read at once and entries wait for the books."""
         if self._awake_at is None:
             return True
         now = self._floor.timeline.local_now()
@@ -129,7 +135,7 @@ class Fence:
         return False
 
     def knows_the_books(self) -> bool:
-        """Whether the broker's books were read since the start or the last standstill, or have not been for too long to wait."""
+        """Whether the broker's books were read since the start or the last freeze; also True once that has taken too long to wait for."""
         if self._woke_at is None:
             return True
         read_at = self._reconciler.reconciled_at
@@ -141,7 +147,7 @@ class Fence:
 
 
 async def stop_past_journal(floor: Floor, folder: Path | None, error: errors.JournalError) -> None:
-    """The journal cannot be written: what works at the broker is cancelled (or closed) as the policy says, by the emergency log."""
+    """The journal cannot be written: cancel what is open at the broker (or flatten), as `on_journal_failure` says, by the emergency log."""
     level = _POLICIES.get(floor.settings.on_journal_failure)
     if level is None or folder is None or not floor.state.account:
         return

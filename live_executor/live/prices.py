@@ -1,6 +1,7 @@
-"""The feed listened to, and asked where it is silent: what a decision knows is fresh, or said to be old.
+"""Prices of the account: the feed's stream, and a query for symbols that it has said nothing of for too long.
 
-Looks of which nothing comes are not journaled: a quiet day is a short one. Prices that have moved are, once a minute at the latest.
+Every price reaches the machine with its age, so that a decision never takes an old one for a fresh one. Prices that change nothing are
+not journaled; prices that have moved are, at the latest after a minute.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _LOOK_SECONDS = 0.25
 
 
 class Prices:
-    """The data stream, and the query that stands in for it."""
+    """Reads the data stream, and queries where it is silent."""
 
     def __init__(self, floor: Floor, gates: Gates, instruments: Instruments) -> None:
         self._floor, self._gates, self._instruments = floor, gates, instruments
@@ -50,7 +51,7 @@ class Prices:
                 self._linked(update)
 
     def heard(self, frames: Sequence[e.Event]) -> None:
-        """Commits: prices of a split that is announced are in new shares at once."""
+        """Hear of a commit: after an announced split the first price in new shares is no error, so the filter is told of it."""
         symbols = {instrument.instrument_id: instrument.symbol for instrument in self._floor.state.instruments}
         for frame in frames:
             if isinstance(frame, e.SplitAnnounced) and frame.instrument_id in symbols:
@@ -73,11 +74,11 @@ class Prices:
         return self._floor.view.prices_seen(state.instruments, state.session, now, now, self._floor.timeline.closes_at)
 
     async def see(self, symbols: Sequence[str] | None = None) -> None:
-        """Journal prices: somebody is about to act on them."""
+        """Journal prices that are about to be acted on."""
         self._floor.take([await self.look(symbols)])
 
     async def glance(self) -> None:
-        """See whether prices move anything, and journal them where they do."""
+        """Journal prices only if something follows from them."""
         self._floor.take([await self.look()], idle=nothing_came)
 
     async def _refresh(self, symbols: Sequence[str]) -> None:
@@ -97,7 +98,7 @@ class Prices:
             self._gates.set(MARKET_DATA, closed=False)
 
     async def _asked(self, symbols: Sequence[str], limit: timedelta) -> Sequence[QuoteSighting]:
-        """The newest prices by query; not waited for any more once the stream has told them all: a slow server delays no decision."""
+        """The newest prices by query. Given up once the stream has told them all, so that a slow server delays no decision."""
         query = asyncio.ensure_future(self._floor.feed.latest(symbols))
         try:
             while not query.done():
@@ -119,7 +120,7 @@ class Prices:
 
 
 def nothing_came(before: State, after: State, frames: Sequence[e.Event]) -> bool:
-    """Whether a look changed nothing but what was looked at, and that not at all or a moment after it was journaled last."""
+    """Whether prices changed nothing in the state but the prices themselves, and these are the same or were journaled a moment ago."""
     if not all(isinstance(frame, _LOOKS) for frame in frames):
         return False
     was, now = before.quotes, after.quotes
@@ -133,5 +134,5 @@ def nothing_came(before: State, after: State, frames: Sequence[e.Event]) -> bool
 
 
 def _same(one: object, other: object) -> bool:
-    """Arrays and bundles are only compared by being the same."""
+    """Whether two fields are equal; arrays and bundles only if they are the same object, since comparing them is slow."""
     return one is other or (isinstance(one, dict | str | int | frozenset | tuple) and one == other)

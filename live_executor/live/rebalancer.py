@@ -1,4 +1,4 @@
-"""Decisions on the wall clock: when targets change, drift is due, an order was not filled, or everything is to be closed."""
+"""Asks the machine for decisions on a file of targets: when it changes, when drift is due, when an order was not filled; and to flatten."""
 
 from __future__ import annotations
 
@@ -28,12 +28,13 @@ from live_executor.targets import Targets, TargetsFile
 _log = logger("rebalancer")
 _TICK_SECONDS, _WATCHING_SECONDS, _IDLE_SECONDS = 0.02, 0.1, 2.0
 _WAITING_SEES = timedelta(seconds=2)
-"""How often prices are seen for orders that wait for one before them."""
+"""How often prices are journaled while an order waits for another one to end."""
 _PATIENCE_READS = 4
-"""Looks at an unreadable file before it is called bad: it may be read while somebody writes it."""
+"""An unreadable file is read again so often before it is called bad: somebody may be writing it."""
 _QUARANTINE = frozenset({*FROZEN_FOR_A_PERSON, FROZEN_BY_DIFFERENCE})
 _LONGEST_PAUSE, _MOST_IN_A_ROW = 900.0, 10
-"""Seconds; what the broker ends again and again unfilled is decided anew ever more rarely. Source: default."""
+"""Longest pause in seconds, and after how many decisions it no longer grows: if the broker keeps ending our orders unfilled, we decide
+anew ever more rarely. Source: default."""
 _WORKED = frozenset({Purpose.TARGETS, Purpose.FLATTEN})
 
 
@@ -90,12 +91,12 @@ class Rebalancer:
     async def load(self) -> None:
         """Read the file at the start; raises DataInvalid."""
         if self._file is not None:
-            self._file.look_again()  # what could not be taken up the first time is not read already
+            self._file.look_again()  # it may have been read by a start that failed, without being adopted
             found = self._file.changed()
             await self._adopt(Targets() if found is None else found)
 
     async def watch_file(self) -> None:
-        """Follow the file for ever; a bad one leaves the last good targets in force and is said."""
+        """Follow the file for ever. A bad one leaves the last good targets in force, and people are told."""
         while True:
             await self._floor.sleep(self._floor.settings.targets_every_seconds)
             if self._file is None:
@@ -142,11 +143,11 @@ class Rebalancer:
                 await self._floor.sleep(self._floor.pause(2))
 
     def wake(self) -> None:
-        """Look again: something was journaled."""
+        """Check again whether a decision is due: something was journaled."""
         self._woken.set()
 
     def _nap_seconds(self) -> float:
-        """Until drift is due; short while something has to be watched."""
+        """Seconds until drift is due; few while something has to be watched."""
         busy = self._floor.timeline.is_open and (self._due or bool(self._floor.state.working) or bool(self._gates.closed))
         if busy or self._floor.state.ladder.level is Level.FLATTENING:
             return _WATCHING_SECONDS
@@ -171,7 +172,7 @@ class Rebalancer:
     async def _in_session(self) -> None:
         state = self._floor.state
         if state.session != self._floor.timeline.session:
-            return  # it begins in a moment
+            return  # the account has not begun this session yet
         drift = self._every is not None and self._decided.seconds >= self._every
         new_session = self._decided_session != state.session
         retry = self._was_denied and self._decided.seconds >= self._floor.settings.entries_wait_seconds
@@ -181,12 +182,12 @@ class Rebalancer:
         if not self._gates.closed:
             self._held = None
         elif not self._waited_for_gates():
-            return  # entries would be denied: wait a while for the gates, then let at least the reductions go
+            return  # entries would be denied: wait for the gates for a while, then decide all the same so that reductions can leave
         await self._decide(state.session, TimeInForce.DAY, only_drift=not (self._due or new_session))
         self._decided_session = state.session
 
     async def _wake_waiting(self) -> None:
-        """What waits for an order before it goes on at fresh prices: between two decisions nobody else would ask for any."""
+        """Journal fresh prices for instruments whose next order waits for another one: between two decisions nobody else asks for any."""
         state, now = self._floor.state, self._floor.now()
         waits = set(state.pending) | {state.orders[name].instrument_id for name in state.reissues if name in state.orders}
         recent = state.quotes is not None and now - state.quotes.at < _WAITING_SEES
@@ -194,7 +195,7 @@ class Rebalancer:
             await self._prices.see([instrument.symbol for instrument in state.instruments if instrument.instrument_id in waits])
 
     def _is_tried_again(self) -> bool:
-        """The broker ended an order of ours before it was filled, or what it refused again and again may be tried once more."""
+        """Whether to decide again: the broker ended an order before it was filled, or a refused instrument may be tried once more."""
         seconds, now = self._decided.seconds, self._floor.now()
         last = now - timedelta(seconds=seconds)
         free = any(last < until <= now for until in self._floor.state.barred_until.values())
@@ -207,7 +208,7 @@ class Rebalancer:
         return self._held.seconds >= self._floor.settings.entries_wait_seconds
 
     async def _for_opening(self) -> None:
-        """The market is closed: orders for its next opening auction, once, within their window."""
+        """While the market is closed: decide once for its next opening auction, within the hours in which such orders are accepted."""
         coming = self._floor.timeline.next_session
         again = self._due and self._opening_for == coming
         if self._gates.closed or not self._floor.timeline.takes_opening_orders or (self._opening_for == coming and not again):
@@ -216,7 +217,7 @@ class Rebalancer:
         self._opening_for = coming
 
     async def _flatten(self) -> None:
-        """Close everything, and stay at it until nothing is held: whatever was refused, expired or halted is tried again."""
+        """Decide to close everything, again and again until nothing is held: what was refused, expired or halted is tried again."""
         state, line = self._floor.state, self._floor.timeline
         stuck = [o for o in state.working if o.purpose is Purpose.FLATTEN or o.status is OrderStatus.PENDING_CANCEL]
         held = {key for key, position in state.ledger.positions.items() if position.quantity}
@@ -294,7 +295,7 @@ class Rebalancer:
         return resting and timed and order.purpose in _WORKED and order.client_order_id not in self._repricing
 
     def heard(self, frames: Sequence[e.Event]) -> None:
-        """A commit: what was denied, and what ended at the broker without anybody here having asked for it."""
+        """Hear of a commit: count denials, and note orders that ended at the broker although nobody here asked for it."""
         for frame in frames:
             if isinstance(frame, e.OrdersDenied):
                 self._denied += len(frame.orders)

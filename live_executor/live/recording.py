@@ -1,4 +1,4 @@
-"""The recorder's clock: durable every second or so, closed segments into the journal, trouble said once."""
+"""Drives the recorder of a run: makes it durable about every second, journals closed segments, and alerts once if recording fails."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Recording:
         self._said = False
 
     def begin(self) -> None:
-        """Journal what an earlier process left open."""
+        """Close and journal segments that an earlier process left open."""
         left = self._recorder.adopt()
         if left:
             self._floor.take(left)

@@ -1,6 +1,6 @@
-"""The account as the executor would find it now: everything is asked and booked, in memory only, and nothing leaves.
+"""The account as a starting executor would find it now: the broker is asked and its news booked, but in memory only, and no order leaves.
 
-`reconcile` and `plan` look at it: the same code as the running executor's, on a journal that nobody keeps.
+The commands `reconcile` and `plan` use it. It runs the executor's own code on a journal that is not kept.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from live_executor.targets import Targets
 
 _READS = 3
 _PAUSE_SECONDS = 0.4
-"""A broker's answers lag for a moment: what is still different after this many looks is different."""
+"""A broker's answers lag for a moment: a difference counts if it is still there after so many reads."""
 
 
 class Unkept:
-    """A journal of nothing: what would be written is only listed."""
+    """A `Journal` that keeps nothing; what would be written is listed in ``frames``."""
 
     def __init__(self) -> None:
         self.frames: list[e.Event] = []
@@ -76,7 +76,7 @@ class Unkept:
 
 
 class NoHands:
-    """Nothing leaves; what would is listed."""
+    """`Hands` that send nothing; orders and cancels that would have been sent are listed."""
 
     def __init__(self) -> None:
         self.submitted: list[Order] = []

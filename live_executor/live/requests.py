@@ -1,4 +1,4 @@
-"""What people ask of the running executor: heard within a blink, journaled as inputs, and only then taken from where it was left."""
+"""Reads the mailbox: requests of people are journaled as inputs, and their files removed only after that."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ class Requests:
             await self._floor.sleep(self._floor.settings.mailbox_every_seconds)
 
     def read(self) -> None:
-        """Take everything that waits; what needs an answer from outside is worked on beside."""
+        """Take every request that waits. Those that need an answer of broker or feed are worked on in tasks of their own."""
         latched = self._floor.mailbox.halt_file_event(self._floor.state.session, self._floor.now())
-        if latched is not None and self._floor.state.ladder.level < Level.HALTED:  # else it would be journaled at every look
+        if latched is not None and self._floor.state.ladder.level < Level.HALTED:  # else: halted at every look
             self._latch(latched)
         for path, command in self._floor.mailbox.commands():
             if path in self._busy:
@@ -67,7 +67,7 @@ class Requests:
                 self._floor.crew.start(f"request {path.stem}", self._work(path, command))
 
     def halt(self, level: int, person: str, reason: str) -> None:
-        """A halt that came another way than by the mailbox."""
+        """Halt at a level; for requests that do not come by the mailbox (signals)."""
         state = self._floor.state
         self._latch(e.HaltRequested(ts=self._floor.now(), level=level, reason=reason, person=person, session=state.session))
 
@@ -87,7 +87,7 @@ class Requests:
         )
 
     async def _work(self, path: Path, command: OperatorCommand) -> None:
-        """Until it is journaled; where the broker stays away the request is answered with that."""
+        """Carry out a request. If the broker stays away through several tries it is given up, and people are told."""
         for tries in range(_TRIES):
             try:
                 if isinstance(command, Place):
@@ -117,7 +117,7 @@ class Requests:
         self._busy.discard(path)
 
     async def _place(self, command: Place) -> None:
-        """An order of a person: the instrument made known, its price journaled, then the order through the same rules as any other."""
+        """A person's order: make the instrument known, journal its price, then let the machine judge it by the same rules as any other."""
         await self._instruments.ensure([command.symbol])
         state = self._floor.state
         key = ids_by_name(state, [command.symbol]).get(command.symbol, command.symbol)
@@ -143,7 +143,10 @@ class Requests:
         self._floor.take([request])
 
     async def _settled_books(self) -> tuple[AccountSighting, Mapping[str, PositionSighting]]:
-        """The broker's cash and positions with every fill in them booked here: a fill on its way would be adopted and then booked again."""
+        """The broker's cash and positions, at a moment when no news was booked between reading them and now.
+
+        Otherwise a fill would be adopted with the position and then booked once more when its own news arrives.
+        """
         for _ in range(_TRIES):
             before = self._floor.state.broker_seq
             account, positions = await self._floor.broker.account(), await self._floor.broker.positions()
@@ -155,7 +158,7 @@ class Requests:
 
     async def _adopt(self, command: Adopt) -> None:
         """The broker's positions and cash become ours where they differ, by a person with a reason; nothing is traded."""
-        account, theirs = await self._settled_books()  # from here on nothing is waited for: they are what they were
+        account, theirs = await self._settled_books()  # no await from here to `take`: nothing can be booked in between
         state, now, inputs = self._floor.state, self._floor.now(), list[e.Input]()
         for instrument in state.instruments:
             position = theirs.get(instrument.instrument_id)

@@ -1,7 +1,8 @@
-"""The loop of a live account: start, prove, trade, stop. Streams, queries, people, targets and the clock are tasks around one desk.
+"""The run of a live account: start, reconcile, trade, stop. Streams, queries, people's requests, targets and clock are asyncio tasks
+that share one desk (state and journal).
 
-Nothing new leaves until the broker was reconciled; a task that ends where it should not ends the run, with the reason journaled, so that
-whoever supervises starts it again from the journal.
+No entry leaves before the account is reconciled with the broker. A task that ends unexpectedly ends the run, with its reason journaled;
+a supervisor then starts the process again, which continues from the journal.
 """
 
 from __future__ import annotations
@@ -59,12 +60,12 @@ from live_executor.targets import TargetsFile
 _log = logger("live")
 _TICK_SECONDS = 0.1
 _DECIDING = frozenset({"rebalancing", "model"})
-"""Tasks that ask for orders."""
+"""Names of the tasks that ask for orders: they end first when the run is stopped."""
 
 
 @dataclass(slots=True, kw_only=True)
 class LiveParts:
-    """What a live account is plugged into; a simulation plugs in virtual ones."""
+    """The adapters and settings of a live account; a simulation gives virtual ones."""
 
     journal: Journal
     broker: LiveBroker
@@ -81,7 +82,7 @@ class LiveParts:
     targets: TargetsFile | None = None
     recorder: Recorder | None = None
     timeline: Timeline | None = None
-    """The market's time, where somebody else reads it too."""
+    """Given where an adapter reads the market's time as well; None = the account makes its own."""
     rebalance_every: float | None = None
     """Seconds; None = once a session."""
     once: bool = False
@@ -137,7 +138,7 @@ class Live:
         desk.watch(self._heard)
 
     def _of_model(self, plan: ModelPlan | None) -> tuple[ModelTrader | None, Swaps | None]:
-        """Who brings the model's bars and decisions, and who follows its alias; nobody where targets are traded."""
+        """The two tasks of a model: its bars and decisions, and following its alias. None of them where targets are traded."""
         if plan is None:
             return None, None
         kinds = ("decision_due", "model_loaded")
@@ -176,7 +177,9 @@ class Live:
             await stop_past_journal(self._floor, self._parts.folder, error)
             raise
         except errors.HedgefundError as error:
-            ended = "" if isinstance(error, errors.InvariantViolation) else type(error).__name__  # it knew what it did not do
+            ended = (
+                "" if isinstance(error, errors.InvariantViolation) else type(error).__name__
+            )  # a refusal is an orderly end; broken invariants are not
             raise
         finally:
             await self._floor.crew.dismiss()
@@ -196,7 +199,7 @@ class Live:
         self._begin_run()
         self._hear_latch()
         if self._recording is not None:
-            self._recording.begin()  # before anything is asked of the feed: what is open then is an earlier process's
+            self._recording.begin()  # before the feed is asked for anything, so that the open segments are surely an earlier process's
         self._fence = Fence(floor, self._gates, self._requests, self._reconciler)
         floor.fence, floor.knows_the_books = self._fence.passed, self._fence.knows_the_books
         self._gates.start(floor.state.gates)
@@ -229,7 +232,7 @@ class Live:
         self._start_what_is_wanted()
 
     def _start_what_is_wanted(self) -> None:
-        """Tasks that only some accounts have."""
+        """Start the tasks that only some accounts have."""
         crew = self._floor.crew
         if self._recording is not None:
             crew.start("recorder", self._recording.run(), forever=True)
@@ -240,19 +243,19 @@ class Live:
             crew.start("alias", self._swaps.run(), forever=True)
 
     def _begin_run(self) -> None:
-        """Journal the start: what crashes again and again comes up halted."""
+        """Journal the start. The machine counts starts that did not end in order: after too many of them it halts the account."""
         settings = self._parts.settings
         began = e.RunBegan(ts=self._floor.now(), budget=settings.starts_budget, window_seconds=settings.starts_window_seconds)
         self._floor.take([began])
 
     def _end_run(self, reason: str) -> None:
-        """Journal an end in order."""
+        """Journal the end of the run, if it ends in order."""
         if reason and not self._floor.desk.failed and self.state.running_since is not None:
-            self._gates.set(STOPPING, closed=False)  # nobody is left who could send anything
+            self._gates.set(STOPPING, closed=False)  # every task has ended, so that nothing can leave any more
             self._floor.take([e.RunEnded(ts=self._floor.now(), reason=reason)])
 
     def _hear_latch(self) -> None:
-        """A halt that was asked for while nobody ran; a halted account does not start."""
+        """Take halts that were asked for while no executor ran. A halted account does not start."""
         self._requests.read()
         ladder = self._floor.state.ladder
         if ladder.level is Level.HALTED:
@@ -263,9 +266,9 @@ class Live:
             self._parts.mailbox.mirror(on=ladder.level > Level.ACTIVE)
 
     def _clear_up(self) -> None:
-        """Orders of which an earlier process heard nothing are looked up; asked-for cancels are asked for again.
+        """Look up the orders that an earlier process has heard nothing of, and repeat the cancels that it asked for.
 
-        What this process has ordered since its start is not among them: it waits for its turn.
+        Orders made since this process started are not among them; they wait in the sender.
         """
         floor = self._floor
         for name in self._left_over:
@@ -292,10 +295,10 @@ class Live:
                 self._intake.unknown(update)
                 self._reconciler.ask_now()
             elif isinstance(update, ActivitySighting):
-                self._reconciler.ask_now()  # the list has it, in order
+                self._reconciler.ask_now()  # the activity list has the line too, and in order
 
     def _heard(self, frames: Sequence[e.Event]) -> None:
-        """A commit: whoever waits for something looks again."""
+        """Tell every task of a commit, so that whoever waits for something checks again."""
         self._reconciler.heard(frames)
         self._slices.heard(frames)
         self._splits.heard(frames)
@@ -334,7 +337,7 @@ class Live:
                 return
 
     def _fail(self, name: str, error: BaseException) -> None:
-        """A task ended: entries stop, people are told, and the process ends with what happened."""
+        """A task has ended unexpectedly: close entries, alert people, and raise the task's error."""
         what = f"{name} ended: {type(error).__name__}: {error}"
         if not isinstance(error, errors.JournalError):
             self._gates.set(f"task {name} ended", closed=True)
@@ -344,7 +347,7 @@ class Live:
         raise errors.InvariantViolation(what, mend="report it with the log; run again: the journal is whole") from error
 
     async def _leave(self) -> None:
-        """Stopped by a person or done: the day's orders as the policy says, then nothing more, however long their cancels take."""
+        """At an orderly stop: ask no more for decisions, cancel the day's orders as `on_stop` says, and wait for that to be confirmed."""
         policy, floor = self._parts.settings.on_stop, self._floor
         if policy == "leave" or self._parts.once or floor.state.ladder.level is Level.HALTED:
             return

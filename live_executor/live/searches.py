@@ -1,7 +1,8 @@
-"""Orders of which we have heard nothing: asked about until the broker's evidence says what became of them.
+"""Looks up orders whose fate is not known, until the broker's evidence tells it.
 
-"Not there" is believed only when it is said twice, each time long enough after the send: an order may be taken late. Where it would not
-be sent again under its id, which the broker takes once only, it is said for ten seconds: another order will take its place.
+The answer "no such order" is believed only if it is repeated, each time `absence_seconds` after the last one, because a broker may
+accept an order late. An order that will be sent again under the same id needs fewer such answers: the broker accepts an id only once,
+so a mistake does no harm. One whose place another order takes needs more of them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The broker's clock and calendar read again and again; a session begins and ends as they say, and what was left for it is asked about."""
+"""Reads the broker's clock and calendar regularly, and lets the account's sessions begin and end as they say."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class Sessions:
             days = await self._floor.broker.market_days((today - span).isoformat(), (today + span).isoformat())
             self._floor.timeline.learn_days(days)
             if self._calendar_of is None:
-                self._names_of = self._nearest()  # at a start they are read by themselves
+                self._names_of = self._nearest()  # a start reads the instruments anyway
             self._calendar_of = today
 
     def begin(self) -> None:
-        """Let the session begin that runs; where none does and the account has none yet, the one that ended last."""
+        """Begin the session that runs. In a closed market a new account begins (and ends) the last one, so that it has one at all."""
         line, state = self._floor.timeline, self._floor.state
         label = line.session
         again = label == state.session == state.ended and _stays_open(line)
@@ -89,7 +89,7 @@ class Sessions:
         return line.next_session if soon and not line.is_open else line.session
 
     async def _end(self, session: str) -> None:
-        """After the close the broker says what became of the day's orders: then the session is ended, with what is known by then."""
+        """End a session: wait for the broker to say what became of the day's orders, but no longer than the grace period."""
         waited = 0.0
         while waited < self._floor.settings.session_grace_seconds and any(o.session <= session for o in self._floor.state.working):
             self._reconciler.ask_now()
@@ -100,7 +100,7 @@ class Sessions:
         self.ended += 1
 
     async def _refresh(self, session: str) -> None:
-        """Before a session's open, if need be in it; what could not be read is asked for again at the next look at the clock."""
+        """Read the instruments for a session, before its open if possible. If that fails it is tried again at the next clock reading."""
         try:
             await self._instruments.refresh()
         except (errors.BrokerUnavailable, errors.DataUnavailable) as error:
@@ -112,6 +112,6 @@ class Sessions:
 
 
 def _stays_open(line: Timeline) -> bool:
-    """A market that is open after its session had ended trades on: not one whose close two clocks see a moment apart."""
+    """Whether the market will still be open for a while; False within seconds of the close, where two clocks may disagree."""
     closes = line.closes_at
     return closes is not None and closes - line.now() > _CLOCKS_DIFFER

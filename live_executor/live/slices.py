@@ -1,4 +1,4 @@
-"""Pieces of large orders go out on time: the machine says how far apart, this only counts the seconds."""
+"""Releases the pieces (children) of large orders on time. The machine has planned them; here only the seconds between them are counted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Slices:
         self._running: set[str] = set()
 
     def heard(self, frames: Sequence[e.Event]) -> None:
-        """Commits: a routed order begins its clock."""
+        """Hear of a commit: a routed order begins its clock."""
         for frame in frames:
             if isinstance(frame, e.OrderRouted):
                 self._start(frame.parent_id)
@@ -36,6 +36,6 @@ class Slices:
         while (parent := self._floor.state.parents.get(name)) is not None and not parent.is_over:
             await self._floor.sleep(max(1.0, parent.route.seconds_between))
             if self._floor.timeline.is_open and name in self._floor.state.parents:
-                await self._prices.see([parent.order.symbol])  # a piece is judged on the quote of its own moment
+                await self._prices.see([parent.order.symbol])  # the machine judges and prices each piece at the quote of its moment
                 self._floor.take([e.SliceDue(ts=self._floor.now(), parent_id=name, session=self._floor.state.session)])
         self._running.discard(name)

@@ -1,4 +1,4 @@
-"""Splits that are announced are asked for before the open they happen at, so that nothing in old shares is left in the market."""
+"""Asks for announced splits before the open at which they take effect, so that no order in old shares is left in the market."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from live_executor.logging import logger
 
 _log = logger("splits")
 _EVERY_SECONDS = 900.0
-"""How often, beside the moments at which something changed: an announcement may come on the evening before."""
+"""How often it asks, beside when a session or an instrument begins: a split may be announced as late as the evening before."""
 _WAKES = (e.SessionBegan, e.SessionEnded, e.InstrumentsAdded)
 
 
@@ -24,7 +24,7 @@ class Splits:
         self._woken = asyncio.Event()
 
     def heard(self, frames: Sequence[e.Event]) -> None:
-        """Commits: a session that begins or ends, and a new instrument, are moments to ask at."""
+        """Hear of a commit: a session that begins or ends, or a new instrument, is a reason to ask."""
         if any(isinstance(frame, _WAKES) for frame in frames):
             self._woken.set()
 
@@ -45,7 +45,7 @@ class Splits:
     async def ask(self) -> None:
         """Ask once and journal what is new; raises DataUnavailable.
 
-        While a session runs only its own splits count: those of the next one are nothing to the orders that trade now.
+        While a session runs only its own splits are journaled: those of the next one do not concern the orders that trade now.
         """
         line, state = self._floor.timeline, self._floor.state
         ids = {instrument.symbol: instrument.instrument_id for instrument in state.instruments}
@@ -54,7 +54,7 @@ class Splits:
         last = line.session if line.is_open else line.next_session
         found = await self._floor.feed.splits(sorted(ids), line.session, last)
         if line.is_open and last != line.session:
-            self._woken.set()  # the session began while the answer was under way: it is asked for anew
+            self._woken.set()  # the session began before the answer came: ask again
             return
         known = self._floor.state.announced
         fresh = [

@@ -7,7 +7,7 @@ from datetime import datetime
 
 
 class Stopwatch:
-    """Seconds since a start by our own clock; a clock that is set back starts it anew, so that nothing waits for an hour to come back."""
+    """Seconds since a start by our own clock. If that clock is set back, it starts anew: else a wait would last as long as the jump."""
 
     def __init__(self, now: Callable[[], datetime], *, started: bool = True) -> None:
         self._now = now

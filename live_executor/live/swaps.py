@@ -1,8 +1,8 @@
-"""Another model without a restart: the alias is followed, what it points to is verified in a child, and it trades from a session's end on.
+"""Changes the model without a restart: follows the registry's alias, has its bundle verified in a child, and swaps between sessions.
 
-An alias is a request; whether it may trade is said by signature, digests, golden vectors and gate verdict. What is refused, or a
-registry that is away, changes nothing. A person goes back to the model before with a reason; the alias is then followed again only
-once it points elsewhere.
+An alias is only a request. Whether a bundle may trade is decided by its signature, digests, golden vectors and gate verdict. If it is
+refused, or the registry is away, nothing changes. A person can go back to the model before, with a reason; the alias is then followed
+again only once it points to another bundle.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Swaps:
         try:
             digest = await self._plan.ask()
             if digest in {self._floor.state.model_digest, self._left}:
-                self._waiting = None  # the alias is where it was, or where a person does not want it
+                self._waiting = None  # the alias has not moved, or points to the model that a person went back from
                 return
             if self._waiting is None or self._waiting.bundle.digest != digest:
                 self._waiting = self._plan.read(digest)

@@ -1,7 +1,7 @@
-"""Where the market stands, by the broker's clock and calendar: this computer's date and time zone decide nothing.
+"""Where the market stands, by the broker's clock and calendar; date and time zone of this computer play no part.
 
-The clock says whether the market is open and until when; the calendar names the sessions. Where they disagree the clock wins, since
-it is what orders meet. Between two readings time goes on at our own clock's pace, moved by the offset that was measured.
+The broker's clock says whether the market is open and until when, its calendar names the sessions. Where they disagree the clock
+counts, because it decides whether orders are accepted. Between two readings our own clock goes on, corrected by the measured offset.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Timeline:
         self._days: tuple[MarketDay, ...] = ()
 
     def learn(self, seen: MarketClock, asked_at: datetime, answered_at: datetime) -> None:
-        """Take a reading of the broker's clock; it held half-way between question and answer."""
+        """Take a reading of the broker's clock, assumed to be of half-way between question and answer."""
         self._seen = seen
         self._offset = seen.at - (asked_at + (answered_at - asked_at) / 2)
 

@@ -1,7 +1,7 @@
-"""How much of each name is usually traded: daily volumes of the sessions before, for an account whose names people give.
+"""Average daily volumes for an account that trades people's targets: daily volumes of the past sessions, asked of the feed.
 
-A large order is worked in pieces where its share of the average daily volume is known; where no volumes can be had that is said once,
-and the dollar cap stands in. Volumes come without prices: nobody promised a volatility for a book of people's own.
+An order that is large against its average daily volume is worked in pieces. Where no volumes can be had, people are told once and a cap
+on the order's value stands in. Only volumes are journaled, no prices: a discretionary mandate promises no volatility to estimate.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from live_executor.logging import logger
 
 _log = logger("volumes")
 _DAYS_BACK = timedelta(days=40)
-"""Enough for the sessions that an average is made of, whatever holidays lie among them."""
+"""Calendar days that surely hold the sessions of the average, holidays included."""
 _START_SECONDS = 5.0
-"""A start waits so long; later answers are taken when they come."""
+"""Seconds that a start waits for volumes; a later answer is taken when it comes."""
 _EVERY_SECONDS = 900.0
 _WAKES = (e.SessionBegan, e.InstrumentsAdded)
 _AWAY = (errors.DataUnavailable, errors.BrokerUnavailable, errors.ConfigError)
-"""A vendor that keeps these bars from our keys is as good as away: prices and orders tell whether the keys are any good."""
+"""ConfigError: the vendor refuses these bars to our keys. That is no reason to end; prices and orders show whether the keys are good."""
 
 
 class Volumes:
@@ -42,12 +42,12 @@ class Volumes:
         self._said = ""
 
     def heard(self, frames: Sequence[e.Event]) -> None:
-        """Commits: a session that begins, and a new instrument, are moments to ask at."""
+        """Hear of a commit: a session that begins, or a new instrument, is a reason to ask."""
         if any(isinstance(frame, _WAKES) for frame in frames):
             self._woken.set()
 
     async def load(self) -> None:
-        """Ask before the first decision; a vendor that does not answer soon keeps nobody from trading."""
+        """Ask before the first decision; if the vendor does not answer soon, trading starts without volumes."""
         try:
             async with asyncio.timeout(_START_SECONDS):
                 await self.ask()
@@ -113,7 +113,7 @@ class Volumes:
 
 
 def _is_known(state: State, sessions: Sequence[str], rows: Sequence[Row]) -> bool:
-    """Whether the account's journal has exactly these already: a restart asks again and writes nothing."""
+    """Whether the journal has exactly these volumes already; then a restart writes nothing."""
     ring = state.ring
     if ring is None or ring.volume is None or tuple(map(str, ring.sessions)) != tuple(sessions):
         return False
