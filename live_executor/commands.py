@@ -1,6 +1,7 @@
-"""What people tell a running executor: small files in the account's folder, and the HALT file.
+"""Requests of people to a running executor: small files in the account's folder, and the HALT file.
 
-The command line writes a command beside and renames it into place; the executor journals it as an input and removes it.
+A command is written under another name and renamed into place, so that it is never read half-written. The executor journals it as an
+input and then removes the file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a running executor has made of a halt: its own queries say when nothing is left, and only then a command may say so."""
+"""Waits until a running executor has carried out a halt: only its own queries of the broker can show that nothing is left."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ from live_executor.operations import Done, journaled
 
 _POLL_SECONDS, _SILENT_SECONDS = 0.1, 5.0
 _FLAT_SECONDS, _CLOSED_SECONDS = 15.0, 3.0
-"""A flattening stays armed over halts and nights: whoever asked for it is not kept waiting longer than this."""
+"""Seconds to wait for flat, in an open and in a closed market. A flattening may take a night; it stays armed after the command ends."""
 
 
 def confirmed(data: Path, account: str, level: Level, seconds: float) -> Done | None:
-    """What came of a halt that the executor has journaled; None where it has fallen silent, or is gone, before it was proven."""
+    """What came of a halt that the executor has journaled, after at most ``seconds``.
+
+    None: the executor has ended or fallen silent before it could show that nothing is left; then somebody else has to stop the account.
+    """
     folder = data / account_folder(account)
     since = _asked_at(data, account)
     seen, heard = heartbeat.read(folder), time.monotonic()
@@ -46,7 +49,7 @@ def confirmed(data: Path, account: str, level: Level, seconds: float) -> Done | 
 
 
 def left_of(beat: heartbeat.Heartbeat, level: Level) -> tuple[str, ...]:
-    """What stands between a heartbeat and the proof: an order that is still open may bring a position back."""
+    """What is left by a heartbeat. Open orders count for a flattening too: one of them may open a position again."""
     open_orders = max(beat.open_at_broker, beat.working)
     left = (f"{open_orders} orders open",) if open_orders else ()
     return (*left, "positions held") if level is Level.FLATTENING and not beat.flat else left

@@ -1,6 +1,6 @@
-"""Named places where a fault test kills the process, as a power cut would: no clean-up, no flush.
+"""Named points at which fault tests kill the process as a power cut would, without clean-up or flush.
 
-``HEDGEFUND_CRASH_AT=name`` or ``name:n`` (the n-th time) arms one; unarmed it costs an empty call.
+``HEDGEFUND_CRASH_AT=name`` or ``name:n`` (the n-th time) arms one. Otherwise a point costs an empty call.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _hook: Callable[[str], None] | None = None
 
 
 def hook_crashes(hook: Callable[[str], None] | None) -> None:
-    """Let a simulation hear of every point: it has no process to kill."""
+    """Call ``hook`` at every point, for a simulation, which has no process to kill; None = no longer."""
     global _hook  # noqa: PLW0603 - one world at a time
     _hook = hook
 
 
 def crash_here(name: str) -> None:
-    """Die here if armed; the environment is read once, at the first call."""
+    """Kill the process here if this point is armed. The environment is read once, at the first call."""
     global _left  # noqa: PLW0603 - a process dies once
     if _hook is not None:
         _hook(name)

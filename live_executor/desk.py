@@ -1,7 +1,7 @@
-"""The desk both runtimes work at: the machine's state, the journal before everything else, the counts, the signed head.
+"""The desk: state and journal of one account, used by both runtimes (replay on simulated time, live on the wall clock).
 
-A step's input and outputs are one durable commit; what is to be done outside comes back only after it. Whether time is
-simulated (``runtime.py``) or the wall's (``live/runtime.py``) is nothing the desk knows.
+Inputs are stepped through the machine and made durable together with its outputs in one commit. The machine's commands are returned
+only after that, so that nothing is done outside which the journal does not know.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from live_executor.recovery import Recovered, place_of
 
 _log = logger("desk")
 SNAPSHOT_EVERY = 5000
-"""Frames between two snapshots: a restart folds at most so many, some two seconds."""
+"""Frames between two snapshots. A restart folds at most so many, which takes about two seconds."""
 DENIED, REFUSED = "denied", "refused"
 """By a rule of ours, by the broker."""
 _COUNTED = ("session_began", "orders_intended", "orders_denied", "order_filled")
 
 Watcher = Callable[[Sequence[e.Event]], None]
-"""Hears of frames once they are durable."""
+"""Called with frames once they are durable."""
 Idle = Callable[[State, State, Sequence[e.Event]], bool]
-"""Whether nothing came of inputs, by the state before, the state after, and the frames: then they are not worth a commit."""
+"""Called with the state before, the state after, and the frames: whether nothing came of the inputs, so that they need no commit."""
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +55,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Group:
-    """What was folded and is not durable yet."""
+    """What was folded since `Desk.together` began and is not durable yet."""
 
     __slots__ = ("commands", "frames", "state")
 
@@ -78,7 +78,7 @@ class Desk:
         self._journal, self._state = journal, recovered.state
         self._place, self._ts = recovered.place, recovered.ts
         self._unkept = recovered.folded
-        """Frames since the last snapshot: a start that had to fold many keeps its state with its first commit."""
+        """Frames since the last snapshot. It begins with those that the start had to fold: if they are many, the first commit snapshots."""
         self._sign_every, self._unsigned, self._now = sign_every, 0, now
         self._snapshot_every = snapshot_every
         self._counts = dict.fromkeys(_COUNTED, 0)
@@ -86,7 +86,7 @@ class Desk:
         self._listeners: list[Watcher] = []
         self._group: _Group | None = None
         self.failed = False
-        """Whether the journal refused a commit: nothing is written any more, and nothing may leave."""
+        """Whether the journal refused a commit. Then nothing more is written, and nothing may be sent."""
 
     @property
     def state(self) -> State:
@@ -98,7 +98,7 @@ class Desk:
         self._watchers.append(watcher)
 
     def overhear(self, listener: Watcher) -> None:
-        """Let ``listener`` hear of frames as they are folded, before they are durable: it may remember them and do nothing else."""
+        """Let ``listener`` hear of frames as they are folded, before they are durable: it may remember them but not act on them."""
         self._listeners.append(listener)
 
     def open(self, events: Sequence[e.Input], bundles: Sequence[Bundle] = ()) -> None:
@@ -108,9 +108,10 @@ class Desk:
         self.fold(events)
 
     def fold(self, events: Sequence[e.Input], *, idle: Idle | None = None) -> list[Command]:
-        """Step through events, make them and their outputs durable in one commit, and return what is to be done outside.
+        """Step through events, make them and their outputs durable in one commit, and return the machine's commands.
 
-        Where ``idle`` says so, and nothing is to be done, it is as if nobody had looked.
+        If there are no commands and ``idle`` says that nothing came of the events, nothing is journaled and the state stays as it was.
+        Inside `together` the commit comes later, and the commands with it: then an empty list is returned.
         """
         state, frames, others = self._stepped(events)
         if not frames or (idle is not None and not others and idle(self.state, state, frames)):
@@ -146,9 +147,9 @@ class Desk:
 
     @contextlib.contextmanager
     def together(self) -> Iterator[Sequence[Command]]:
-        """One durable commit for all that is folded inside; what is to be done outside is there once it is over.
+        """Everything folded inside is one durable commit. The list it gives has the commands, to be carried out after the block.
 
-        Whatever an exception leaves uncommitted was told to nobody: it is as if the process had ended before it heard of it.
+        If the block raises, nothing of it is committed: as if the process had ended before it heard of any of it.
         """
         group = self._group = _Group(self._state)
         try:
@@ -159,7 +160,7 @@ class Desk:
             self._commit(group.state, group.frames)
 
     def book(self, news: Sequence[e.BrokerNews]) -> list[Command]:
-        """Fold news of a broker that numbers nothing: it gets the numbers after the last one booked."""
+        """Fold news of a live broker, which does not number it: it gets the sequence numbers after the last one booked."""
         return self.fold(numbered(news, after=self.state.broker_seq))
 
     def sign(self) -> None:

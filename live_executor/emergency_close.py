@@ -1,8 +1,8 @@
-"""The closing half of an emergency stop: each position gets one order at a time, sized by what is proven to be left of it.
+"""The closing half of an emergency stop: one market order at a time for each position.
 
-Orders made here can only close, live for the day, and have ids of a namespace of their own. A second one for a position is sent only
-when the broker shows what became of the first and a position that fits it: reads of positions lag behind fills, and a close that is
-sent twice is a position on the other side.
+The orders are for the day, can only close, and have ids in a namespace of their own. A second order for a position is sent only once
+the broker shows how the first one ended and a position that fits its fills. Reads of positions lag behind fills, and closing a
+position twice would open one on the other side.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 BOOK = "emergency"
 _PAUSE, _LONGEST = 0.25, 5.0
 _LAG = timedelta(seconds=10)
-"""A position that does not fit our fills for so long is what it is: somebody else trades."""
+"""If a position does not fit our fills for so long, it is no lag: somebody else trades, and the position shown counts."""
 _MOST_REFUSALS = 5
 
 
@@ -40,7 +40,7 @@ class _Work:
     attempt: int
     refusals: int = 0
     over: bool = False
-    """Refused for good: the next one needs another id."""
+    """Rejected: the next order for this position needs another id."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -115,12 +115,12 @@ class Closing:
         await self._send(work)
 
     def _fits(self, position: PositionSighting, work: _Work, filled: Decimal) -> bool:
-        """Whether what is shown is what our fills leave of it."""
+        """Whether the position shown is what our fills leave of it, or has differed for too long to be a lag."""
         expected = work.before + filled * work.order.side.sign
         return position.quantity == expected or self._stop.clock.now() - self._shown[position.symbol].since >= _LAG
 
     def _begin(self, position: PositionSighting, attempt: int, refusals: int) -> _Work:
-        """Written down before it is sent; sending again is sending the same id."""
+        """A closing order, written down before it is sent. It may be sent repeatedly, because it keeps its id."""
         order = self._order(position, attempt)
         self._stop.write(Act.REDUCE, order=order)
         self.sent[order.client_order_id] = order

@@ -1,7 +1,8 @@
-"""The short path to the broker: cancel everything, close everything, without the daemon, its journal or its loop.
+"""The emergency stop: cancels and closes everything at the broker without the daemon, its journal or its event loop.
 
-Used when the daemon hangs, its disk is full, or nobody runs: by `halt` and `flatten`, and by the watchdog. Each act is written to
-the emergency log before it is done, and nothing is believed: the broker is asked until it shows nothing open (and nothing held).
+Used by `halt`, `flatten` and the watchdog when the daemon hangs or does not run, and by the daemon when its journal cannot be written.
+Each act is written to the emergency log before it is done. No answer to a request counts as proof: the broker is queried until it
+shows nothing open (and, when flattening, nothing held).
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ T = TypeVar("T")
 _log = logger("emergency")
 PAUSE, LONGEST = 0.25, 5.0
 SURE, SURE_FOR = 2, timedelta(seconds=1)
-"""Queries in a row, over so long, that must show nothing: reads lag for moments, and an order may be accepted late."""
+"""So many queries in a row, over at least so long, must show no open order: reads lag, and an order may be accepted late."""
 
 
 class Stopped(msgspec.Struct, frozen=True, kw_only=True):
-    """What the broker showed at the end. ``verified`` False: patience ended first, and what is left is named."""
+    """What the broker showed at the end. ``verified`` False: the time was up before nothing was left; what was left is named."""
 
     verified: bool
     answered: bool
@@ -132,14 +133,14 @@ class EmergencyStop:
         return answer
 
     async def attempt(self, call: Callable[[], Awaitable[None]]) -> None:
-        """A cancel proves nothing, whatever is answered: the next query does."""
+        """Make a request and take no notice of how it is answered: the next query shows what it did."""
         try:
             await call()
         except (errors.BrokerUnavailable, errors.OrderOutcomeUnknown, errors.OrderRejected) as error:
             self.trouble(error.message)
 
     def trouble(self, words: str) -> None:
-        """What went wrong last is told at the end."""
+        """Remember what went wrong last, to be told at the end."""
         self._trouble = words
         _log.warning("the broker", said=words)
 
@@ -159,7 +160,7 @@ class EmergencyStop:
         self._log.write(entry)
 
     def _note_if_possible(self, act: Act, *, note: str = "", level: int = 0) -> None:
-        """Cancels go out even where nothing can be written at all: they only take risk away."""
+        """Write an act down if that is possible. Cancels leave in any case: they can only reduce risk."""
         try:
             self.write(act, note=note, level=level)
         except errors.JournalError as error:
@@ -171,7 +172,7 @@ def _half_way(now: datetime, until: datetime) -> datetime:
 
 
 def _known(seen: OrderSighting) -> Order:
-    """An order as far as a cancel needs it, of whoever sent it."""
+    """An order as far as a cancel needs it; it may be somebody else's."""
     return Order(
         client_order_id=seen.client_order_id,
         decision_id="",

@@ -1,8 +1,8 @@
-"""A halt of a live account that reaches the broker whether or not the executor can still do it.
+"""Halts a live account at level 2 or 3 whether or not its executor still works.
 
-The request is left for the executor first, and its queries are waited for to show that nothing is left. If it has not journaled it
-within a short patience, falls silent before that proof, or none runs, the command goes to the broker itself (`emergency_stop`): with
-the account's own adapter, past journal and lock, written down in the emergency log.
+The executor is asked first, and its queries have to show that nothing is left. If it has not journaled the request after a short wait,
+falls silent before that proof, or does not run, the command stops the account at the broker itself (`emergency_stop`). It uses the
+account's adapter, goes past journal and lock, and writes what it does into the emergency log.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from live_executor.settings import Settings
 _log = logger("killing")
 LEFT, NEVER_ANSWERED = 5, 6
 _INSIDE = frozenset({"simulated"})
-"""Brokers that live in the executor's own process: there is nobody else to ask."""
+"""Brokers inside the executor's own process: nobody else can reach them."""
 
 
 class Where(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,7 +132,7 @@ def kill(
 
 
 def log_beside(folder: Path) -> None:
-    """Into the account's own log; a disk that takes nothing keeps nobody from the broker."""
+    """Log into the account's log file, if that can be written."""
     try:
         logging.configure(folder)
     except OSError as error:
@@ -166,7 +166,7 @@ def stop_at_broker(
 
 
 def leave(data: Path, account: str, command: Halt) -> Path | None:
-    """HALT file and request, where the disk takes them: a full one keeps nobody from the broker."""
+    """Make the HALT file and leave the request for the executor, if the disk takes them; a full one must not stop the emergency stop."""
     try:
         Mailbox(data, account).mirror(on=True)
         return send(data, account, command)
@@ -176,7 +176,7 @@ def leave(data: Path, account: str, command: Halt) -> Path | None:
 
 
 def _journal(settings: Settings, account: str, command: Halt, path: Path | None) -> Done | None:
-    """Nobody runs: the latch goes into the journal at once. Where that cannot be, the request stays for the next start."""
+    """No executor runs: write the halt into the journal. If that fails, the request stays for the next start."""
     try:
         done = journal_directly(settings, account, command)
     except (HedgefundError, OSError) as error:

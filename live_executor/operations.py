@@ -1,7 +1,7 @@
-"""A person's halt and resume: through the running executor, or straight into the journal where none runs.
+"""A person's halt and resume: given to the running executor, or written into the journal by the command if none runs.
 
-The HALT file is made first: it needs no journal, no lock and no answer. Then the request itself is left where the executor
-finds it (now, or at its next start), so that nothing is lost if it hangs.
+A halt first makes the HALT file, which needs no journal, lock or answer. Then the request is left where the executor finds it, now or
+at its next start, so that it is not lost if the executor hangs.
 """
 
 from __future__ import annotations

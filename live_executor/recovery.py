@@ -1,7 +1,4 @@
-"""From a journal back to a state: the inputs are folded through the machine again, and its outputs must be those on record.
-
-Used by a restart, by every reading command and by ``replay --verify``.
-"""
+"""Rebuilds the state from a journal: the inputs are stepped through the machine again, and its outputs must be those on record."""
 
 from __future__ import annotations
 
@@ -40,7 +37,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def difference(self) -> str:
-        """The first output that is not the one on record, in words; empty where all are."""
+        """The first output that differs from the record, in words; empty if none does."""
         for place in range(max(len(self.stored), len(self.outputs))):
             here = f"entry {self.seq + 1 + place}, after {e.kind_of(self.event)} {self.seq} at {self.event.ts.isoformat()}"
             if place >= len(self.outputs):
@@ -70,8 +67,8 @@ def refold(
 ) -> Iterator[Turn]:
     """Fold a journal again, input by input, from its beginning or from ``start``.
 
-    ``believe_outdated`` takes the decisions of a genuine bundle, whose feature code this program no longer has, from the
-    record: a restart after an upgrade needs the books, while a proof needs every decision made again.
+    ``believe_outdated``: a genuine bundle may need feature code that this program no longer has. Its decisions are then taken from the
+    record instead of being made again: a restart after an upgrade needs the books, while a proof needs every decision remade.
 
     Raises
     ------
@@ -119,7 +116,7 @@ def _snapshot(journal: Journal, bundle_of: BundleOf) -> Recovered | None:
 
 
 def recover(entries: Iterable[JournalEntry], bundle_of: BundleOf, base: Recovered | None = None) -> Recovered:
-    """The state at the end of a journal, of which ``base`` is known already.
+    """The state at the end of a journal, continued from ``base`` (a snapshot) if there is one.
 
     Raises JournalError where the machine does not make the outputs on record.
     """
@@ -135,7 +132,7 @@ def recover(entries: Iterable[JournalEntry], bundle_of: BundleOf, base: Recovere
 
 
 def _whole(turns: Iterator[Turn]) -> Iterator[Turn]:
-    """The turns of a journal that nothing is missing from; raises JournalError where an input contradicts those before it."""
+    """The same turns, but an input that contradicts those before it raises JournalError: entries are missing or were changed."""
     try:
         yield from turns
     except InvariantViolation as error:

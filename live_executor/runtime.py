@@ -1,8 +1,8 @@
-"""The loop: event in, machine, journal, commands out. Nothing leaves before the journal has it.
+"""The run of an account on simulated time: each moment of the feed goes through the machine, and its commands to the simulated broker.
 
-A step's input and outputs are one commit; only then are its other commands carried out. After a crash the journal is folded
-again (``recovery.py``), news that was missed is booked, orders without an answer are looked up, and the schedule continues
-after the last moment on record. Moving the market twice and asking for news twice are harmless: the broker knows what it did.
+A step's input and outputs are one commit, and only then are its commands carried out. After a crash the journal is folded again
+(``recovery.py``), missed news is booked, orders without an answer are looked up, and the schedule continues after the last moment on
+record. Advancing the market or asking for news a second time does no harm, because the broker's own book is durable.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _log = logger("runtime")
 _PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0)
 """Seconds before a call that surely did nothing is tried again."""
 _MOST_LOOK_UPS = 5
-"""Of one order in a row; after that the process ends with the order still UNKNOWN, and a restart asks again."""
+"""Look-ups of one order in a row that find nothing. After them the process ends with the order still UNKNOWN; a restart asks again."""
 _MARKET = {Phase.OPEN: MarketMoment.OPEN, Phase.CLOSE: MarketMoment.CLOSE}
 
 
@@ -69,7 +69,7 @@ class Runtime:
         return self._desk.state
 
     async def refuse_lost_books(self) -> None:
-        """A journal or a broker's book that is gone is restored, not begun again: the other one knows what is missing.
+        """Refuse to start if the journal or the broker's book was lost: it has to be restored, since the other one continues an account.
 
         Raises
         ------
@@ -99,7 +99,7 @@ class Runtime:
             async for moment in self._moments():
                 await self._at(moment)
             if not self._stop.is_set():
-                await self._hear_people(self.state.session)  # no moment comes any more: what was asked meanwhile must not wait for one
+                await self._hear_people(self.state.session)  # requests are read at each moment, and there will be none any more
         finally:
             self._desk.sign()
         return self._desk.summary(self._ended)
@@ -109,7 +109,7 @@ class Runtime:
         self._stop.set()
 
     async def _moments(self) -> AsyncIterator[Moment]:
-        """The feed's moments until the end or a stop: a step that has begun is finished, a pause is not."""
+        """The feed's moments until its end or a stop. A stop interrupts the pause between moments, but not a moment being worked on."""
         moments = self._parts.feed.moments(self._place)
         stopping = asyncio.ensure_future(self._stop.wait())
         while not self._stop.is_set():
@@ -172,7 +172,8 @@ class Runtime:
             command = waiting.popleft()
             match command:
                 case SubmitOrder(order=order):
-                    waiting.extendleft(reversed(await self._submit(order)))  # an unknown outcome is cleared up before the next order leaves
+                    # What follows from this order, such as a look-up of an unknown outcome, comes before the next order.
+                    waiting.extendleft(reversed(await self._submit(order)))
                 case CancelOrder(client_order_id=name):
                     await _patiently(lambda name=name: self._parts.broker.cancel(name))  # type: ignore[misc]
                 case LookUpOrder(client_order_id=name):
@@ -189,7 +190,8 @@ class Runtime:
         try:
             await _patiently(lambda: self._parts.broker.submit(order))
         except errors.OrderRejected as error:
-            _log.warning("rejected", order=order.client_order_id, reason=error.message)  # the news has it, with its number
+            # The rejection is in the broker's news too, and booked from there.
+            _log.warning("rejected", order=order.client_order_id, reason=error.message)
         except errors.OrderOutcomeUnknown as error:
             now = self._parts.simulated.now()
             return self._desk.fold([e.OrderOutcomeUnknown(ts=now, client_order_id=order.client_order_id, reason=error.message)])
@@ -236,7 +238,7 @@ class Runtime:
 
 
 async def _patiently(call: Callable[[], Awaitable[T]]) -> T:
-    """Try again what surely did nothing; anything else is the caller's."""
+    """Repeat a call that surely did nothing (BrokerUnavailable); any other error is the caller's."""
     for pause in _PAUSES:
         try:
             return await call()

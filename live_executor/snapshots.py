@@ -1,7 +1,7 @@
-"""Snapshots of the state: they only shorten a restart. The journal stays the truth, and `replay --verify` never reads one.
+"""Snapshots of the state, which only shorten a restart: the journal stays the truth, and `replay --verify` never reads one.
 
-A snapshot is believed only if our key signed it, the chain has exactly that hash at its number, and it was made by this very
-program: state is what *this* machine makes of the inputs. Anything else means folding from the start, which is always possible.
+A snapshot is used only if our key signed it, the journal's chain has its hash at its number, and the same program made it, because
+another program may make another state of the same inputs. Otherwise the journal is folded from its start, which is always possible.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The dead-man switch: a process of its own that stops an account whose executor no longer shows a sign of life.
+"""The dead-man switch: a process of its own that stops an account whose executor shows no sign of life any more.
 
-A sign of life is a new heartbeat or a longer journal. Where neither comes for too long while the market is open, the watchdog latches
-(HALT file and request) and goes to the broker itself, with its own key where it has one. It never opens anything, fires once for each
-silence, and goes on watching.
+A sign of life is a new heartbeat or a longer journal. If neither comes for too long while the market is open, the watchdog leaves a halt
+(HALT file and request) and stops the account at the broker, with its own key if it has one. It never opens a position. Once a silence
+has been dealt with it does not fire again before the executor has shown a sign of life.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Watchdog:
             self._wait(pause)
 
     def look(self) -> Fired | None:
-        """One look: fires where the silence is too long, the market open, and this silence not dealt with yet."""
+        """Check once; fire if the silence is too long, the market is open, and this silence is not dealt with yet."""
         sign, now = self._signs(), self._clock.now()
         if sign != self._sign:
             if self._dealt_with:

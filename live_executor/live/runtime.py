@@ -177,9 +177,8 @@ class Live:
             await stop_past_journal(self._floor, self._parts.folder, error)
             raise
         except errors.HedgefundError as error:
-            ended = (
-                "" if isinstance(error, errors.InvariantViolation) else type(error).__name__
-            )  # a refusal is an orderly end; broken invariants are not
+            # A refusal (bad keys, a halted account) is an orderly end; a broken invariant is not.
+            ended = "" if isinstance(error, errors.InvariantViolation) else type(error).__name__
             raise
         finally:
             await self._floor.crew.dismiss()
