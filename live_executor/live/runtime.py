@@ -48,6 +48,7 @@ from live_executor.live.sender import HOUSE, Sender
 from live_executor.live.sessions import Sessions
 from live_executor.live.slices import Slices
 from live_executor.live.splits import Splits
+from live_executor.live.stopwatch import Stopwatch
 from live_executor.live.swaps import Swaps
 from live_executor.live.timeline import Timeline
 from live_executor.live.volumes import Volumes
@@ -361,11 +362,10 @@ class Live:
             reason = f"the executor was stopped ({self._ended})"
             asked = e.CancelRequested(ts=floor.now(), request_id=f"stop-{name}", client_order_id=name, person=HOUSE, reason=reason)
             floor.take([asked])
-        waited = 0.0
-        while waited < self._parts.settings.stop_patience_seconds and names & {o.client_order_id for o in floor.state.working}:
+        watch = Stopwatch(floor.timeline.local_now)
+        while watch.seconds < self._parts.settings.stop_patience_seconds and names & {o.client_order_id for o in floor.state.working}:
             self._reconciler.ask_now()
             await floor.sleep(_TICK_SECONDS)
-            waited += _TICK_SECONDS
 
     # ---- the heartbeat -----------------------------------------------------------------------------------------------------------
 

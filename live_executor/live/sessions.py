@@ -10,6 +10,7 @@ from hedgefund_core.trading import events as e
 from live_executor.live.floor import Floor
 from live_executor.live.instruments import Instruments
 from live_executor.live.reconciler import Reconciler
+from live_executor.live.stopwatch import Stopwatch
 from live_executor.live.timeline import Timeline
 from live_executor.logging import logger
 
@@ -90,11 +91,10 @@ class Sessions:
 
     async def _end(self, session: str) -> None:
         """End a session: wait for the broker to say what became of the day's orders, but no longer than the grace period."""
-        waited = 0.0
-        while waited < self._floor.settings.session_grace_seconds and any(o.session <= session for o in self._floor.state.working):
+        watch = Stopwatch(self._floor.timeline.local_now)
+        while watch.seconds < self._floor.settings.session_grace_seconds and any(o.session <= session for o in self._floor.state.working):
             self._reconciler.ask_now()
             await self._floor.sleep(self._floor.settings.urgent_every_seconds)
-            waited += self._floor.settings.urgent_every_seconds
         self._floor.take([e.SessionEnded(ts=self._floor.now(), session=session)])
         self._reconciler.ask_now()
         self.ended += 1

@@ -6,6 +6,7 @@ import pytest
 
 from hedgefund_core import freezes
 from hedgefund_core.trading import events as e
+from live_executor.live.gates import STOPPING
 from live_executor.simulation.campaign import campaign
 from live_executor.simulation.plan import DAY_SECONDS, EVENING_SECONDS, SYMBOLS, WORDS, Fault, Kind, Plan, plan_of
 from live_executor.simulation.world import Run, simulate
@@ -81,6 +82,15 @@ def test_a_full_disk_ends_entries_and_what_the_emergency_log_did_is_adopted(poli
     assert run.starts >= 2
     if policy == "flatten":
         assert any(act.order is not None for act in acts)
+
+
+def test_whoever_is_stopped_waits_for_cancels_by_the_clock_and_no_longer() -> None:
+    """Each look of the wait takes thrice its nominal time here: counted by looks it took nine seconds."""
+    run = played(*SLOWLY, Fault(kind=Kind.CANCEL_NOOP, at=1.0, route="cancel", times=60), Fault(kind=Kind.TERMINATE, at=3.0))
+    frames = [entry.frame for entry in run.entries]
+    began = next(frame.ts for frame in frames if isinstance(frame, e.EntriesGated) and frame.cause == STOPPING)
+    ended = next(frame.ts for frame in frames if isinstance(frame, e.RunEnded))
+    assert house().live.stop_patience_seconds <= (ended - began).total_seconds() <= house().live.stop_patience_seconds + 0.5
 
 
 @pytest.mark.parametrize("story", ["announced", "late", "withdrawn", "twice"])
