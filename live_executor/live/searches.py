@@ -16,7 +16,7 @@ from live_executor.live.intake import Intake
 from live_executor.logging import logger
 
 _log = logger("searches")
-_ABSENCES, _ABSENCES_FOR_GOOD = 3, 6
+_ABSENCES, ABSENCES_FOR_GOOD = 3, 6
 _UNHEARD = frozenset({OrderStatus.PENDING_NEW, OrderStatus.UNKNOWN, OrderStatus.PENDING_CANCEL})
 
 
@@ -64,7 +64,7 @@ class Searches:
 
     def _needed(self, order: Order) -> int:
         """The first was too soon to count, the others follow each a proof's distance later."""
-        return _ABSENCES if is_sent_again(self._floor.state, order) else _ABSENCES_FOR_GOOD
+        return _ABSENCES if is_sent_again(self._floor.state, order) else ABSENCES_FOR_GOOD
 
     def _is_settled(self, name: str) -> bool:
         order = self._floor.order(name)

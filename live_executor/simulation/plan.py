@@ -10,10 +10,11 @@ import msgspec
 
 from hedgefund_core.trading.order import TRANSITIONS, OrderMove, OrderStatus
 from live_executor.crash import CRASH_POINTS
+from live_executor.simulation.pace import CALM_SECONDS
 from live_executor.simulation.pairs import OUTCOMES, UNREACHABLE, UNREACHABLE_CRASHES
 
 SYMBOLS = ("AAA", "BBB", "CCC")
-PRE_SECONDS, SESSION_SECONDS, AFTER_SECONDS, EVENING_SECONDS = 1.5, 12.5, 2.5, 2.0
+PRE_SECONDS, AFTER_SECONDS, EVENING_SECONDS = 1.5, 2.5, 2.0
 SHORT_SECONDS = 4.5
 """A session before the last one: nothing has to come right in it."""
 HALF_SESSION_SECONDS = 7.0
@@ -21,6 +22,7 @@ MODEL_SESSIONS = 4
 """A model decides between sessions."""
 STORMY_SECONDS = 8.5
 """Of the last session: after it nothing fails any more, and everything has to come right."""
+SESSION_SECONDS = STORMY_SECONDS + CALM_SECONDS
 
 
 def day_seconds(session_seconds: float) -> float:

@@ -43,6 +43,7 @@ from live_executor.simulation.link import TAKEBACKS, takeback_name
 from live_executor.simulation.loop import PROCESS, PowerCut, SeededLoop, run_world
 from live_executor.simulation.market import Hours, Market, SimulatedFeed
 from live_executor.simulation.oracle import Break, Oracle
+from live_executor.simulation.pace import PACE
 from live_executor.simulation.plan import SYMBOLS, Kind, Plan
 from live_executor.simulation.research import Research
 from live_executor.simulation.venue import Venue
@@ -52,14 +53,6 @@ ACCOUNT = "simulated"
 _BREATH = 0.4
 _SNAPSHOT_EVERY = 40
 _SHORTEST_SLEEP = 0.3
-_PACE = {
-    "rebalance_every": "2s", "orders_every_seconds": 1.5, "urgent_every_seconds": 0.5, "books_every_seconds": 2.5,
-    "clock_every_seconds": 1.0, "mailbox_every_seconds": 0.15, "targets_every_seconds": 0.5, "absence_seconds": 0.8,
-    "stale_price_seconds": 2.0, "entries_wait_seconds": 3.0, "reprice_seconds": 4.0, "session_grace_seconds": 1.5,
-    "start_patience_seconds": 2.0, "stop_patience_seconds": 3.0, "heartbeat_every_seconds": 5.0, "orders_in_flight": 4,
-    "on_stop": "cancel_entries", "starts_budget": 0,
-}  # fmt: skip
-"""The executor as ever, in more of a hurry: a run of half a minute has everything a day has."""
 
 
 class House(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +66,7 @@ class House(msgspec.Struct, frozen=True, kw_only=True):
 
 def house_of(mandate: Mandate, model: Mandate, live: LiveSettings) -> House:
     """A house with the pace of a simulation."""
-    return House(mandate=mandate, model=model, live=msgspec.structs.replace(live, **_PACE))
+    return House(mandate=mandate, model=model, live=msgspec.structs.replace(live, **PACE))
 
 
 class Run(msgspec.Struct, kw_only=True):
