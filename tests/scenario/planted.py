@@ -167,10 +167,13 @@ def _snapshot_of_another_place(patch: Patch) -> None:
     patch.setattr(recovery, "_snapshot", elsewhere)
 
 
-def _news_with_one_number(patch: Patch) -> None:
+def _news_numbered_anew(patch: Patch) -> None:
+    numbers: dict[Desk, int] = {}
+
     def book(self: Desk, news: Sequence[Any]) -> Any:
-        first = self.state.broker_seq + 1
-        return self.fold([replace(item, broker_seq=first) for item in news])
+        first = numbers.get(self, 0) + 1
+        numbers[self] = first + len(news) - 1
+        return self.fold([replace(item, broker_seq=first + place) for place, item in enumerate(news)])
 
     patch.setattr(Desk, "book", book)
 
@@ -324,7 +327,7 @@ PLANTED: dict[str, Plant] = {
     "already there taken for a refusal": _there_already_is_a_refusal,
     "bust ignored": _bust_ignored,
     "snapshot of another place": _snapshot_of_another_place,
-    "news with one number": _news_with_one_number,
+    "news numbered anew after a restart": _news_numbered_anew,
     "fill after the end dropped": _late_fill_dropped,
     "a stranger's trade traded back": _stranger_traded_back,
     "own orders crossed": _crosses_itself,
