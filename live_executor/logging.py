@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import sys
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 import structlog
 from structlog.typing import EventDict, Processor
 
 LOG_FILE = "executor.log"
+_MOST_BYTES, _BACKUPS = 32 << 20, 4
+"""A full log goes on in a fresh file, and the oldest is given up: weeks of a broker that is away must not fill the journal's disk."""
 logging.raiseExceptions = False
 """A log that cannot be written (a full disk, a closed terminal) ends nothing and prints nothing of its own."""
 _SHARED: list[Processor] = [
@@ -22,7 +25,7 @@ _SHARED: list[Processor] = [
 def configure(folder: Path, *, verbose: bool = False) -> None:
     """Write events to ``folder`` from now on."""
     folder.mkdir(parents=True, exist_ok=True)
-    file = logging.FileHandler(folder / LOG_FILE, encoding="utf-8")
+    file = RotatingFileHandler(folder / LOG_FILE, maxBytes=_MOST_BYTES, backupCount=_BACKUPS, encoding="utf-8")
     file.setFormatter(structlog.stdlib.ProcessorFormatter(processor=structlog.processors.JSONRenderer(), foreign_pre_chain=_SHARED))
     terminal = logging.StreamHandler(sys.stderr)
     terminal.setLevel(logging.INFO if verbose else logging.WARNING)

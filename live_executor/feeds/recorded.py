@@ -35,6 +35,7 @@ class RecordedFeed:
         self._paths, self._clock, self._sleep, self._speed = list(paths), clock, sleep, speed
         self._newest: dict[str, QuoteSighting] = {}
         self._followed: set[str] = set()
+        self._sought: set[str] = set()
         self._wanted = asyncio.Event()
         self.played = 0
 
@@ -62,13 +63,22 @@ class RecordedFeed:
         await asyncio.Event().wait()
 
     async def latest(self, symbols: Sequence[str]) -> list[QuoteSighting]:
-        """The newest price of each symbol so far; before a symbol has been heard, the first that the day has of it."""
-        for symbol in set(symbols) - self._newest.keys():
-            first = next((found for found in read_segment(self._paths[0]) if _quotes(found, symbol)), None)
-            update = None if first is None else self._now(first)
-            if isinstance(update, QuoteSighting):
-                self._newest[symbol] = update
+        """The newest price of each symbol so far; before a symbol has been heard, the first that the day's first segment has of it."""
+        unheard = set(symbols) - self._newest.keys() - self._sought
+        if unheard:
+            self._sought |= unheard  # once: reading a segment takes long, and nothing else runs meanwhile
+            self._seek(unheard)
         return [replace(self._newest[symbol], channel=Channel.QUERY) for symbol in symbols if symbol in self._newest]
+
+    def _seek(self, symbols: set[str]) -> None:
+        left = set(symbols)
+        for recorded in read_segment(self._paths[0]):
+            seen = recorded.update
+            if isinstance(seen, QuoteSighting) and seen.symbol in left:
+                left.discard(seen.symbol)
+                self._newest[seen.symbol] = _moved(seen, self._clock.now() - recorded.at)
+            if not left:
+                return
 
     async def daily_bars(self, symbols: Sequence[str], first: str, last: str) -> list[BarSighting]:
         """A recording holds what was streamed; daily bars are the lake's."""
@@ -82,17 +92,13 @@ class RecordedFeed:
         """Nothing to let go of."""
 
     def _now(self, recorded: Recorded) -> FeedUpdate:
-        moved, update = self._clock.now() - recorded.at, recorded.update
+        later, update = self._clock.now() - recorded.at, recorded.update
         if isinstance(update, QuoteSighting):
-            return replace(update, at=_later(update.at, moved), received_at=_later(update.received_at, moved))
+            return _moved(update, later)
         if isinstance(update, BarSighting | HaltSighting | BandSighting | LinkChanged):
-            return replace(update, at=_later(update.at, moved))
+            return replace(update, at=update.at + later)
         return update
 
 
-def _quotes(found: Recorded, symbol: str) -> bool:
-    return isinstance(found.update, QuoteSighting) and found.update.symbol == symbol
-
-
-def _later(moment: datetime, moved: timedelta) -> datetime:
-    return moment + moved
+def _moved(quote: QuoteSighting, later: timedelta) -> QuoteSighting:
+    return replace(quote, at=quote.at + later, received_at=quote.received_at + later)
