@@ -97,7 +97,7 @@ async def _trade(
         before = feed.history(recovered.place, 1)
         now = recovered.ts if before is None else max(recovered.ts, before.ts)
         _open_account(runtime, settings, request, account, panel, now)
-        mark_last_account(settings.data, account)  # not of a start that failed: its account holds nothing to look at
+        mark_last_account(settings.data, account)  # only after a start that succeeded: a failed one leaves no account to look at
         _load_model(runtime, admitted, now)
         history = feed.history(recovered.place, rows_kept(runtime.state))
         if history is not None and _knows_less(runtime.state, history):

@@ -1,4 +1,4 @@
-"""A person's order or cancel to the running executor: left in its mailbox, then followed in the journal until its fate is known."""
+"""A person's order or cancel: left in the running executor's mailbox, then followed in its journal until its outcome is known."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from live_executor.queries.story import BundleReader, Story, tell_on
 
 _POLL_SECONDS = 0.02
 _SETTLE_SECONDS = 1.0
-"""After the broker has an order: a fill that follows at once is still waited for."""
+"""Seconds to wait for a fill once the broker has the order, so that one which follows at once is shown."""
 USAGE, RISK, BROKER = 2, 5, 6
 CONFLICT = "conflict"
 

@@ -1,4 +1,4 @@
-"""The clocks: the computer's, the same without its jumps, and one that is set by the replayed schedule."""
+"""The clocks: the system's, one that starts from it and cannot jump, and one that a replay's schedule sets."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class SystemClock:
 
 
 class SteadyClock:
-    """The wall clock as it was at the start, moved by a counter that nobody sets: whoever changes the time, seconds stay seconds."""
+    """The wall clock read once at the start and then advanced by a monotonic counter, so that changing the system's time moves nothing."""
 
     def __init__(self) -> None:
         self._start, self._counter = datetime.now(UTC), _counted()
 
     def now(self) -> datetime:
-        """Aware UTC time; sleep of the computer is counted."""
+        """Aware UTC time. Time for which the computer was suspended counts, where the system has such a counter."""
         return self._start + timedelta(seconds=_counted() - self._counter)
 
 

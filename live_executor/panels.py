@@ -46,7 +46,7 @@ def instruments_of(panel: Panel) -> tuple[Instrument, ...]:
 
 
 class NewestPanel:
-    """The panel as the lake has it now: read again when its file was written anew, so that a waiting executor costs nothing."""
+    """The panel as the lake has it now. It is read again only when its file has changed, so that asking often costs nothing."""
 
     def __init__(self, data: Path, source: str) -> None:
         self._data, self._source = data, source

@@ -1,8 +1,8 @@
-"""The plugs of the executor: what runtime and command line need from a broker, a feed, a journal, a model source, a clock.
+"""The ports: what the executor needs from a broker, a feed, a journal, a model source and a clock.
 
-Adapters raise the classes of ``hedgefund_core.errors``, chosen by what the caller must do. For a submit that means:
-``OrderRejected`` is a definite no, ``BrokerUnavailable`` surely did nothing, ``OrderOutcomeUnknown`` may have done it.
-An id the broker already has is "already there" and no error: the same intent can never become two orders.
+Adapters raise the classes of ``hedgefund_core.errors``, chosen by what the caller must do. For a submit: ``OrderRejected`` is a definite
+no, ``BrokerUnavailable`` surely did nothing, and after ``OrderOutcomeUnknown`` the order may or may not be at the broker. A submit with an
+id that the broker already has returns the order that has it, so that one intent can never become two orders.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ class BrokerViews(Protocol):
 
 
 class LiveBroker(BrokerViews, Protocol):
-    """A broker on its own clock, asked and listened to; what it shows are sightings, not yet news (``trading/evidence.py``).
+    """A broker on the wall clock. What its stream and queries show are sightings, from which ``trading/evidence.py`` derives news.
 
     Every call raises BrokerUnavailable where surely nothing was done (refused connection, 429), and a submit additionally
     OrderRejected (a definite no) or OrderOutcomeUnknown (time-out, reset, 5xx, unreadable answer). A POST is never repeated here.
@@ -204,7 +204,7 @@ class LiveFeed(SplitCalendar, Protocol):
 
 
 class SimulatedMarket(Protocol):
-    """A broker that lives on simulated time and has to be told how late it is."""
+    """A broker on simulated time, which has to be told what time it is."""
 
     async def advance(self, session: str, moment: MarketMoment, ts: datetime) -> None:
         """Let everything up to and with this moment happen; a moment already passed does nothing."""
@@ -257,7 +257,7 @@ class Journal(Protocol):
 
 
 class Clock(Protocol):
-    """The only one who knows what time it is."""
+    """The only source of the time."""
 
     def now(self) -> datetime:
         """Aware UTC time."""

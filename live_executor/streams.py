@@ -1,8 +1,8 @@
-"""A websocket that is watched: it comes back by itself, says so, never in a storm, and never twice for one key.
+"""A supervised websocket: it reconnects by itself and reports it, without reconnection storms, and with one connection per key.
 
-What a vendor's client does not do is done here: a deadline until it is ready, pings that are missed within seconds, a watchdog on
-the age of data while data are due, jittered backoff with a budget, and a lock that other processes see. Nothing that happens to a
-message leaves as an exception: what cannot be read is an `UnknownUpdate`.
+It adds what vendors' clients lack: a deadline until the link is ready, pings whose loss shows within seconds, a watchdog on the age of
+data while data are due, jittered backoff with a budget of connections, and a lock that other processes see. A message that cannot be
+read never raises; it becomes an `UnknownUpdate`.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Said_co = TypeVar("Said_co", covariant=True)
 _DENSE = 20
-"""So many frames tell how often data come."""
+"""After so many frames the mean time between them tells how often data come."""
 LONGEST_PAYLOAD = 2_000
 """Characters of an unreadable message that are kept."""
 _REFUSED_STATUS = frozenset({401, 402, 403, 404})
 
 
 class StreamRefusedError(Exception):
-    """The server said no in a way that asking again will not mend."""
+    """The server refused the stream for a reason that trying again soon will not mend."""
 
 
 class StreamEndedError(Exception):
-    """The link is of no use any more: reconnect."""
+    """The link is of no use any more; a new one has to be opened."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What adapters must not fetch themselves: time, chance and waiting."""
+    """Time, randomness and waiting, given to adapters from outside so that tests and simulations can replace them."""
 
     clock: Clock
     rng: random.Random
@@ -64,7 +64,7 @@ class StreamTiming(msgspec.Struct, frozen=True, kw_only=True):
     backoff_first: float = 0.5
     backoff_most: float = 30.0
     steady: float = 30.0
-    """A link that lived so long starts the backoff anew."""
+    """After a link that lived so long the backoff starts from its first pause again"""
     refused: float = 5.0
     """Pause after a refusal, then doubled: a server may hold the connection of a process that was killed for a while"""
     refused_most: float = 300.0
@@ -90,7 +90,7 @@ class Conversation(Protocol[Said_co]):
         """Authenticate and subscribe; gives updates that came meanwhile. Raises StreamRefusedError or StreamEndedError."""
 
     def read(self, frame: bytes) -> Sequence[Said_co]:
-        """Everything a frame tells. Never raises for what it holds, but for a link that is of no use: the two errors above."""
+        """Everything a frame tells. Raises nothing but StreamRefusedError or StreamEndedError, where the frame ends the link."""
 
 
 class _Socket:
@@ -159,7 +159,7 @@ class WatchedStream(Generic[T]):
         """How often a connection was tried."""
 
     async def updates(self) -> AsyncGenerator[T | LinkChanged | UnknownUpdate, None]:
-        """For ever: what the stream says, and how the link is."""
+        """For ever: what the stream says, and when the link goes up or down."""
         async with contextlib.aclosing(self.batches()) as batches:
             async for batch in batches:
                 for update in batch:
@@ -184,7 +184,7 @@ class WatchedStream(Generic[T]):
                 self._lock.release()
 
     async def send(self, message: bytes | str) -> None:
-        """Send something on the open link; nothing happens where there is none: a new one begins with everything subscribed."""
+        """Send on the open link. Does nothing without one: a new link subscribes to everything when it opens."""
         if self._socket is not None:
             with contextlib.suppress(ConnectionError):
                 await self._socket.send(message)
@@ -223,7 +223,7 @@ class WatchedStream(Generic[T]):
 
         self.connections += 1
         timing, watched = self._timing, aiohttp.TraceConfig()
-        watched.on_request_redirect.append(_no_redirect)  # keys go to the address that was given, and nowhere else
+        watched.on_request_redirect.append(_no_redirect)  # the keys may go to no other address than the configured one
         wait = aiohttp.ClientTimeout(total=timing.connect)
         async with aiohttp.ClientSession(timeout=wait, trace_configs=[watched], cookie_jar=aiohttp.DummyCookieJar()) as session:
             close = aiohttp.ClientWSTimeout(ws_close=1.0)
@@ -239,8 +239,9 @@ class WatchedStream(Generic[T]):
                 await connection.close()
 
     async def _watch(self, socket: _Socket) -> None:
-        """End a link that is open and says nothing while data are due: by the hour, or because they came thick and fast until then."""
-        quiet = self._timing.quiet * 2 ** min(self._mutes, 5)  # a day without data is no reason to come back every minute
+        """End a link that is open but silent while data are due, by market hours or because they had been coming at a high rate."""
+        # Each mute link doubles the patience, so that a day without data does not mean a reconnection every minute.
+        quiet = self._timing.quiet * 2 ** min(self._mutes, 5)
         began = quiet_since = socket.heard_at
         while quiet > 0:
             await self._sleep(quiet / 4)
@@ -260,7 +261,7 @@ class WatchedStream(Generic[T]):
         self._refusals = self._refusals + 1 if state is LinkState.REFUSED else 0
 
     def _pause(self) -> float:
-        """Exponential with full jitter above a floor, so that many clients never come back together."""
+        """Seconds before reconnecting: exponential with full jitter above a floor, so that clients do not all come back at once."""
         most = min(self._timing.backoff_first * 2 ** min(self._failures, 16), self._timing.backoff_most)
         return float(self._timing.backoff_first / 2 + self._rng.random() * most)
 

@@ -1,7 +1,7 @@
-"""The simulated broker's own durable book: one SQLite file, one transaction a call.
+"""The simulated broker's own durable book: one SQLite file, one transaction per call.
 
-It knows nothing of the executor's journal: otherwise a reconciliation could not fail. The state of the account is one
-row of canonical JSON; every order that ever came and every piece of news stay in tables of their own.
+It never reads the executor's journal, because then a reconciliation could not fail. The state of the account is one row of canonical
+JSON; every order ever received and every piece of news are kept in tables of their own.
 """
 
 from __future__ import annotations
@@ -126,7 +126,8 @@ def _open(path: Path) -> sqlite3.Connection:
     database.execute("PRAGMA journal_mode=WAL")
     database.execute("PRAGMA synchronous=FULL")
     database.executescript(_SCHEMA)
-    database.execute("INSERT INTO reserve VALUES (zeroblob(?))", (_WAL_BYTES,))  # let the WAL grow once, now, and be reused
+    # Grow the WAL file once, now, so that later commits reuse its room.
+    database.execute("INSERT INTO reserve VALUES (zeroblob(?))", (_WAL_BYTES,))
     database.execute("DELETE FROM reserve")
     database.execute("PRAGMA wal_checkpoint(RESTART)")
     return database

@@ -1,8 +1,7 @@
 """The simulated broker's account: the pure exchange of the core, made durable.
 
-How orders fill and what they cost is ``hedgefund_core.backtest.exchange``, the same code as the backtest's. Here is what
-makes a broker of it: a book on disk, one transaction a call, every id remembered for ever, numbered news, and time that
-passes through every session on the way.
+How orders fill and what they cost is decided by ``hedgefund_core.backtest.exchange``, the code of the backtest. This module makes a
+broker of it: a book on disk, one transaction per call, every id remembered for ever, numbered news, and a time that cannot skip sessions.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from live_executor.ports import Clock, Sleep
 
 
 class RecordedFeed:
-    """A `LiveFeed` over segments. Times are moved to now: what was three seconds old when it came is three seconds old again."""
+    """A `LiveFeed` over segments. Times are shifted to now, so that each price is as old as it was when it was recorded."""
 
     def __init__(self, paths: Sequence[Path], clock: Clock, sleep: Sleep = asyncio.sleep, *, speed: float = 1.0) -> None:
         if not paths:

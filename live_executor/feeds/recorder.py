@@ -1,7 +1,7 @@
-"""Every message of a live feed, as it came, in append-only segments under the account's folder: what the day looked like, to play again.
+"""Records every message of a live feed as it came, in append-only segments under the account's folder, so that a day can be replayed.
 
-A line a message. The open segment is made durable every second or so: a kill loses what came after the last time, no more, and a line
-that was cut is no harm to those before it. A segment that is full or old enough is closed, and its sha256 goes into the journal.
+A segment has one line per message. The open segment is made durable about every second: a kill loses at most the messages since then,
+and a line that was cut does no harm to those before it. A segment that is full or old enough is closed, and its sha256 is journaled.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Recorder:
-    """The writing end. A disk that takes no more ends the recording and not the trading."""
+    """Writes segments. If the disk is full the recording ends, but not the trading."""
 
     def __init__(
         self, folder: Path, clock: Clock, *, rotate_after: timedelta = timedelta(minutes=15), rotate_bytes: int = 64 << 20
@@ -75,9 +75,10 @@ class Recorder:
         self.trouble = ""
 
     def adopt(self) -> list[SegmentRecorded]:
-        """Segments that an earlier process left open: cut after their last whole line, closed, to be journaled now.
+        """Close segments that an earlier process left open, cut after their last whole line; returns the frames to be journaled.
 
-        One that cannot be read any more (a power cut leaves holes) is set aside under another name: it keeps nobody from trading.
+        One that cannot be read (a power cut may leave holes in a file) is renamed and left out, so that it cannot keep the account from
+        starting.
         """
         found = []
         left = set(self._folder.glob(f"*{SUFFIX}{OPEN}")) - ({self._path} if self._file is not None else set())  # ours is still written

@@ -1,9 +1,9 @@
-"""A price that nobody else has seen is no price yet: single flashes are held back before they reach marks, triggers and orders.
+"""Filters single wrong prices ("flashes") before they reach marks, triggers and orders.
 
-The rules of the batch suite that a single message can break are kept here too: no price, zero or below, crossed. Of a move beyond
-any ordinary one (10 %, the widest regular band of limit up/limit down for large stocks at the open and close) the first message waits
-for a second that agrees; one flash is forgotten. A real gap is believed with its second message, or when the first still stands
-when it is asked for a second later.
+The batch suite's rules that one message can break hold here too: no price, not above zero, crossed. A price more than 10 % away from the
+last one (the widest regular band of limit up/limit down for large stocks at the open and close) is held back until a second message
+agrees with it. So a single flash is dropped, and a real gap is believed with its second message, or if the same message is still the
+newest when it is asked for a second later.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from hedgefund_core.trading.observed import BarSighting, QuoteSighting
 FLASH = Decimal("0.10")
 _STANDS = timedelta(seconds=1)
 _FORGET = timedelta(minutes=5)
-"""A price that is so old says nothing about how far the next one may be."""
+"""After so long without a price the next one is believed, however far away it is."""
 _ZERO, _TWO = Decimal(0), Decimal(2)
 Seen = QuoteSighting | BarSighting
 

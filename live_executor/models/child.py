@@ -1,7 +1,8 @@
-"""``python -m live_executor.models.child``: who carries the alias, verified and kept, in a process that the trading one can do without.
+"""``python -m live_executor.models.child``: resolves the alias, verifies the bundle and keeps a copy, in a process of its own.
 
-Prints ``{"digest": …}`` of the bundle that may trade. Exit 7: there is none or the registry is away; exit 4: it is refused. The last
-line of what it says on the error channel is the reason. The trading process starts it with `ask` and reads nothing else of it.
+So the trading process neither imports MLflow nor waits for its registry. The child prints ``{"digest": …}`` of the bundle that may trade.
+Exit 7: there is none, or the registry is away. Exit 4: the bundle is refused. The last line on standard error is the reason. The trading
+process starts it with `ask`.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def newest(settings: Settings, account: str, bundle: Path | None) -> Admitted:
 async def ask(settings: Settings, account: str, bundle: Path | None) -> str:
     """Digest of the bundle that carries the alias now, asked for in a child process; raises ModelUnavailable or ModelMismatch.
 
-    A computer that can start no process, or a child that says something else, is a registry that is away: trading goes on without.
+    A child that cannot be started, or whose output cannot be read, counts as a registry that is away: the model in use stays.
     """
     command = [sys.executable, "-m", "live_executor.models.child", "--account", account]
     command += [] if bundle is None else ["--bundle", str(bundle)]

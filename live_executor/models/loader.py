@@ -1,7 +1,7 @@
-"""Admits a bundle to an account: signature, digests, golden vectors, feature code, and the gate's signed verdict.
+"""Decides whether a bundle may trade: by its signature, digests, golden vectors, feature code, and the gate's signed verdict.
 
-An admitted bundle is copied to ``live/<account>/bundles/<digest>/`` and kept as long as the journal that used it.
-A refused one changes nothing: the account goes on with the bundle it has.
+An admitted bundle is copied to ``live/<account>/bundles/<digest>/`` and kept as long as the journal that used it. If one is refused the
+account goes on with the bundle it has.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The account as its journal tells it: the machine itself folds the inputs, and what happened on the way is kept.
+"""The account as its journal tells it: the inputs are stepped through the machine, and what happened on the way is collected.
 
-A recorded decision stands for deciding again, so that a view costs little; ``replay --verify`` is what decides again.
+Recorded decisions are taken from the journal instead of being made again, so that a view is fast; ``replay --verify`` makes them again.
 """
 
 from __future__ import annotations
@@ -116,7 +116,9 @@ def _take_input(story: Story, event: e.Input, seq: int, bundles: BundleReader) -
 
 
 def _is_decided_again(state: State) -> bool:
-    """On the wall clock a decision leaves more behind than its orders (what waits, what is worked in pieces), and costs little to make."""
+    """Whether a decision is made again here. On the wall clock it changes more of the state than its orders (pending orders, parents), and
+    is fast to make.
+    """
     return not state.is_replayed and (state.bundle is not None or not state.model_digest)
 
 
