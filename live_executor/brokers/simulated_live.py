@@ -162,9 +162,9 @@ class SimulatedViews:
 class SimulatedBroker(SimulatedViews):
     """A `LiveBroker` in the process: nothing is lost on the way, because there is none."""
 
-    def __init__(self, market: PaperMarket, folder: Path, cash: Decimal, rng: random.Random, sleep: Sleep) -> None:
+    def __init__(self, market: PaperMarket, folder: Path, cash: Decimal, rng: random.Random, sleep: Sleep, *, keep: bool = True) -> None:
         super().__init__(market, Venue(market, rng))
-        self._path, self._sleep = folder / FILE, sleep
+        self._path, self._sleep, self._keeps = folder / FILE, sleep, keep
         self._venue.cash, self._venue.emit = cash, self._emit
         self._said: asyncio.Queue[BrokerUpdate] = asyncio.Queue()
         self._session, self._changed = market.hours.session(), False
@@ -234,8 +234,8 @@ class SimulatedBroker(SimulatedViews):
         self._said.put_nowait(seen)
 
     def _keep(self) -> None:
-        """The book in place of the last one, durable; nothing where nothing happened."""
-        if not self._changed:
+        """The book in place of the last one, durable; nothing where nothing happened, or where somebody only looks."""
+        if not (self._changed and self._keeps):
             return
         venue = self._venue
         book = _Book(

@@ -30,6 +30,8 @@ class LiveSetup(msgspec.Struct, frozen=True, kw_only=True):
     """Where processes of this machine see that a connection is held."""
     folder: Path | None = None
     """The account's own."""
+    keep: bool = True
+    """Whether adapters may write there: who only looks leaves the books to the process that trades."""
     recorded: Path | None = None
     """Account folder whose recorded feed is played; None = the account's own."""
     speed: float = 1.0
@@ -70,7 +72,7 @@ def _paper_market(setup: LiveSetup) -> PaperMarket:
 def _simulated_broker(setup: LiveSetup) -> LiveBroker:
     from live_executor.brokers.simulated_live import SimulatedBroker
 
-    return SimulatedBroker(_paper_market(setup), _folder(setup), setup.cash, setup.rng, setup.sleep)
+    return SimulatedBroker(_paper_market(setup), _folder(setup), setup.cash, setup.rng, setup.sleep, keep=setup.keep)
 
 
 def _simulated_feed(setup: LiveSetup) -> LiveFeed:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from typing import NamedTuple
 
-from hedgefund_core.account import prices_of
-from hedgefund_core.trading import events as e
+from hedgefund_core.account import prices_of, with_flow
 from hedgefund_core.trading.instrument import ZERO, to_money
+from hedgefund_core.trading.ledger import equity as value_of
 from hedgefund_core.trading.order import Order, OrderStatus
 from live_executor.live.heartbeat import Heartbeat
 from live_executor.queries import shapes as s
@@ -21,6 +22,7 @@ def status(story: Story, *, running: bool, beat: Heartbeat | None = None) -> s.S
     Ages count in the account's own time, which a replay simulates.
     """
     state, opened = story.state, story.opened
+    days, value = days_of(story), equity_of(story)
     return s.Status(
         account=state.account,
         state=state.ladder.name,
@@ -29,10 +31,10 @@ def status(story: Story, *, running: bool, beat: Heartbeat | None = None) -> s.S
         broker="" if opened is None else opened.broker,
         running=running,
         session=state.session,
-        equity=state.equity,
+        equity=value,
         cash=state.ledger.cash,
-        day_pnl=_day_pnl(story),
-        drawdown=_drawdown(story),
+        day_pnl=days[-1].day_pnl if days else ZERO,
+        drawdown=max(0.0, float(1 - value / state.high_water_mark)) if state.high_water_mark > ZERO else 0.0,
         model=_model(story),
         feed=_feed(story, running=running, beat=beat),
         orders_open=len(state.working),
@@ -50,18 +52,33 @@ def status(story: Story, *, running: bool, beat: Heartbeat | None = None) -> s.S
     )
 
 
-def _day_pnl(story: Story) -> Decimal:
-    """Since the last mark on the wall clock, else of the session marked last."""
-    if not story.state.is_replayed:
-        return story.state.equity - story.state.marked_equity
-    return story.marks[-1].day_pnl if story.marks else ZERO
+class Day(NamedTuple):
+    """A session's end as the books have it; on the wall clock also the one under way, as of now."""
+
+    session: str
+    cash: Decimal
+    equity: Decimal
+    day_pnl: Decimal
 
 
-def _drawdown(story: Story) -> float:
+def equity_of(story: Story) -> Decimal:
+    """Cash and what is held at the last good prices: what the positions that are shown add up to."""
+    prices, ledger = prices_of(story.state), story.state.ledger
+    if any(held.quantity and key not in prices for key, held in ledger.positions.items()):
+        return story.state.equity
+    return value_of(ledger, prices)
+
+
+def days_of(story: Story) -> list[Day]:
+    """The marks of the sessions; on the wall clock what has come since the last one, net of deposits, belongs to the session now."""
+    days = [Day(mark.session, mark.cash, mark.equity, mark.day_pnl) for mark in story.marks]
     state = story.state
-    if not state.is_replayed:
-        return max(0.0, float(1 - state.equity / state.high_water_mark)) if state.high_water_mark > ZERO else 0.0
-    return story.marks[-1].drawdown if story.marks else 0.0
+    if state.is_replayed or not state.session:
+        return days
+    value = equity_of(story)
+    since = value - with_flow(state).marked_equity
+    earlier = days.pop().day_pnl if days and days[-1].session == state.session else ZERO
+    return [*days, Day(state.session, state.ledger.cash, value, earlier + since)]
 
 
 def _feed(story: Story, *, running: bool, beat: Heartbeat | None) -> s.FeedState:
@@ -82,7 +99,7 @@ def _model(story: Story) -> s.ModelInUse | None:
 
 def positions(story: Story) -> list[s.PositionRow]:
     """What is held, by symbol."""
-    prices, equity = prices_of(story.state), story.state.equity
+    prices, equity = prices_of(story.state), equity_of(story)
     rows = []
     for key, held in story.state.ledger.positions.items():
         if held.quantity == ZERO:
@@ -172,31 +189,31 @@ def fills(story: Story) -> list[s.FillRow]:
 # ---- performance -----------------------------------------------------------------------------------------------------
 
 
-def time_weighted(marks: Sequence[e.AccountMarked], first: int) -> float:
-    """Return compounded over the marks from position ``first``, each day net of deposits: flows earn nothing by arriving."""
+def time_weighted(days: Sequence[Day]) -> float:
+    """Return compounded over days, each net of deposits: flows earn nothing by arriving."""
     growth = 1.0
-    for mark in marks[first:]:
-        basis = mark.equity - mark.day_pnl
-        growth *= float(mark.equity / basis) if basis > ZERO else 1.0
+    for day in days:
+        basis = day.equity - day.day_pnl
+        growth *= float(day.equity / basis) if basis > ZERO else 1.0
     return growth - 1.0
 
 
 def pnl(story: Story) -> s.Pnl:
     """Profit of the day, the month and since the beginning."""
-    marks, totals = story.marks, story.state.ledger.totals
-    session = marks[-1].session if marks else story.state.session
+    days, totals = days_of(story), story.state.ledger.totals
+    session = days[-1].session if days else story.state.session
     commission, borrow = -totals.get("commission", ZERO), -totals.get("borrow", ZERO)
-    total = sum((mark.day_pnl for mark in marks), ZERO)
+    total = sum((day.day_pnl for day in days), ZERO)
     return s.Pnl(
         session=session,
-        day=marks[-1].day_pnl if marks else ZERO,
-        month=sum((mark.day_pnl for mark in marks if mark.session[:7] == session[:7]), ZERO),
+        day=days[-1].day_pnl if days else ZERO,
+        month=sum((day.day_pnl for day in days if day.session[:7] == session[:7]), ZERO),
         total=total,
         gross_of_costs=total + commission + borrow,
         commission=commission,
         borrow=borrow,
         dividends=totals.get("dividend", ZERO),
-        time_weighted_return=time_weighted(marks, 0),
+        time_weighted_return=time_weighted(days),
         by_instrument=_by_instrument(story),
     )
 
@@ -232,12 +249,13 @@ def statement(story: Story, month: str) -> s.Statement:
     """Cash lines and performance of a month (``YYYY-MM``), or of the whole life where it is empty."""
     before = [line for line in story.cash if month and line.session[:7] < month]
     lines = [line for line in story.cash if not month or line.session[:7] == month]
-    chosen = [position for position, mark in enumerate(story.marks) if not month or mark.session[:7] == month]
-    inside = [story.marks[position] for position in chosen]
+    days = days_of(story)
+    chosen = [position for position, day in enumerate(days) if not month or day.session[:7] == month]
+    inside = [days[position] for position in chosen]
     opening = sum((line.amount for line in before), ZERO)
     closing = opening + sum((line.amount for line in lines), ZERO)
     stated = inside[-1].cash if inside else opening
-    earlier = story.marks[chosen[0] - 1].equity if chosen and chosen[0] > 0 else ZERO
+    earlier = days[chosen[0] - 1].equity if chosen and chosen[0] > 0 else ZERO
     flow = sum((line.amount for line in lines if line.kind in {"deposit", "withdrawal"}), ZERO)
     return s.Statement(
         account=story.state.account,
@@ -250,7 +268,7 @@ def statement(story: Story, month: str) -> s.Statement:
         opening_equity=earlier,
         closing_equity=inside[-1].equity if inside else earlier,
         external_flow=flow,
-        time_weighted_return=time_weighted(inside, 0),
+        time_weighted_return=time_weighted(inside),
         cash_ties_out=closing == stated,
         reconciled=story.reconciled is not None and story.reconciled.ok,
         reconciled_at=None if story.reconciled is None else story.reconciled.ts,

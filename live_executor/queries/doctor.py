@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import random
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
-from hedgefund_core.errors import HedgefundError
+from hedgefund_core.errors import BrokerUnavailable, HedgefundError, JournalError
 from hedgefund_core.layout import MLFLOW_DB, account_folder, halt_file, journal_file
 from hedgefund_core.trading.events import AccountOpened
 from live_executor.clock import SystemClock
 from live_executor.journals.lock import holder_of
 from live_executor.journals.sqlite import JournalReader
+from live_executor.live.adapters import LIVE_BROKERS, LiveSetup
 from live_executor.panels import read_panel
 from live_executor.queries.configuration import validate
 from live_executor.settings import Settings, last_account, read_settings
@@ -46,13 +49,19 @@ def examine(account: str) -> list[Finding]:
         return findings
     settings = read_settings()
     name = account or last_account(settings.data) or settings.trading.account
+    opened = _opened(settings, name)
     checks: dict[str, Callable[[], list[Finding]]] = {
         "keys": lambda: _keys(settings),
         "data folder": lambda: [_data(settings)],
         "disk": lambda: [_disk(settings)],
         "clock": lambda: [_clock(settings, name)],
-        "panel": lambda: _panel(settings, name),
-        "champion": lambda: [_champion(settings)],
+    }
+    if opened is not None and opened.mode != "replay":
+        checks["broker"] = lambda: [_broker(settings, opened)]
+    if opened is None or opened.source not in LIVE_BROKERS:  # targets need neither panel nor model
+        source = settings.universe.source if opened is None else opened.source
+        checks |= {"panel": lambda: _panel(settings, source), "champion": lambda: [_champion(settings)]}
+    checks |= {
         "journal": lambda: [_journal(settings, name)],
         "lock": lambda: [_lock(settings, name)],
         "halt": lambda: [_halt(settings, name)],
@@ -124,22 +133,50 @@ def _clock(settings: Settings, account: str) -> Finding:
     return Finding(check="clock", status="ok", found=now.isoformat(timespec="seconds"))
 
 
-def _panel(settings: Settings, account: str) -> list[Finding]:
-    source = _source(settings, account)
+def _opened(settings: Settings, account: str) -> AccountOpened | None:
+    """How the account was opened; None where there is no journal, or none that can be read: another check says so."""
+    path = settings.data / journal_file(account)
+    with suppress(JournalError):
+        if path.exists():
+            with closing(JournalReader(path)) as reader:
+                first = next(reader.read(kinds=("account_opened",)), None)
+            return first.frame if first is not None and isinstance(first.frame, AccountOpened) else None
+    return None
+
+
+def _broker(settings: Settings, opened: AccountOpened) -> Finding:
+    """Whether keys and addresses are there and the broker answers to them; nothing is changed."""
+    setup = LiveSetup(
+        env=os.environ,
+        live=opened.mode == "live",
+        clock=SystemClock(),
+        rng=random.Random(),  # noqa: S311 - jitter
+        folder=settings.data / account_folder(opened.account),
+        keep=False,
+    )
+
+    async def ask() -> Finding:
+        broker = LIVE_BROKERS[opened.broker](setup)
+        try:
+            account = await broker.account()
+        finally:
+            await broker.close()
+        if account.trouble:
+            why = f"{opened.broker} lets this account not trade: {', '.join(account.trouble)}"
+            return Finding(check="broker", status="fail", found=why, mend="ask the broker: its own page says why")
+        return Finding(check="broker", status="ok", found=f"{opened.broker} answers: cash {account.cash:,f}")
+
+    try:
+        return asyncio.run(ask())
+    except BrokerUnavailable as error:
+        mend = "see whether the address is right (docs/alpaca.md) and the broker's own status page says that it is up"
+        return Finding(check="broker", status="fail", found=error.message, mend=mend)
+
+
+def _panel(settings: Settings, source: str) -> list[Finding]:
     panel = read_panel(settings.data, source)
     words = f"{source}: {panel.shape[1]} symbols, {panel.shape[0]} sessions to {panel.sessions[-1]}, sha256 as in its manifest"
     return [Finding(check="panel", status="ok", found=words), _capital(settings, panel.close)]
-
-
-def _source(settings: Settings, account: str) -> str:
-    """What the account trades, by its journal; else what is configured."""
-    path = settings.data / journal_file(account)
-    frame = None
-    if path.exists():
-        with closing(JournalReader(path)) as reader:
-            opened = next(reader.read(kinds=("account_opened",)), None)
-            frame = None if opened is None else opened.frame
-    return frame.source if isinstance(frame, AccountOpened) else settings.universe.source
 
 
 def _capital(settings: Settings, close: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Finding:

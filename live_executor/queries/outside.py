@@ -74,8 +74,16 @@ def _with_rehearsal(
 ) -> None:
     broker = "alpaca" if story.opened is None else story.opened.broker
     account, clock = story.state.account, SystemClock()
-    setup = LiveSetup(env=os.environ, live=story.state.mode == "live", clock=clock, rng=random.Random())  # noqa: S311 - jitter
-    cursor = ActivityCursor(settings.data / account_folder(account), keep=False)
+    folder = settings.data / account_folder(account)
+    setup = LiveSetup(
+        env=os.environ,
+        live=story.state.mode == "live",
+        clock=clock,
+        rng=random.Random(),  # noqa: S311 - jitter
+        folder=folder,
+        keep=False,
+    )
+    cursor = ActivityCursor(folder, keep=False)
 
     async def act() -> None:
         adapters = LIVE_BROKERS[broker](setup), LIVE_FEEDS[broker](setup)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -36,11 +37,32 @@ def held(account: str) -> dict[str, Decimal]:
     return {row["symbol"]: Decimal(row["quantity"]) for row in json.loads(result.stdout)}
 
 
+def shown(*arguments: str) -> Any:
+    result = CliRunner().invoke(app, [*arguments, "--json"])
+    assert result.exit_code == 0, result.output + result.stderr
+    return json.loads(result.stdout)
+
+
+def what_is_shown_agrees(account: str) -> bool:
+    """In the middle of a session: equity is cash and positions, its profit is one number everywhere, and the books agree."""
+    at = ("--account", account)
+    status, profit, stated = shown("status", *at), shown("pnl", *at), shown("statement", *at)
+    held = sum(Decimal(row["market_value"]) for row in shown("positions", *at))
+    assert Decimal(status["equity"]) == Decimal(status["cash"]) + held == Decimal(stated["closing_equity"])
+    assert status["day_pnl"] == profit["day"] == profit["total"]
+    assert Decimal(profit["day"]) == sum(Decimal(row["total"]) for row in profit["by_instrument"])
+    assert stated["cash_ties_out"]
+    assert {row["check"]: row["status"] for row in shown("doctor", *at)}["broker"] == "ok"  # and it asks for neither panel nor model
+    return bool(shown("reconcile", *at)["ok"])
+
+
 def test_targets_are_reached_and_the_book_outlives_the_process(folder: Path) -> None:
     reach(folder, {"AAPL": 20, "MSFT": -10}, "sim")
     assert held("sim") == {"AAPL": 20, "MSFT": -10}
     book = json.loads((folder / "data" / "live" / "sim" / "exchange.json").read_bytes())
     assert {symbol: Decimal(quantity) for symbol, quantity in book["positions"].items() if Decimal(quantity)} == held("sim")
+    assert what_is_shown_agrees("sim")
+    assert json.loads((folder / "data" / "live" / "sim" / "exchange.json").read_bytes()) == book  # looking changed nothing
     reach(folder, {"AAPL": 5, "MSFT": -10}, "sim")  # another process: the exchange remembers
     assert held("sim") == {"AAPL": 5, "MSFT": -10}
     verified = CliRunner().invoke(app, ["replay", "--verify", "--account", "sim"])
