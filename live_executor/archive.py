@@ -23,6 +23,7 @@ from hedgefund_core.errors import ConfigError, DataInvalid, Halted, JournalError
 from hedgefund_core.identifiers import is_account
 from hedgefund_core.layout import LIVE, account_folder, broker_book_file, journal_file
 from live_executor.brokers.simulated_live import FILE as EXCHANGE
+from live_executor.journals import external
 from live_executor.journals.chain import Verification
 from live_executor.journals.emergency import FILE as EMERGENCY
 from live_executor.journals.lock import holder_of
@@ -116,13 +117,14 @@ def restore(settings: Settings, source: Path, account: str = "", *, at: datetime
         holder = holder_of(folder)
         if holder is not None:
             raise Halted(f"executor {holder} holds account {name}", mend=f"stop process {holder} first, then restore")
-        aside = ""
-        if folder.exists():
-            kept = folder.with_name(f"{name}.before-{at:%Y%m%dT%H%M%S}")
-            folder.rename(kept)
-            aside = str(kept)
+        aside = folder.with_name(f"{name}.before-{at:%Y%m%dT%H%M%S}") if folder.exists() else None
+        if aside is not None:
+            folder.rename(aside)
         scratch.rename(folder)
-        return Restored(account=name, entries=found.entries, head=manifest.head, moved_aside=aside)
+        with closing(JournalReader(folder / "journal.sqlite")) as reader:
+            heads = reader.signed_heads()
+            external.put_back(settings.keys, name, reader.identity(), heads[-1] if heads else None, aside)
+        return Restored(account=name, entries=found.entries, head=manifest.head, moved_aside="" if aside is None else str(aside))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

@@ -8,6 +8,7 @@ anew is another journal, and says so.
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -44,6 +45,17 @@ def kept(keys_folder: Path, account: str, journal: str) -> SignedHead | None:
         return msgspec.json.decode(path.read_bytes(), type=SignedHead)
     except msgspec.MsgspecError as error:
         raise JournalError(f"{path} is no signed head: {error}", mend=f"restore {path} from a backup, or remove it knowingly") from error
+
+
+def put_back(keys_folder: Path, account: str, journal: str, head: SignedHead | None, aside: Path | None) -> None:
+    """An older copy was put in place by a person: its own newest head counts from now on, the one before lies with what was moved aside."""
+    path = _path(keys_folder, account, journal)
+    if path.exists() and aside is not None:
+        shutil.copy(path, aside / "head.json")
+    if head is None:
+        path.unlink(missing_ok=True)
+    else:
+        keep(keys_folder, account, journal, head)
 
 
 def others(keys_folder: Path, account: str, journal: str) -> tuple[str, ...]:

@@ -105,7 +105,7 @@ class JournalReader:
                 walked = entry.seq
 
         try:
-            journal = self._identity()
+            journal = self.identity()
             outside = external.kept(keys_folder, account, journal)
             if outside is not None and not whole and outside.seq > self.head.seq:
                 outside = None
@@ -116,7 +116,8 @@ class JournalReader:
         others = external.others(keys_folder, account, journal)
         return replace(found, outside_head=0 if outside is None else outside.seq, other_journals=others)
 
-    def _identity(self) -> str:
+    def identity(self) -> str:
+        """Name of the journal, which the heads kept outside bear; empty before its first entry."""
         first = next(_entries(self._database, self._path, 0, ()), None)
         return "" if first is None else external.identity(first.hash)
 
@@ -142,6 +143,16 @@ class SqliteJournal:
         self._signed = -1
         self._page = int(self._database.execute("PRAGMA page_size").fetchone()[0])
         self._written = 0
+
+    def refuse_missing_end(self) -> None:
+        """Raise JournalError where the head kept outside is not in the chain: going on would sign over what shows it."""
+        outside = external.kept(self._keys_folder, self._path.parent.name, self._identity) if self._identity else None
+        there = None if outside is None else next(self.read(outside.seq - 1), None)
+        if outside is not None and (there is None or (there.seq, there.hash) != (outside.seq, outside.hash)):
+            raise JournalError(
+                f"{self._path} lacks entry {outside.seq}, or has another one: {self._keys_folder / external.FOLDER} has its signed head",
+                mend="executor audit verify names the place; put a backup in place: executor restore FILE",
+            )
 
     def append(self, frames: Sequence[Event]) -> Head:
         """Write frames in one durable transaction: all of them or none."""
@@ -237,7 +248,9 @@ def open_journal(data: Path, keys_folder: Path, account: str) -> SqliteJournal:
     folder.mkdir(parents=True, exist_ok=True)
     lock = AccountLock(folder)
     try:
-        return SqliteJournal(data / journal_file(account), keys.load_or_create(keys_folder), lock, keys_folder)
+        journal = SqliteJournal(data / journal_file(account), keys.load_or_create(keys_folder), lock, keys_folder)
+        journal.refuse_missing_end()
+        return journal
     except BaseException:
         lock.release()
         raise

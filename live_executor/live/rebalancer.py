@@ -71,10 +71,12 @@ class Rebalancer:
 
     @property
     def at_rest(self) -> bool:
-        """Whether the targets in force were decided on, nothing of it works any more, and nothing only waits for a gate."""
+        """Whether the targets in force were decided on, or the file has none; nothing works any more, and nothing only waits for a gate."""
         state = self._floor.state
         gated = any(denied.rule == entries_gate.RULE.name for denied in state.refused)
-        return self.decisions > 0 and not (self._due or gated or state.working or self._repricing)
+        decided = self.decisions > 0 and not (self._due or gated)
+        wants_nothing = self._file is not None and not self._targets.symbols
+        return (decided or wants_nothing) and not (state.working or self._repricing)
 
     @property
     def short(self) -> str:

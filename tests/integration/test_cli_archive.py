@@ -101,6 +101,21 @@ def test_an_end_cut_off_with_all_heads_inside_is_noticed_by_the_head_outside(tra
     found = parsed("audit", "verify", code=1)
     assert found["first_broken"] == 101
     assert "the end is missing" in found["reason"]
+    refused = executor("run", "--account", ACCOUNT)  # it would sign over what shows the cut
+    assert refused.exit_code == 1
+    assert f"lacks entry {whole['entries']}" in refused.output
+    assert "executor restore" in refused.output
+
+
+def test_an_older_backup_put_in_place_by_a_person_is_whole_and_goes_on(traded: Path, tmp_path: Path) -> None:
+    made = parsed("backup", "--to", str(tmp_path / "kept.tar.gz"))
+    assert executor("resume", "--reason", "more is journaled and signed after the backup").exit_code == 0
+    later = parsed("audit", "verify")
+    assert later["outside_head"] > made["seq"]
+    aside = Path(parsed("restore", str(tmp_path / "kept.tar.gz"))["moved_aside"])
+    assert parsed("audit", "verify")["outside_head"] == made["seq"]
+    assert json.loads((aside / "head.json").read_bytes())["seq"] == later["outside_head"]
+    assert executor("resume", "--reason", "it goes on").exit_code == 0
 
 
 def test_a_journal_re_hashed_whole_is_another_journal_and_says_so(traded: Path) -> None:

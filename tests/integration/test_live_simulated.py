@@ -65,6 +65,8 @@ def test_targets_are_reached_and_the_book_outlives_the_process(folder: Path) -> 
     assert json.loads((folder / "data" / "live" / "sim" / "exchange.json").read_bytes()) == book  # looking changed nothing
     reach(folder, {"AAPL": 5, "MSFT": -10}, "sim")  # another process: the exchange remembers
     assert held("sim") == {"AAPL": 5, "MSFT": -10}
+    reach(folder, {}, "sim")  # a file without any name is reached at once, and leaves everything alone
+    assert held("sim") == {"AAPL": 5, "MSFT": -10}
     verified = CliRunner().invoke(app, ["replay", "--verify", "--account", "sim"])
     assert verified.exit_code == 0, verified.output
     assert sum(1 for path in segments(folder / "data" / "live" / "sim") for _ in read_segment(path)) > 2
