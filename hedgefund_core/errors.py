@@ -41,7 +41,7 @@ class ConfigError(HedgefundError):
 
 
 class DataUnavailable(HedgefundError):
-    """A source is down or rate-limited: retry with backoff, then use the fallback source."""
+    """What is needed is not there or does not answer now: make it, try again later, or use the fallback source."""
 
     exit_code = 7
 

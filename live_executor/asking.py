@@ -54,7 +54,8 @@ class Asking:
         path = data / journal_file(account)
         mend = f"executor run --mode paper --account {account} --targets FILE"
         if holder_of(self._folder) is None or not path.exists():
-            raise DataUnavailable(f"no executor runs for account {account}: nobody would send the order", mend=mend)
+            stop = f"; to cancel at the broker without one: executor halt --level 2 --account {account} --reason …"
+            raise DataUnavailable(f"no executor runs for account {account}: nobody would carry it out", mend=mend + stop)
         self._reader = JournalReader(path)
         opened = next(self._reader.read(kinds=("account_opened",)), None)
         frame = None if opened is None else opened.frame

@@ -83,6 +83,8 @@ def own_keys(env: Mapping[str, str]) -> tuple[dict[str, str], bool]:
     if bool(env.get(KEY)) != bool(env.get(SECRET)):
         raise ConfigError(f"only one of {KEY} and {SECRET} is set", mend="set both, or neither: then the executor's key is used")
     if not env.get(KEY):
+        if not env.get("ALPACA_API_KEY"):
+            raise ConfigError(f"neither {KEY} nor ALPACA_API_KEY is set: nothing could be stopped", mend="set the keys (.env.example)")
         return dict(env), False
     return {**env, "ALPACA_API_KEY": env[KEY], "ALPACA_SECRET_KEY": env[SECRET]}, True
 

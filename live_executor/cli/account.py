@@ -39,7 +39,7 @@ def status(account: AccountOption = "", as_json: JsonOption = False) -> None:
         ("cash", found.cash),
         ("day's profit", found.day_pnl),
         ("drawdown", f"{found.drawdown:.2%} below the high-water mark"),
-        ("model", "none" if model is None else f"{model.name} {model.version} ({model.alias}), {model.age_seconds / 86400:.0f} days old"),
+        ("model", "none" if model is None else f"{model.name} {model.version} ({model.alias}), {model.age_seconds // 86400:.0f} days old"),
         *_outside(found),
         ("orders open", f"{found.orders_open}, {found.unknown_orders} of unknown outcome"),
         ("frozen", "; ".join(f"{symbol}: {cause}" for symbol, cause in found.frozen.items())),
@@ -155,7 +155,7 @@ def statement(
     from live_executor.queries.account import statement as view
 
     if month:
-        require_session(f"{month}-01")
+        require_session(f"{month}-01", "--month (the first of it)")
     found = view(open_desk(account).story(), month)
     if as_json:
         show.as_json(found)

@@ -166,7 +166,8 @@ def _ask(account: str, command: Latch, wait: float, *, as_json: bool) -> None:
 
 def _print_done(done: Done) -> None:
     whose = "the running executor" if done.by == "executor" else "this command, since no executor runs"
-    show.line(f"account {done.account} is {done.state.upper()} ({done.cause}); journaled by {whose} as entry {done.journal_seq}")
+    cause = f" ({done.cause})" if done.cause else ""
+    show.line(f"account {done.account} is {done.state.upper()}{cause}; journaled by {whose} as entry {done.journal_seq}")
     if done.verified:
         show.line("verified by query: nothing is open" + (", nothing is held" if done.state == "flattening" else ""))
     elif done.verified is False:

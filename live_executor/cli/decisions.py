@@ -98,8 +98,10 @@ def _explain_bar(desk: Desk, bar: str, *, as_json: bool) -> None:
     from live_executor.cli.desk import column_of, require_session
     from live_executor.queries.lineage import explain_bar, find_bar
 
-    symbol, _, session = bar.partition("@")
-    require_session(session or "?")
+    symbol, at, session = bar.partition("@")
+    if not at:
+        raise typer.BadParameter(f"{bar!r} names no session: write AAPL@2015-06-30", param_hint="--bar")
+    require_session(session, "--bar")
     story = desk.story()
     column = column_of(story, symbol)
     found = find_bar(desk.reader.read(kinds=("bars_closed", "history_loaded")), session, column)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from hedgefund_core.errors import JournalError
+from hedgefund_core.errors import DataUnavailable
 from hedgefund_core.identifiers import is_account
 from hedgefund_core.layout import LIVE, account_folder, journal_file
 from live_executor.app import bundles_of
@@ -70,9 +70,9 @@ def open_desk(account: str) -> Desk:
     if not path.exists():
         known = sorted(found.parent.name for found in (settings.data / LIVE).glob("*/journal.sqlite"))
         there = f"; accounts there are: {', '.join(known)}" if known else ""
-        raise JournalError(
+        raise DataUnavailable(
             f"account {name!r} has no journal under {settings.data}{there}",
-            mend=f"make demo, or: executor run --mode replay --account {name}",
+            mend=f"make demo; or executor run --targets FILE --account {name} (--broker simulated --feed simulated needs no key)",
         )
     return Desk(settings=settings, account=name, reader=JournalReader(path))
 
@@ -108,11 +108,11 @@ def column_of(story: Story, symbol: str) -> int:
     return symbols.index(symbol)
 
 
-def require_session(session: str) -> str:
+def require_session(session: str, hint: str = "session") -> str:
     """An ISO date, or a usage error."""
     from datetime import date
 
     try:
         return date.fromisoformat(session).isoformat() if session else ""
     except ValueError as error:
-        raise typer.BadParameter(f"{session!r} is not a date like 2015-06-30", param_hint="session") from error
+        raise typer.BadParameter(f"{session!r} is not a date like 2015-06-30", param_hint=hint) from error

@@ -72,15 +72,23 @@ def line(words: str) -> None:
 
 def text(value: object) -> str:
     """A value in a table: numbers short, absent ones as a dash."""
-    if value is None or value == "":
+    if value is None or value in ("", ()):
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return ", ".join(map(text, value))
     if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+        return _float(value)
     if isinstance(value, Decimal):
         return f"{value.normalize():,f}" if value == value.to_integral_value() else f"{value:,.4f}".rstrip("0")
     return str(value)
+
+
+def _float(value: float) -> str:
+    if 0.0 < value < sys.float_info.min:
+        return "above 0"  # the limit of what must not be zero
+    return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def _is_number(rows: Sequence[msgspec.Struct], column: str) -> bool:

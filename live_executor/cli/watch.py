@@ -13,6 +13,8 @@ from live_executor.cli import show
 from live_executor.cli.show import AccountOption, JsonOption
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from live_executor.watchdog import Fired
 
 
@@ -43,6 +45,7 @@ def watchdog(
         level=level,
         broker_seconds=patience,
     )
+    _refuse_without_broker(settings.data, watch.account)
     folder = settings.data / account_folder(watch.account)
     lease = Lease(folder)
     try:
@@ -57,6 +60,16 @@ def watchdog(
         dog.run(lambda: bool(ended))
     finally:
         lease.release()
+
+
+def _refuse_without_broker(data: Path, account: str) -> None:
+    """An account that is not there yet may come to be; one that trades inside its own process has no broker to go to."""
+    from hedgefund_core.errors import ConfigError
+    from hedgefund_core.layout import journal_file
+    from live_executor.killing import where_is
+
+    if (data / journal_file(account)).exists() and where_is(data, account) is None:
+        raise ConfigError(f"account {account} trades at no broker: there is nothing to watch", mend="name another one with --account")
 
 
 def _tell(fired: Fired, *, as_json: bool) -> None:

@@ -110,7 +110,8 @@ class Prices:
             query.cancel()
 
     def _linked(self, change: LinkChanged) -> None:
-        _log.warning("data stream", state=change.state.value, reason=change.reason)
+        tell = _log.info if change.state is LinkState.UP else _log.warning
+        tell("data stream", state=change.state.value, reason=change.reason)
         self.link, self.link_reason = change.state, change.reason
         if change.state is LinkState.UP:
             self._floor.view.doubt_halts()

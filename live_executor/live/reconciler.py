@@ -64,7 +64,8 @@ class Reconciler:
 
     def link_changed(self, change: LinkChanged) -> None:
         """The order stream went up or down. It repeats nothing, so what happened meanwhile has to be asked for."""
-        _log.warning("order stream", state=change.state.value, reason=change.reason)
+        tell = _log.info if change.state is LinkState.UP else _log.warning
+        tell("order stream", state=change.state.value, reason=change.reason)
         self._link = change.state
         self._reports_since_link = 0
         if change.state is LinkState.UP:

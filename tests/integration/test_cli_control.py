@@ -197,7 +197,7 @@ def test_a_journal_that_cannot_be_read_keeps_nobody_from_halting(traded: Path) -
     result = executor("halt", "--level", "4", "--reason", "odd prices")
     assert (result.exit_code, "HALT file made" in result.stderr) == (1, True)
     assert "odd prices" in (traded / "data" / halt_file("traded")).read_text()
-    assert executor("halt", "--level", "4", "--reason", "odd", "--account", "misspelt").exit_code == 1
+    assert executor("halt", "--level", "4", "--reason", "odd", "--account", "misspelt").exit_code == 7
     assert not (traded / "data" / "live" / "misspelt").exists()
 
 

@@ -74,8 +74,8 @@ def test_what_cannot_be_traded_on_is_said(own_house: Path, arguments: tuple[str,
 
 
 def test_no_journal_says_which_command_makes_one(own_house: Path) -> None:
-    assert "executor run" in refused(1, "status")
-    assert "make demo" in refused(1, "replay", "--verify", "--account", "nobody")
+    assert "executor run" in refused(7, "status")
+    assert "make demo" in refused(7, "replay", "--verify", "--account", "nobody")
 
 
 def test_no_data_says_which_command_brings_it(own_house: Path) -> None:
@@ -134,7 +134,7 @@ def test_a_journal_that_is_no_database_is_said(traded: Path) -> None:
     for file in path.parent.glob("journal.sqlite*"):
         file.unlink()
     path.write_bytes(b"not a database" * 400)
-    refused(1, "status")
+    refused(7, "status")
 
 
 def test_an_unknown_symbol_is_a_usage_error(traded: Path) -> None:
@@ -173,7 +173,7 @@ def test_what_cannot_be_meant_is_a_usage_error(traded: Path, arguments: tuple[st
 def test_a_traceback_is_shown_only_with_debug_wherever_it_stands(own_house: Path) -> None:
     for arguments in (("--debug", "status"), ("status", "--debug")):
         result = executor(*arguments)
-        assert result.exit_code == 1
+        assert result.exit_code == 7
         assert "Traceback" in result.stderr
 
 
