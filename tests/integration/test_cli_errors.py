@@ -134,7 +134,7 @@ def test_a_journal_that_is_no_database_is_said(traded: Path) -> None:
     for file in path.parent.glob("journal.sqlite*"):
         file.unlink()
     path.write_bytes(b"not a database" * 400)
-    refused(7, "status")
+    refused(1, "status")
 
 
 def test_an_unknown_symbol_is_a_usage_error(traded: Path) -> None:
