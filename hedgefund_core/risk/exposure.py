@@ -1,10 +1,11 @@
 """Exposure after each order of a batch, with the reservations of the orders before it (RTS 6 art. 15(2): working orders count as filled).
 
-Two orders of one auction fill together, so a closing auction order counts as filled for the book (gross, concentration) and for
-net; everything else counts at its worst case a side. The position of one name is always judged at the worst case.
+All orders of one auction fill together, so a reduction in an auction counts as filled in the exposure of the book (gross, net,
+concentration). Every other order counts at its worst case: on each side, all orders fill and none of the other side does. The position
+of one instrument is always judged at that worst case.
 
-A float stands for a column that holds it throughout, as in ``compare``: most batches have no resting order, or no closing one, or no two
-in one instrument, and nothing is added up of what is not there.
+As in ``compare``, a float stands for a column that holds this value throughout. Most batches have no resting orders, no reductions, or no
+two orders in one instrument, and then nothing has to be added up for them.
 """
 
 from __future__ import annotations

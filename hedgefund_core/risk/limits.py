@@ -1,6 +1,6 @@
-"""The numbers of a mandate. Every number stands in one file only: ``config/risk.yaml`` (these defaults repeat none of it elsewhere).
+"""The limits of a mandate. The numbers themselves stand only in ``config/risk.yaml``, with their sources.
 
-Fractions are of equity unless the name says otherwise; losses are positive. Sources: see ``config/risk.yaml``.
+Fractions are of equity unless the name says otherwise; losses are positive.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import msgspec
 from hedgefund_core.errors import ConfigError
 
 MOST_DECAY_SESSIONS = 20
-"""The bars that every account looks back on: sessions since an expiry are counted in them."""
+"""Sessions since a model's expiry are counted in the bars that every account keeps, and there are at least so many of them."""
 
 
 class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -114,7 +114,9 @@ class Mandate(_Strict, frozen=True, kw_only=True):
     expiry_decay_sessions: int = 20
     """``decay``: sessions after the expiry until nothing is held, in equal steps"""
     discretionary: bool = False
-    """Weights and orders come from people and files, not from a model: what only a model's history gives is not part of the mandate."""
+    """Whether weights and orders come from people and files instead of a model. Such a mandate has none of the limits that need a model's
+    history of returns.
+    """
 
     def __post_init__(self) -> None:
         """A limit that a model's mandate leaves out would be a lost limit."""
@@ -149,7 +151,10 @@ def digest_payload(mandate: Mandate) -> bytes:
 
 
 def drawdown_multiplier(drawdown: float, limits: Limits) -> float:
-    """Scale of the book at a drawdown: 1 up to ``drawdown_start``, falling linearly to ``drawdown_floor`` at ``drawdown_end``."""
+    """Multiplier of all weights at a ``drawdown`` (positive fraction of the high-water mark).
+
+    1 up to ``drawdown_start``, then falling linearly to ``drawdown_floor`` at ``drawdown_end``.
+    """
     if drawdown <= limits.drawdown_start:
         return 1.0
     if drawdown >= limits.drawdown_end:
@@ -159,7 +164,7 @@ def drawdown_multiplier(drawdown: float, limits: Limits) -> float:
 
 
 def collar_width(price: float, limits: Limits) -> float:
-    """Width of the collar for a price, from the table."""
+    """Half-width of the collar for a price (USD), as a fraction of the price, from the table."""
     for band in limits.collar_bands:
         if band.up_to is None or price <= band.up_to:
             return band.width
@@ -167,12 +172,17 @@ def collar_width(price: float, limits: Limits) -> float:
 
 
 def auction_collar(price: float, daily_sigma: float, limits: Limits) -> float:
-    """Half-width of an auction order's collar: the wider of the table and eight daily standard deviations."""
+    """Half-width of an auction order's collar, as a fraction of the price: the wider of the table and `collar_daily_sigmas` daily standard
+    deviations; NaN ``daily_sigma`` = the table alone.
+    """
     table = collar_width(price, limits)
     return table if math.isnan(daily_sigma) else max(table, limits.collar_daily_sigmas * daily_sigma)
 
 
 def reduction_widening(age: float, limits: Limits) -> float:
-    """What a reduction may pay beyond the table, by completed sessions without a price: a book must stay closable."""
+    """What a reduction may pay beyond the table, as a fraction of the price, by the age of its last price in completed sessions.
+
+    The band widens with the age, so that a book can be closed while a feed is down; NaN (never a price) is the widest step.
+    """
     steps = (0.0, *limits.reduction_band_steps)
     return steps[-1] if math.isnan(age) else steps[min(int(age), len(steps) - 1)]  # NaN: no price ever

@@ -41,7 +41,7 @@ class OrderBatch:
     duplicate : bool (n,), its intent has gone out before.
     lot : float64 (n,), lot size.
     reserves : bool (n,), orders that count as working when a later one is judged; None = all. Set by ``judge`` alone.
-    derived : what several rules work out from this batch and a context, kept for the next one (``exposure`` alone fills it).
+    derived : cache of what several rules compute from this batch and a context; only ``exposure`` fills it.
     """
 
     instrument: Ints

@@ -1,7 +1,7 @@
 """What a broker takes, as dated data: order type, time in force, session, fractions, shorts, ticks, windows. Pure.
 
-A refusal here costs nothing; the same refusal of the broker costs an answer, an order id and a place in its limits. Sources beside
-the rows; a later row of a kind replaces an earlier one from its date on.
+An order that the broker would refuse is refused here at no cost; at the broker it would use up an order id and part of the rate limit.
+Each row names its source. The newest row that is not later than a day holds on that day.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ EASTERN = ZoneInfo("America/New_York")
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
-    """When orders of a time in force are taken, New York time; from after midnight back to the evening before."""
+    """When orders of a time in force are accepted, New York time. If ``opens`` is after ``closes`` it begins on the evening before."""
 
     opens: time
     closes: time
@@ -33,7 +33,7 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
-    """What is taken from ``since`` on."""
+    """What the broker accepts from ``since`` on."""
 
     since: date
     types: frozenset[tuple[OrderType, TimeInForce]]
@@ -94,7 +94,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Market(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of the instrument; what is not known refuses nothing."""
+    """What is known of the instrument. The defaults allow everything: what is not known refuses nothing."""
 
     tradable: bool = True
     shortable: bool = True
@@ -160,8 +160,8 @@ def tick_of(price: Decimal, row: Capabilities = ALPACA[-1]) -> Decimal:
 
 
 def to_tick(price: Decimal, *, up: bool) -> Decimal:
-    """A price on the grid of its ticks, rounded up or down; never zero."""
+    """A price in whole ticks, rounded up or down; at least one tick."""
     tick = tick_of(price)
-    below = price // tick * tick  # exact, and a third of the time of a division that is rounded
+    below = price // tick * tick  # exact, and three times as fast as a rounded division
     found = below + tick if up and below != price else below
     return found if found > 0 else tick

@@ -1,4 +1,4 @@
-"""A broker's activity codes in our words. Source: Alpaca's table of activity types (2026), the widest of those we know."""
+"""Translates a broker's activity codes. Source: Alpaca's table of activity types (2026), the most complete one we know."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _RATIO = re.compile(r"(\d+(?:\.\d+)?)\s*(?:for|:|-for-)\s*(\d+(?:\.\d+)?)", re.I
 
 
 def kind_of(line: ActivitySighting) -> CashKind | None:
-    """Kind of a cash line; None for what moves no cash or is not understood."""
+    """Kind of a cash line; None for an activity type that is not known here."""
     code = line.activity_type
     if code.startswith("DIV"):
         return CashKind.DIVIDEND

@@ -1,4 +1,4 @@
-"""Inputs that are no news of the broker: account, configuration, sessions, bars and prices, schedule, people, doubts."""
+"""Inputs other than news of the broker: account, configuration, sessions, bars and prices, schedule, requests of people, doubts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class AccountOpened(Event, tag="account_opened", frozen=True, kw_only=True):
     price_kind: str
     sessions_per_year: float = 252.0
     activities: tuple[str, ...] = ()
-    """Lines of the broker's activity list that moved money before the opening: it is in the cash. They know their day and no more."""
+    """Ids of activities listed before the opening, whose money is in the initial cash. Their times cannot tell: they have a date only."""
     activities_through: str = ""
     """Id of the last line that was there."""
 
@@ -135,7 +135,7 @@ class BrokerReported(Event, tag="broker_reported", frozen=True, kw_only=True):
     open_orders: tuple[str, ...]
     last_broker_seq: int
     lagging: bool = False
-    """True of a live broker, whose reads disagree for seconds: a difference counts when two reports in a row show the same one."""
+    """True of a live broker, whose answers lag by seconds: a difference counts only if two reports in a row show the same one."""
     buying_power: Decimal | None = None
 
 
@@ -234,7 +234,7 @@ class SplitAnnounced(Event, tag="split_announced", frozen=True, kw_only=True):
 
 
 class EntriesGated(Event, tag="entries_gated", frozen=True, kw_only=True):
-    """A condition outside the ladder keeps new exposure from leaving (order stream down, not reconciled, data stale), or ends."""
+    """A gate closes or opens: a condition outside the ladder that keeps entries from being sent (order stream down, not reconciled)."""
 
     cause: str
     closed: bool
@@ -254,7 +254,7 @@ class OrderRequested(Event, tag="order_requested", frozen=True, kw_only=True):
     person: str
     reason: str
     usual_time: bool = False
-    """Nobody said a time in force: it is the usual one of the moment."""
+    """The person gave no time in force; the shell chose the usual one of the moment."""
 
 
 class CancelRequested(Event, tag="cancel_requested", frozen=True, kw_only=True):
@@ -280,7 +280,7 @@ class SessionEnded(Event, tag="session_ended", frozen=True, kw_only=True):
 
 
 class RunBegan(Event, tag="run_began", frozen=True, kw_only=True):
-    """A process begins to trade the account. Where ``budget`` starts within ``window_seconds`` did not end in order, it may not."""
+    """A process begins to trade the account. If ``budget`` starts within ``window_seconds`` did not end in order, the account is halted."""
 
     budget: int
     window_seconds: float
@@ -300,7 +300,7 @@ class TroubleSeen(Event, tag="trouble_seen", frozen=True, kw_only=True):
 
 
 class EmergencyAdopted(Event, tag="emergency_adopted", frozen=True, kw_only=True):
-    """Something was done at the broker past the journal, while it or its process could not: it is ours from here on."""
+    """An act of the emergency log (done at the broker while journal or process could not) is taken over into the journal."""
 
     number: int
     """Of the act in the emergency log; each is adopted once."""

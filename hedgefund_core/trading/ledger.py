@@ -30,9 +30,9 @@ class CashKind(StrEnum):
     CASH_IN_LIEU = "cash_in_lieu"
     FEE = "fee"
     ADJUSTMENT = "adjustment"
-    """An unexplained difference that a person booked with a reason."""
+    """An unexplained difference of cash that a person booked, with a reason."""
     ROUNDING = "rounding"
-    """What a broker that keeps whole cents made of fills that are none: less than a cent each."""
+    """Difference that a broker makes which keeps cash in whole cents: less than a cent for each fill."""
 
 
 EXTERNAL_FLOWS = frozenset({CashKind.DEPOSIT, CashKind.WITHDRAWAL})
@@ -57,9 +57,9 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     positions: dict[str, Position] = {}
     totals: dict[str, Decimal] = {}
     in_kind: Decimal = ZERO
-    """Value of positions that came into the account or left it without a trade: a flow, as money is."""
+    """Value of positions that came into the account or left it without a trade: an external flow, like a deposit."""
     odd_fills: int = 0
-    """Fills since the last line of rounding whose cash was no whole number of cents."""
+    """Fills whose cash was no whole number of cents, since the last rounding was booked."""
 
     def quantity(self, instrument_id: str) -> Decimal:
         """Signed quantity held; zero where nothing is."""
@@ -73,7 +73,7 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def post_cash(ledger: Ledger, kind: CashKind, amount: Decimal) -> Ledger:
-    """Add a signed cash line."""
+    """Add a signed cash line, in account currency. Raises InvariantViolation for an amount that is not finite."""
     if not amount.is_finite():
         message = f"impossible {kind.value} of {amount}"
         raise InvariantViolation(message)
@@ -82,7 +82,10 @@ def post_cash(ledger: Ledger, kind: CashKind, amount: Decimal) -> Ledger:
 
 
 def apply_fill(ledger: Ledger, *, instrument_id: str, side: Side, quantity: Decimal, price: Decimal, commission: Decimal) -> Ledger:
-    """Book one fill: position by average cost, realized P&L on the part that closes, cash to six places."""
+    """Book one fill: the position at average cost, realized profit on the part that closes, cash to six places.
+
+    ``quantity`` is in shares and above zero, ``price`` and ``commission`` in account currency; raises InvariantViolation otherwise.
+    """
     numbers = all(value.is_finite() for value in (quantity, price, commission))
     if not numbers or quantity <= ZERO or price <= ZERO or commission < ZERO:
         message = f"impossible fill of {instrument_id}: {quantity} at {price}, commission {commission}"
@@ -113,7 +116,7 @@ def _book(held: Position, signed: Decimal, price: Decimal) -> Position:
 
 
 def adopt(ledger: Ledger, *, instrument_id: str, quantity: Decimal, average_price: Decimal) -> Ledger:
-    """Take a position as it is said to be: nothing was traded, so no cash moves."""
+    """Set a position without a trade, so that no cash moves. Raises InvariantViolation for impossible numbers."""
     if not quantity.is_finite() or not average_price.is_finite() or average_price < ZERO:
         message = f"impossible position of {instrument_id}: {quantity} at {average_price}"
         raise InvariantViolation(message)
@@ -126,7 +129,7 @@ def adopt(ledger: Ledger, *, instrument_id: str, quantity: Decimal, average_pric
 
 
 def apply_split(ledger: Ledger, *, instrument_id: str, quantity_after: Decimal, cash_in_lieu: Decimal) -> Ledger:
-    """Replace a quantity after a split; the cost basis keeps its total."""
+    """Set the quantity (signed shares) after a split. The total cost stays, so that the average price changes with the ratio."""
     held = ledger.positions.get(instrument_id)
     if held is None or held.quantity == ZERO:
         return ledger
@@ -137,7 +140,7 @@ def apply_split(ledger: Ledger, *, instrument_id: str, quantity_after: Decimal, 
 
 
 def market_values(ledger: Ledger, prices: Mapping[str, Decimal]) -> dict[str, Decimal]:
-    """What is held at ``prices``, signed and not rounded; a held instrument without a price breaks the books."""
+    """Signed value of each position, not rounded. Raises InvariantViolation if a held instrument has no price."""
     try:
         return {key: position.quantity * prices[key] for key, position in ledger.positions.items() if position.quantity}
     except KeyError as error:
@@ -146,7 +149,7 @@ def market_values(ledger: Ledger, prices: Mapping[str, Decimal]) -> dict[str, De
 
 
 def worth(cash: Decimal, values: Iterable[Decimal]) -> Decimal:
-    """Cash plus values, each to six places. A sum that has six places has no term with more: then there is nothing to round."""
+    """Cash plus values, each value rounded to six places. If the plain sum has six places no term has more, and nothing is to round."""
     terms = list(values)
     total = sum(terms, cash)
     return total if not terms or total.same_quantum(SIX_PLACES) else sum(map(to_money, terms), cash)

@@ -1,4 +1,4 @@
-"""Inputs that are news of the broker, each with its number: what became of orders, cash lines, splits, fills of strangers."""
+"""Inputs that are news of the broker, each with a sequence number: what became of orders, cash, splits, and trades of others."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class SplitProcessed(BrokerEvent, tag="split_processed", frozen=True, kw_only=Tr
 
 
 class OrderReplaced(BrokerEvent, tag="order_replaced", frozen=True, kw_only=True):
-    """The broker has put another order in this one's place (somebody else asked for it: we cancel and send anew)."""
+    """The broker has put another order in this one's place. Somebody else asked for that: we never replace, but cancel and send anew."""
 
     client_order_id: str
     replaced_by: str
@@ -104,7 +104,7 @@ class FillCorrected(BrokerEvent, tag="fill_corrected", frozen=True, kw_only=True
 
 
 class ExternalFilled(BrokerEvent, tag="external_filled", frozen=True, kw_only=True):
-    """Somebody else traded on this account, with the broker's evidence: booked, said, and no new exposure in it until a person resumes."""
+    """Somebody else traded on this account. It is booked and alerted, and allows no entry in the instrument until a person resumes."""
 
     instrument_id: str
     broker_order_id: str
@@ -117,7 +117,7 @@ class ExternalFilled(BrokerEvent, tag="external_filled", frozen=True, kw_only=Tr
 
 
 class NewsNotUnderstood(BrokerEvent, tag="news_not_understood", frozen=True, kw_only=True):
-    """The broker said something we have no word for: said to people, and a reason to reconcile."""
+    """The broker sent something that we do not understand: people are told, and the books are reconciled."""
 
     what: str
     payload: str

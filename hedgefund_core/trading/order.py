@@ -1,8 +1,8 @@
 """Orders: their life is a transition table, not a set of methods.
 
 The table admits what the real world does (a fill may arrive after a cancel, an acknowledgement after a fill).
-A pair that is not in the table is an event we do not understand: the machine says so and leaves it to reconciliation; a fill
-that its order could not have freezes the instrument.
+A pair that is not in the table is an event we do not understand: the machine raises an alert and leaves the rest to reconciliation. A
+fill that its order cannot have is booked, because the position did change, and freezes the instrument.
 """
 
 from __future__ import annotations
@@ -226,11 +226,11 @@ REFUSED: dict[tuple[OrderStatus, OrderMove], str] = {
         for how in (_M.ACCEPT, _M.FILL_PART, _M.FILL_REST, _M.CANCEL, _M.EXPIRE, _M.REPLACE, _M.END_DAY)
     },
 }
-"""Every other pair, with the reason: such news is said and left to reconciliation; a fill is booked and freezes its instrument."""
+"""Every pair that is not in TRANSITIONS, with the reason: together they cover all states and moves."""
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """One order and what has happened to it so far; what has not happened yet takes no room in the journal."""
+    """One order and what has happened to it so far. Fields with their defaults are left out of the journal."""
 
     client_order_id: str
     decision_id: str

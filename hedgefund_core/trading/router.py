@@ -1,8 +1,8 @@
 """How an order that is large against its market is worked: whole, in equal pieces over time, or as a part of the volume. Pure.
 
-Source: RTS 6 art. 15 and FIA best practices: one order is at most 1 % of average daily volume; Almgren & Chriss 2001: equal pieces are
-the least variance-averse schedule that needs no forecast. A parent is never overrun: what is filled, what works and what is left always
-add up to what was asked for.
+Source: RTS 6 art. 15 and FIA best practices: one order is at most 1 % of average daily volume; Almgren & Chriss 2001: equal pieces over
+time are optimal for a trader without risk aversion and need no forecast. A parent never trades more than was asked for: its filled,
+working and remaining quantities always add up to the order's.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from hedgefund_core.trading.order import Order
 
 WHOLE, SLICED, PARTICIPATION = "whole", "sliced", "participation"
 MOST_SLICES = 50
-"""More pieces than this make the last ones too late to matter: beyond it, each minute takes its part of what is usually traded."""
+"""With more pieces than this the last ones would come too late. A larger order trades a tenth of the usual volume, minute by minute."""
 _SESSION_SECONDS = 23_400.0
 _SPREAD_OVER = 0.8
-"""Part of the time left in which the pieces go out: the last tenth of a session is nobody's to plan with."""
+"""Fraction of the time left over which the pieces are spread, so that the last ones have time to fill before the close."""
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,10 +44,10 @@ class Parent(msgspec.Struct, frozen=True, kw_only=True):
     filled: Decimal = ZERO
     working: Decimal = ZERO
     remaining: Decimal = ZERO
-    """Not sent, or sent and surely not filled."""
+    """Not sent yet, or sent in a child that ended without filling it."""
 
     def __post_init__(self) -> None:
-        """A parent whose parts do not add up would send more than was asked for."""
+        """Raises InvariantViolation if the parts do not add up: such a parent could send more than was asked for."""
         if self.filled + self.working + self.remaining != self.order.quantity or self.remaining < ZERO or self.working < ZERO:
             message = (
                 f"parent {self.order.client_order_id}: {self.filled} filled, {self.working} working and {self.remaining} left "
@@ -62,7 +62,7 @@ class Parent(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def most_releases(self) -> int:
-        """Pieces that may go out: twice as many as planned, since some are not filled and go out again."""
+        """Most children that may be sent: twice as many as planned, since what one does not fill goes out again."""
         return 2 * len(self.route.slices)
 
 
@@ -71,8 +71,9 @@ def route(quantity: Decimal, lot: Decimal, *, adv: float | None, max_share: floa
 
     Parameters
     ----------
-    quantity, lot : shares, a multiple of the lot. adv : average daily volume, None = not known. max_share : of adv, in one order.
-    seconds_left : of the session.
+    quantity : shares to trade, above zero. lot : smallest quantity of a piece, in shares.
+    adv : average daily volume in shares; None or not above zero (NaN too) = not known. max_share : fraction of it in one order.
+    seconds_left : until the close of the session.
 
     Returns
     -------
@@ -106,7 +107,7 @@ def _whole(quantity: Decimal, reason: str) -> Route:
 
 
 def _beyond(pieces: int, between: float, seconds_left: float) -> str:
-    """What of a plan the close will leave over, in words; empty where all of it fits."""
+    """How many of the pieces fit before the close, in words; empty if all of them do."""
     fit = 1 + int(max(seconds_left, 0.0) // between)
     return "" if fit >= pieces else f"; {fit} of {pieces} pieces fit before the close"
 
@@ -125,7 +126,7 @@ def parent_of(order: Order, plan: Route) -> Parent:
 
 
 def next_quantity(parent: Parent) -> Decimal:
-    """Size of the next child: what the plan is behind by, never more than the largest piece; zero where none is to come."""
+    """Size of the next child: how far the parent is behind its plan, but at most the largest piece; zero if none is to come."""
     if parent.released >= parent.most_releases:
         return ZERO
     planned = sum(parent.route.slices[: parent.released + 1], ZERO)
@@ -144,12 +145,12 @@ def released(parent: Parent, child: Order) -> Parent:
 
 
 def skipped(parent: Parent) -> Parent:
-    """The parent after a slice that may not go out: its shares wait for the next one."""
+    """The parent after a slice that was not allowed to be sent: its shares go into the next one."""
     return replace(parent, released=parent.released + 1)
 
 
 def settled(parent: Parent, before: Order, after: Order) -> Parent:
-    """The parent after a child moved: fills count, and what a child that is over did not fill is left again."""
+    """The parent after one of its children changed: fills are counted, and what a child ended without filling remains to be sent."""
     filled = after.filled_quantity - before.filled_quantity
     worked_before = before.remaining if before.is_working else ZERO
     works_now = after.remaining if after.is_working else ZERO

@@ -1,4 +1,4 @@
-"""The ladder: how far the account may act. It moves up by rule or by a person, and down as ``contracts.md`` allows.
+"""The ladder: how far the account may act. A rule or a person moves it up; it comes down as ``contracts.md`` (Ladder) allows.
 
 Session-scoped states expire at the next session; account-scoped ones need a person with a reason.
 Automatic escalation ends at FLATTENING: HALTED is a person's.
@@ -50,10 +50,10 @@ class Ladder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def escalate(ladder: Ladder, level: Level, scope: Scope, *, cause: str, session: str, person: str = "") -> Ladder:
-    """Move up, or hold where the ladder stands at least as high; an account scope never weakens to a session's.
+    """Move the ladder up to ``level``; it stays where it is if it stands at least as high. An account scope never becomes a session's.
 
-    A person's halt stays a person's: it takes over an automatic one on the same rung, and a later automatic one keeps the name,
-    so that no stand-in ends what a person began.
+    A person's halt on the rung where an automatic one stands takes that over, and a later automatic one keeps the person's name:
+    otherwise a stand-in (the automatic resume of a replay) could end what a person began.
     """
     standing = ladder.level > Level.ACTIVE
     stronger_scope = level == ladder.level and scope is Scope.ACCOUNT and ladder.scope is not Scope.ACCOUNT
@@ -66,7 +66,7 @@ def escalate(ladder: Ladder, level: Level, scope: Scope, *, cause: str, session:
 
 
 def begin_session(ladder: Ladder, session: str) -> Ladder:
-    """Let a session-scoped state expire when a later session begins (ISO dates compare as text)."""
+    """The ladder when ``session`` begins: a session-scoped state of an earlier one has expired (ISO dates compare as text)."""
     if ladder.scope is Scope.SESSION and session > ladder.since_session:
         return Ladder(since_session=session)
     return ladder
