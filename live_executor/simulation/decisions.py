@@ -10,6 +10,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from hedgefund_core.account import State
+from hedgefund_core.risk.limits import Mandate
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.order import Leg, Order, Purpose, TimeInForce
 from hedgefund_core.trading.state import Level
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _BLINK = timedelta(seconds=1)
 """So far a process may be off in what it takes for the open and the close."""
+_PROMPT_SECONDS = 1.0
 _MODELS = frozenset({Purpose.MODEL, Purpose.DECAY})
 _AUCTIONS = frozenset({TimeInForce.OPG, TimeInForce.CLS})
 
@@ -28,13 +30,29 @@ _AUCTIONS = frozenset({TimeInForce.OPG, TimeInForce.CLS})
 class DecisionWitness:
     """The witness of one run."""
 
-    def __init__(self, world: World, lake: Lake, registry: Registry, end_state: str) -> None:
-        self._world, self._lake, self._registry, self._end_state = world, lake, registry, end_state
+    def __init__(self, world: World, lake: Lake, registry: Registry, mandate: Mandate) -> None:
+        self._world, self._lake, self._registry = world, lake, registry
+        self._end_state, self._anchor = mandate.expiry_end_state, mandate.rebalancing.anchor
+        self._rebalanced: str | None = ""
+        """The session that was rebalanced on last; None once everything was closed, which is another reason to trade."""
         self.model: e.ModelLoaded | None = None
         self._decided: set[str] = set()
         self._decisions: dict[str, str] = {}
         """Decision -> the session that it is for."""
         self._bars: set[str] = set()
+        self._asked: set[str] = set()
+        """Sessions for which a decision was due, whatever became of it."""
+        self._ended_at, self._left = float("inf"), ""
+
+    def finished(self, state: State) -> None:
+        """Once the world has healed, the last session is decided on, by the model that carries the alias."""
+        waited, wanted = self._world.loop.time() - self._ended_at, self._registry.wanted()
+        if waited < _PROMPT_SECONDS:
+            return
+        if state.ended == self._lake.last_session and state.ended not in self._asked:
+            self._broken("each session is decided on once its bars are there", state.ended)
+        if wanted not in {"", self._left, state.model_digest}:
+            self._broken("the alias is followed at the next session's end", f"{state.model_digest[:12]} trades, it is at {wanted[:12]}")
 
     def committed(self, frames: Sequence[e.Event]) -> None:
         """Frames that are durable now; the state is still the one before them."""
@@ -48,8 +66,12 @@ class DecisionWitness:
                     self._loaded(frame)
                 case e.BarsClosed() if state is not None:
                     self._brought(frame, state)
-                case e.DecisionDue() if _is_of_model(frame) and not closing:  # else everything is closed, again and again
-                    self._due(frame)
+                case e.DecisionDue() if _is_of_model(frame):
+                    self._asked.add(frame.session)
+                    if closing:  # everything is closed, again and again
+                        self._rebalanced = None
+                    else:
+                        self._due(frame)
                 case e.OrdersIntended(orders=orders):
                     for order in orders:
                         self._ordered(order, frame, closing=closing)
@@ -64,6 +86,8 @@ class DecisionWitness:
                 self._decisions[name] = coming
             case e.AlertRaised(message=message):
                 self._heard(message)
+            case e.SessionEnded():
+                self._ended_at = self._world.loop.time()
             case _:
                 pass
 
@@ -77,6 +101,7 @@ class DecisionWitness:
 
     def _loaded(self, frame: e.ModelLoaded) -> None:
         before, self.model = self.model, frame
+        self._left = before.digest if before is not None and frame.person else ""
         version = self._registry.version_of(frame.digest)
         if version is None or not version.passed or version.damaged or version.source:
             self._broken("a refused model never trades", f"version {frame.version}")
@@ -108,8 +133,23 @@ class DecisionWitness:
         closed = max(day.session for day in hours.days if day.closes_at <= hours.now() + _BLINK)
         if (frame.session, frame.for_session) != (closed, hours.session_after(closed)):
             self._broken("a decision is for the session after it", f"on {frame.session} for {frame.for_session} at {frame.ts.isoformat()}")
+        self._check_rebalance(frame)
         if self._is_expired(frame):
             self._count(f"decided with an expired model, {self._end_state}")
+
+    def _check_rebalance(self, frame: e.DecisionDue) -> None:
+        """On the last session of a week, or after one that was missed, once; or on every session."""
+        if self._rebalanced is None:
+            return
+        hours, last = self._world.hours, self._rebalanced
+        days = [day.session for day in hours.days if day.session <= frame.session]
+        days = [day for day in days if day > last] if last else days[-1:]
+        due = [day for day in days if self._anchor == "every" or _week(day) != _week(hours.session_after(day))]
+        if bool(due) != frame.rebalance:
+            self._broken("a rebalance is made once, and made up where it was missed", f"{frame.session}: {frame.rebalance}, due {due}")
+        if frame.rebalance:
+            self._count("rebalance made up" if due and due[-1] != frame.session else "rebalanced")
+            self._rebalanced = frame.session
 
     def _ordered(self, order: Order, frame: e.OrdersIntended, *, closing: bool) -> None:
         auction, expired = order.time_in_force in _AUCTIONS, self._is_expired(frame)
@@ -138,6 +178,10 @@ class DecisionWitness:
         if model is None:
             return False
         return frame.ts.date() > date.fromisoformat(model.trained_through) + timedelta(days=model.expires_after_days)
+
+
+def _week(session: str) -> tuple[int, int]:
+    return date.fromisoformat(session).isocalendar()[:2]
 
 
 def _is_of_model(frame: e.DecisionDue) -> bool:

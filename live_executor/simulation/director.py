@@ -140,7 +140,9 @@ class Director:
         mid[fault.symbol] = (mid[fault.symbol] * (1 + Decimal(str(fault.number)))).quantize(Decimal("0.01"))
 
     def _split(self, fault: Fault) -> None:
-        """At the next night, if it is not withdrawn; announced or not."""
+        """At the next night, if it is not withdrawn; announced or not. No company splits twice in a week."""
+        if any(symbol == fault.symbol for symbol, _ in self._world.market.split):
+            return
         if fault.text != "withdrawn":
             self._splits.append(fault)
         if fault.text:

@@ -26,7 +26,7 @@ from hedgefund_core.trading.observed import (
 from live_executor.simulation.plan import AFTER_SECONDS, HALF_SESSION_SECONDS, PRE_SECONDS, SESSION_SECONDS, day_seconds
 
 FIRST = date(2026, 11, 16)
-_OPEN_HOUR, _EVENING_HOUR = 14.5, 24.0
+_OPEN_HOUR = 14.5
 CENT = Decimal("0.01")
 
 
@@ -34,13 +34,15 @@ _BEFORE, _AFTER = 5, 15
 
 
 class Hours:
-    """Virtual seconds as the market's time: each day is some seconds before the open, the session, the time after it, and an evening."""
+    """Virtual seconds as the market's time: each day is some seconds before the open, the session, some time after it, and an evening."""
 
-    def __init__(self, time: Callable[[], float], session_seconds: Sequence[float] = (), half_days: Collection[int] = ()) -> None:
+    def __init__(
+        self, time: Callable[[], float], session_seconds: Sequence[float] = (), half_days: Collection[int] = (), weekday: int = 0
+    ) -> None:
         self._time, self._half_days = time, half_days
         self._lengths = (*session_seconds, *[SESSION_SECONDS] * (_AFTER - len(session_seconds)))
         self._starts = tuple(accumulate((day_seconds(seconds) for seconds in self._lengths), initial=0.0))
-        self.days = tuple(_day(number, self._seconds(number)) for number in range(-_BEFORE, _AFTER))
+        self.days = tuple(_day(number + weekday, self._seconds(number)) for number in range(-_BEFORE, _AFTER))
         """The calendar."""
 
     def _seconds(self, day: int) -> float:
@@ -76,7 +78,7 @@ class Hours:
         if since_open < self._lengths[day] + AFTER_SECONDS:
             return opens + timedelta(seconds=since_open)
         evening = since_open - self._lengths[day] - AFTER_SECONDS
-        return opens + timedelta(hours=_EVENING_HOUR - _OPEN_HOUR, seconds=evening + 1.0)
+        return self.days[day + _BEFORE + 1].opens_at - timedelta(hours=_OPEN_HOUR) + timedelta(seconds=evening + 1.0)
 
     @property
     def last_close(self) -> datetime:

@@ -135,6 +135,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return (self.early_seconds,) * (self.sessions - 1) + (SESSION_SECONDS,)
 
     @property
+    def weekday(self) -> int:
+        """Of the first day: a model's weeks end somewhere."""
+        return self.seed % 5 if self.scenario == "model" else 0
+
+    @property
     def last_day(self) -> float:
         """When the last day begins."""
         return sum(day_seconds(seconds) for seconds in self.session_seconds[:-1])
@@ -358,8 +363,8 @@ class _Seldom(_Maker):
         for _ in self.some(1, 5):
             self.add(Kind.ALIAS, text=rng.choice("122234561"), number=float(rng.random() < 0.5))
         for _ in self.some(0, 3):
-            text = rng.choice(("late", "late", "restated", "away", "damaged"))
-            self.add(Kind.BARS, text=text, symbol=self.symbol(), seconds=round(0.5 + rng.random() * (9.0 if text == "late" else 2.0), 3))
+            text = rng.choice(("restated", "away", "damaged"))
+            self.add(Kind.BARS, text=text, symbol=self.symbol(), seconds=round(0.5 + rng.random() * 2, 3))
         for _ in self.some(0, 2):
             self.add(Kind.REGISTRY, text=rng.choice(("away", "slow")), seconds=round(1 + rng.random() * 9, 3))
         if rng.random() < 0.25:
@@ -368,6 +373,8 @@ class _Seldom(_Maker):
             closed = day * day_seconds(SHORT_SECONDS) + PRE_SECONDS + SHORT_SECONDS
             if rng.random() < 0.5:
                 self.add(Kind.CUT, at=round(closed + rng.random() * (AFTER_SECONDS + EVENING_SECONDS), 3))
+            if rng.random() < 0.3:
+                self.add(Kind.BARS, at=round(closed - rng.random(), 3), text="late", seconds=round(1 + rng.random() * 9, 3))
             if rng.random() < 0.15:
                 self.add(Kind.BUNDLES, at=round(closed + rng.random(), 3), seconds=round(0.5 + rng.random() * 4, 3))
 

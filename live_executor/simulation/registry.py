@@ -105,6 +105,11 @@ class Registry:
         """Which one it is, in case it was ever admitted."""
         return next((VERSIONS[name] for name, known in self._digests.items() if known == digest), None)
 
+    def wanted(self) -> str:
+        """Digest of what carries the alias now and may trade on the account; empty where nothing does."""
+        version = VERSIONS[self.alias]
+        return "" if version.source or version.damaged or not version.passed else self._admitted(self.alias).bundle.digest
+
     def _admitted(self, version: str) -> Admitted:
         if self.away:
             raise ModelUnavailable("the registry does not answer", mend=_MEND)

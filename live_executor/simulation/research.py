@@ -45,7 +45,7 @@ class Research:
         self.lake = Lake(world.market, first.isoformat(), rng.randrange(2**32), kind)
         folder = world.folder / "research"
         self.registry = Registry(folder, self.lake.panel(), mandate.name, lambda: world.hours.now().date(), rng)
-        self.witness = DecisionWitness(world, self.lake, self.registry, end_state)
+        self.witness = DecisionWitness(world, self.lake, self.registry, self._mandate)
         self.acts: dict[Kind, Callable[[Fault], None]] = {
             Kind.BARS: self._bars, Kind.ALIAS: self._move_alias, Kind.REGISTRY: self._registry, Kind.BUNDLES: self._bundles,
             Kind.BACK: self._go_back,

@@ -93,7 +93,7 @@ class World:
         self.plan, self._house, self.folder, self.account = plan, house, folder, ACCOUNT
         self.loop = SeededLoop(_rng(plan, "schedule"))
         half_days = {int(fault.number) for fault in plan.faults if fault.kind is Kind.HALF_DAY}
-        self.hours = Hours(self.loop.time, plan.session_seconds, half_days)
+        self.hours = Hours(self.loop.time, plan.session_seconds, half_days, plan.weekday)
         self.market = Market(SYMBOLS, _rng(plan, "prices"), self.hours)
         self.venue = Venue(self.market, _rng(plan, "venue"))
         self.weather = Weather(plan.faults, self.loop.time)
@@ -406,6 +406,8 @@ class World:
             self.oracle.broken("what was done past the journal is in it", f"not adopted: {', '.join(left)}")
         self._count_takebacks()
         self.oracle.compare(state, self.venue, self.taken_back)
+        if self.research is not None:
+            self.research.witness.finished(state)
 
     def _replayed(self) -> State | None:
         state = State()
