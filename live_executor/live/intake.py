@@ -34,6 +34,8 @@ CLOCKS_DIFFER = timedelta(minutes=1)
 """Margin where the broker is asked for a list since a time of our own clock."""
 _LAGS_BEHIND = timedelta(minutes=1)
 """A broker may take so long until its list of orders shows one that it has filled."""
+_DATED_BACK = timedelta(days=7)
+"""Fees and dividends get the id of midnight of their day, so a line can be posted with an id before those already read."""
 T = TypeVar("T")
 
 
@@ -95,9 +97,12 @@ class Intake:
             lambda: self._floor.book([e.OrderRejected(ts=self._floor.now(), broker_seq=0, client_order_id=client_order_id, reason=reason)])
         )
 
-    async def activities(self) -> None:
-        """Book the lines of the activity list that are new."""
-        lines = await self._floor.broker.activities(self._cursor.after, since=self._floor.known.opened_at)
+    async def activities(self, *, again: bool = False) -> None:
+        """Book new lines of the activity list. ``again`` reads the last days again, for lines posted with an earlier id."""
+        since = self._floor.known.opened_at
+        if again:
+            since = max(since, self._floor.now() - _DATED_BACK)
+        lines = await self._floor.broker.activities("" if again else self._cursor.after, since=since)
         strangers = {line.symbol for line in lines if line.symbol} - {i.symbol for i in self._floor.state.instruments}
         if strangers:
             await self._instruments.ensure(sorted(strangers))

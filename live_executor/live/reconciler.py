@@ -232,9 +232,12 @@ class Reconciler:
             self._gates.set(NOT_RECONCILED, closed=False)
 
     async def _activities(self) -> errors.BrokerUnavailable | None:
-        """Book the activity list. Returns the error if it cannot be read: that only matters if the books differ."""
+        """Book the activity list. Returns the error if it cannot be read: that only matters if the books differ.
+
+        If they differed last time, the last days are read again before the difference counts.
+        """
         try:
-            await self._intake.activities()
+            await self._intake.activities(again=bool(self._floor.state.suspected))
         except errors.BrokerUnavailable as error:
             _log.warning("activities cannot be read", error=error.message)
             return error

@@ -227,16 +227,17 @@ def test_money_that_came_before_the_opening_is_booked_once_by_the_journal_alone(
     async def script(stage: Stage) -> None:
         await wait(90)
         if len(stage.broker.lines) < 3:
-            stage.broker.lines.append(line("9-after", 250))
-            stage.broker.cash += 250
-            await wait(60)
+            for name, amount in (("9-after", 250), ("1-dated-back", 30)):  # a fee has the id of midnight of its day
+                stage.broker.lines.append(line(name, amount))
+                stage.broker.cash += amount
+                await wait(60)
 
     stage.broker.lines.append(line("0-before", 1000))
     for _ in range(2):
         stage.play(script)
         assert stage.live.state.ledger.cash == stage.broker.cash
         assert stage.live.state.gates == frozenset()
-    assert [frame.amount for frame in stage.of(e.CashPosted)] == [Decimal(250)]
+    assert [frame.amount for frame in stage.of(e.CashPosted)] == [Decimal(250), Decimal(30)]
 
 
 def test_a_new_symbol_is_the_same_instrument_and_one_that_is_gone_is_frozen_and_said(stage: Stage) -> None:

@@ -36,7 +36,7 @@ _ROUND = 10
 LOOK_BACK = timedelta(days=4)
 """The list filters by submission: an order that ended just now was sent at most a long weekend ago."""
 _OVERLAP = timedelta(microseconds=1)
-_A_WEEK = timedelta(days=7)
+_A_DAY, _A_WEEK = timedelta(days=1), timedelta(days=7)
 _ACTIVE = {"status": "active", "asset_class": "us_equity"}
 _NOT_OFFERED = frozenset({404, 405, 501})
 ASSET_EXPIRY = timedelta(minutes=10)
@@ -112,15 +112,16 @@ class AlpacaQueries:
             after = further
 
     async def activities(self, after: str, *, since: datetime | None = None) -> list[ActivitySighting]:
-        """Lines after the id ``after``, oldest first; empty: of the day of ``since`` (None: the broker's today) and later."""
+        """Lines after the id ``after``, oldest first; empty: of the day of ``since`` (None: the broker's today) and later.
+
+        It starts a day earlier: the time of a cash line is midnight of its day, and servers differ about the zone.
+        """
         found: dict[str, wire.WireActivity] = {}
         params = {"direction": "asc", "page_size": str(ACTIVITIES_PAGE)}
         token = after
         if not after:
-            day = (
-                (since or (await self.market_clock()).at).astimezone(wire.EXCHANGE_ZONE).replace(hour=0, minute=0, second=0, microsecond=0)
-            )
-            params["after"] = _text(day)
+            at = (since or (await self.market_clock()).at).astimezone(wire.EXCHANGE_ZONE) - _A_DAY
+            params["after"] = _text(at.replace(hour=0, minute=0, second=0, microsecond=0))
         while True:
             asked = params | ({"page_token": token} if token else {})
             page = await self._rows("/v2/account/activities", asked, wire.WireActivity, dispensable=True)
