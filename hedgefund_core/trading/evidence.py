@@ -319,12 +319,16 @@ def _corrected(order: Order, seen: OrderSighting, fill: FillSighting, booked: tu
 
 
 def _price_booked(order: Order, seen: OrderSighting, quantity: Decimal, whole: Decimal | None) -> Decimal:
-    """Price that a busted fill was booked at: the one in the message, unless the value left shows that we missed a correction."""
+    """Price that a busted fill was booked at: the one in the message, unless the value left shows that we missed a correction.
+
+    An average that the bust left as it was shows nothing: the broker has not worked it out again.
+    """
     said = ZERO if seen.fill is None else seen.fill.price
     if whole is None or seen.filled_quantity != order.filled_quantity - quantity:
         return said
-    left = (order.filled_value - whole) / quantity
-    return said if left <= ZERO or abs(left - said) * quantity < _HALF_CENT else left.quantize(NINE_PLACES, rounding=ROUND_HALF_EVEN)
+    left, before = (order.filled_value - whole) / quantity, order.filled_value / order.filled_quantity
+    nothing_new = min(abs(left - said), abs(left - before)) * quantity < _HALF_CENT
+    return said if left <= ZERO or nothing_new else left.quantize(NINE_PLACES, rounding=ROUND_HALF_EVEN)
 
 
 # ---- strangers ------------------------------------------------------------------------------------------------------------

@@ -249,6 +249,17 @@ def test_a_bust_and_a_correction_are_booked_once_and_a_fill_after_a_bust_has_its
     assert found.bench.held() == 70, "a picture from before the bust books nothing again"
 
 
+def test_a_bust_is_booked_at_its_own_price_though_the_broker_still_shows_the_average_of_before() -> None:
+    story = Story(order=ordered()[1], fills=[(Decimal(40), Decimal(100)), (Decimal(30), Decimal(101))], end="")
+    found = reader(story)
+    for seen in story.told():
+        found.hear(seen)
+    taken = FillSighting(execution_id="x2", quantity=Decimal(30), price=Decimal(101), cumulative_quantity=Decimal(40), at=story.at(9))
+    bust = story.seen(1, "partially_filled", "trade_bust")
+    found.show(replace(bust, fill=taken, average_price=found.order.average_fill_price))
+    assert (found.bench.held(), found.order.filled_value) == (Decimal(40), Decimal(4000))
+
+
 def test_a_correction_told_again_after_another_fill_changes_nothing() -> None:
     story = Story(order=ordered()[1], fills=[(Decimal(40), Decimal(100)), (Decimal(30), Decimal(101)), (Decimal(10), Decimal(103))], end="")
     found = reader(story)
