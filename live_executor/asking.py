@@ -23,11 +23,14 @@ _POLL_SECONDS = 0.02
 _SETTLE_SECONDS = 1.0
 """Seconds to wait for a fill once the broker has the order, so that one which follows at once is shown."""
 USAGE, RISK, BROKER = 2, 5, 6
-CONFLICT = "conflict"
+CONFLICT, NOT_CONFIRMED, NOT_FILLED = "conflict", "not_confirmed", "not_filled"
 
 
 class Fate(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a request. ``status`` is that of the worst order, or ``denied``, ``nothing``, ``conflict``."""
+    """What became of a request.
+
+    ``status`` is that of the worst order, or ``denied``, ``nothing``, ``conflict``, ``not_confirmed``, ``not_filled``.
+    """
 
     account: str
     request_id: str
@@ -37,12 +40,12 @@ class Fate(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def exit_code(self) -> int:
-        """2 an id that was used for something else, 5 denied by our rules, 6 rejected by or unclear at the broker, else 0."""
+        """2 an id that was used for something else, 5 denied by our rules, 6 rejected by, unclear at or ended by the broker, else 0."""
         if self.status == CONFLICT:
             return USAGE
         if self.status == OrderStatus.DENIED:
             return RISK
-        return BROKER if self.status in {OrderStatus.REJECTED, OrderStatus.UNKNOWN, "not_confirmed"} else 0
+        return BROKER if self.status in {OrderStatus.REJECTED, OrderStatus.UNKNOWN, NOT_CONFIRMED, NOT_FILLED} else 0
 
 
 class Asking:
@@ -77,7 +80,10 @@ class Asking:
         fate = self._fate(command.request_id, names, answer.reason)
         if fate.status == OrderStatus.PENDING_NEW:
             reason = "the broker has not confirmed it yet; the executor goes on: executor orders shows what came of it"
-            return msgspec.structs.replace(fate, status="not_confirmed", reason=fate.reason or reason)
+            return msgspec.structs.replace(fate, status=NOT_CONFIRMED, reason=fate.reason or reason)
+        if fate.status in {OrderStatus.CANCELED, OrderStatus.EXPIRED} and not any(self._order(name).filled_quantity for name in names):
+            reason = fate.reason or f"{fate.status} before anything was filled"
+            return msgspec.structs.replace(fate, status=NOT_FILLED, reason=reason)
         return fate
 
     def cancel(self, command: Cancel, patience_seconds: float) -> Fate:
@@ -93,7 +99,7 @@ class Asking:
         open_still = [row for row in fate.orders if OrderStatus(row.status) not in TERMINAL]
         if open_still:
             reason = f"{len(open_still)} orders are still open at the broker; the executor goes on asking"
-            return msgspec.structs.replace(fate, status="not_confirmed", reason=reason)
+            return msgspec.structs.replace(fate, status=NOT_CONFIRMED, reason=reason)
         return fate
 
     def adopt(self, command: Adopt, patience_seconds: float) -> None:

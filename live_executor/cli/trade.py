@@ -42,7 +42,7 @@ def order(
 ) -> None:
     """Order through the running executor, by the same risk rules.
 
-    Exit 2: the request id was used for something else; 5: denied by a rule; 6: refused by the broker; 7: nobody runs.
+    Exit 2: the request id was used for something else; 5: denied by a rule; 6: refused or ended unfilled by the broker; 7: nobody runs.
     """
     from hedgefund_core.trading.order import OrderType, Side, TimeInForce
     from live_executor.commands import Place

@@ -249,6 +249,8 @@ def test_orders_of_people_meet_the_same_rules_and_tell_their_fate(house: House) 
         assert resting["status"] == "accepted"
         gone = house.json("cancel", resting["orders"][0]["client_order_id"])
         assert gone["status"] == "canceled"
+        again = house.json("order", "KO", "BUY", "5", "--limit", "180", "--request-id", resting["request_id"], code=6)
+        assert (again["status"], again["orders"][0]["status"]) == ("not_filled", "canceled")
         house.json("order", "KO", "BUY", "5", "--limit", "180")
         house.json("order", "XOM", "BUY", "5", "--limit", "170")
         assert len(house.exchange.open_orders()) == 2
