@@ -25,8 +25,9 @@ def reducing_trades(held: Floats, price: Floats, betas: Floats, closing: Floats)
     float64 (m,), not negative, not above ``|held|``: ``closing`` where its trades together do not raise ``|beta|``; else the part of
     every position that closes the same value, to be cut to lots by the caller.
     """
+    closing = np.minimum(closing, np.abs(held))
     value = np.where(held == 0.0, 0.0, held * price)
-    removed = np.where(held == 0.0, 0.0, np.minimum(closing, np.abs(held)) * price)
+    removed = np.where(held == 0.0, 0.0, closing * price)
     before = float((value * betas).sum())
     after = before - float((np.sign(held) * removed * betas).sum())
     if abs(after) <= abs(before) * (1.0 + TOLERANCE):

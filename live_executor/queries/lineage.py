@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -15,7 +16,7 @@ from hedgefund_core.decision import DecisionInputs
 from hedgefund_core.errors import DataInvalid
 from hedgefund_core.layout import panel_manifest
 from hedgefund_core.quant.bars import FIELDS, Panel
-from hedgefund_core.risk import RULES
+from hedgefund_core.risk import LIVE_RULES, RULES
 from hedgefund_core.trading import events as e
 from live_executor.ports import JournalEntry
 from live_executor.queries.account import order_row
@@ -212,7 +213,7 @@ def explain(
 
 
 def _verdicts(recorded: Recorded | None, order_id: str) -> tuple[VerdictLine, ...]:
-    units = {rule.name: rule.unit for rule in RULES}
+    units = {rule.name: rule.unit for rule in (*RULES, *LIVE_RULES)}
     found = None if recorded is None else recorded.made.judgements.of(order_id)
     return tuple(
         VerdictLine(rule=v.rule, verdict=v.verdict, measured=v.measured, limit=v.limit, unit=units.get(v.rule, ""), reason=v.reason)
@@ -352,15 +353,15 @@ def find_bar(entries: Iterable[JournalEntry], session: str, column: int) -> Foun
 
 def explain_bar(story: Story, found: FoundBar, column: int, data: Path) -> BarExplanation:
     """What used a bar: every decision whose window it lay in, with the orders it led to in that instrument."""
-    place = {label: number for number, label in enumerate(sorted(story.versions))}
-    instrument, here, window = story.state.instruments[column], place[found.bar.session], rows_kept(story.state)
+    sessions = sorted(story.versions)
+    instrument, here, window = story.state.instruments[column], sessions.index(found.bar.session), rows_kept(story.state)
     panel = panel_behind(data, story.state.source, found.bar.data_version)
     (bar,), restated = _with_origins([found.bar], data, story.state.source, instrument.symbol, panel)
-    uses = [
-        _use(story, recorded, instrument.instrument_id, place[recorded.made.session] - here)
-        for recorded in story.decisions
-        if 0 <= place[recorded.made.session] - here < window
-    ]
+    uses = []
+    for recorded in story.decisions:
+        later = bisect_right(sessions, recorded.made.session) - 1 - here  # by the newest bars it knew: its own session may have none
+        if 0 <= later < window:
+            uses.append(_use(story, recorded, instrument.instrument_id, later))
     return BarExplanation(
         symbol=instrument.symbol,
         session=found.bar.session,
@@ -376,5 +377,5 @@ def explain_bar(story: Story, found: FoundBar, column: int, data: Path) -> BarEx
 def _use(story: Story, recorded: Recorded, instrument_id: str, later: int) -> BarUse:
     made = recorded.made
     mine = [key for key, order in story.orders.items() if order.decision_id == made.decision_id and order.instrument_id == instrument_id]
-    score = made.scores[made.instruments.index(instrument_id)]
+    score = dict(zip(made.instruments, made.scores, strict=True)).get(instrument_id)
     return BarUse(decision_id=made.decision_id, session=made.session, sessions_later=later, score=score, orders=tuple(mine))
