@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
@@ -81,6 +81,9 @@ class _Actions(msgspec.Struct, frozen=True):
 class _ActionsPage(msgspec.Struct):
     corporate_actions: _Actions = _Actions()
     next_page_token: str | None = None
+
+
+P = TypeVar("P", _BarsPage, _ActionsPage)
 
 
 class AlpacaFeed:
@@ -168,11 +171,8 @@ class AlpacaFeed:
         for some in _chunks(symbols):
             asked = {"symbols": ",".join(some), "timeframe": "1Day", "start": first, "end": last, "limit": "10000"}
             asked |= {"adjustment": "raw", "feed": _CONSOLIDATED, "sort": "asc"}
-            token: str | None = ""
-            while token is not None:
-                page = await self._ask("/v2/stocks/bars", asked | ({"page_token": token} if token else {}), _BarsPage)
+            async for page in self._pages("/v2/stocks/bars", asked, _BarsPage):
                 found += [_daily(symbol, bar) for symbol, bars in (page.bars or {}).items() for bar in bars]
-                token = page.next_page_token or None
         return sorted(found, key=lambda bar: (bar.at, bar.symbol))
 
     async def splits(self, symbols: Sequence[str], first: str, last: str) -> list[SplitSighting]:
@@ -185,12 +185,9 @@ class AlpacaFeed:
         found: list[SplitSighting] = []
         for some in _chunks(symbols):
             asked = {"symbols": ",".join(some), "types": _SPLITS, "start": first, "end": last, "limit": "1000"}
-            token: str | None = ""
-            while token is not None:
-                page = await self._ask("/v1/corporate-actions", asked | ({"page_token": token} if token else {}), _ActionsPage)
+            async for page in self._pages("/v1/corporate-actions", asked, _ActionsPage):
                 actions = page.corporate_actions
                 found += [split for row in (*actions.forward_splits, *actions.reverse_splits) if (split := _split(row)) is not None]
-                token = page.next_page_token or None
         return sorted(found, key=lambda split: (split.session, split.symbol))
 
     async def close(self) -> None:
@@ -248,6 +245,15 @@ class AlpacaFeed:
     def _last(self, symbol: str, at: datetime, price: Decimal | None, source: str) -> QuoteSighting:
         now, last = self._clock.now(), positive(price)
         return QuoteSighting(symbol=symbol, at=at, received_at=now, last=last, source=source, channel=Channel.QUERY)
+
+    async def _pages(self, path: str, asked: Mapping[str, str], kind: type[P]) -> AsyncIterator[P]:
+        """All pages. A server that names a page again has no further one: it would be asked for ever."""
+        token, read = "", set[str]()
+        while token not in read:
+            read.add(token)
+            page = await self._ask(path, {**asked, "page_token": token} if token else asked, kind)
+            yield page
+            token = page.next_page_token or ""
 
     async def _ask(self, path: str, params: Mapping[str, str], kind: type[T]) -> T:
         try:

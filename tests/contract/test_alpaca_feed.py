@@ -326,6 +326,9 @@ def test_all_pages_of_daily_bars() -> None:
             assert [bar.at for bar in bars] == sorted(bar.at for bar in bars)
             assert bars[0].at == datetime(2026, 11, 5, 21, 0, tzinfo=UTC), "a daily bar ends at the regular close"
             assert (bars[0].close, bars[0].resolution) == (13.0, "1d")
+            again = '{"bars":{"AAPL":[{"t":"2026-11-05T05:00:00Z","o":1,"h":1,"l":1,"c":1}]},"next_page_token":"the same"}'
+            server.faults.arm(Fault(kind="status", route="GET /v2/stocks/bars", status=200, body=again, times=9))
+            assert len(await feed.daily_bars(["AAPL"], days[3], days[-1])) == 2, "a page that names itself is the last one"
             await feed.close()
 
     run(body())
