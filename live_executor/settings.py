@@ -131,7 +131,7 @@ def read_settings(env: Mapping[str, str] | None = None) -> Settings:
     risk, of_risk = read_file(config, "risk", given, RiskSettings)
     for key, name in (("mandate", trading.mandate), ("live.mandate", trading.live.mandate)):
         if name not in risk.mandates:
-            message = f"config/trading.yaml: {key} {name!r} is not in config/risk.yaml"
+            message = f"{config / 'trading.yaml'}: {key} {name!r} is not in {config / 'risk.yaml'}"
             raise ConfigError(message, mend=f"choose one of {', '.join(sorted(risk.mandates))}")
     return Settings(
         data=data_folder(given),
@@ -158,4 +158,4 @@ def read_file(config: Path, stem: str, env: Mapping[str, str], target: type[T]) 
     if not isinstance(content, dict):
         message = f"{path} holds no settings"
         raise ConfigError(message, mend="restore it from the repository")
-    return resolve(f"config/{stem}.yaml", content, env, target)
+    return resolve(str(path), content, env, target)

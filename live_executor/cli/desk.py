@@ -48,7 +48,12 @@ class Desk:
         return holder_of(self.folder) is not None
 
     def story(self, until_seq: int | None = None) -> Story:
-        """The account, now or just before an entry."""
+        """The account, now or just before an entry; raises DataUnavailable before it is opened."""
+        if not self.reader.head.seq:
+            raise DataUnavailable(
+                f"account {self.account!r} is not opened yet: its executor has begun and not read the broker's books or the panel",
+                mend=f"executor doctor --account {self.account}; then the same `executor run` again",
+            )
         return tell(self.reader.read(), self.bundles, until_seq=until_seq)
 
 

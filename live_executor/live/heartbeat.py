@@ -8,10 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from live_executor.logging import logger
-
 FILE = "heartbeat.json"
-_log = logger("heartbeat")
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,14 +52,18 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     """The last one of a run that ended in order: nobody is missing."""
 
 
-def write(folder: Path, beat: Heartbeat) -> None:
-    """Put it in place of the last one."""
+def write(folder: Path, beat: Heartbeat) -> str:
+    """Put it in place of the last one; what the disk said where it could not be.
+
+    A full disk is the journal's to act on, and whoever watches sees the beats stop.
+    """
     fresh = folder / f".{FILE}.{os.getpid()}"
     try:
         fresh.write_bytes(msgspec.json.encode(beat))
         fresh.replace(folder / FILE)
-    except OSError as error:  # a full disk is the journal's to say; whoever watches sees the beats stop
-        _log.warning("no heartbeat", reason=str(error))
+    except OSError as error:
+        return str(error)
+    return ""
 
 
 def read(folder: Path) -> Heartbeat | None:

@@ -98,7 +98,7 @@ class Live:
 
     def __init__(self, parts: LiveParts, recovered: Recovered) -> None:
         self._parts = parts
-        self._stop, self._ended = asyncio.Event(), "end"
+        self._stop, self._ended, self._no_beat = asyncio.Event(), "end", ""
         self._left_over = tuple(order.client_order_id for order in recovered.state.working)
         known = Known(entry.frame for entry in parts.journal.read() if entry.kind in KINDS)
         desk = Desk(parts.journal, recovered, sign_every=parts.sign_every, now=parts.clock.now, snapshot_every=parts.snapshot_every)
@@ -378,7 +378,10 @@ class Live:
     def _beat(self, *, stopped: bool = False) -> None:
         beat = msgspec.structs.replace(self._heartbeat(), stopped=stopped)
         if self._parts.folder is not None:
-            heartbeat.write(self._parts.folder, beat)
+            trouble = heartbeat.write(self._parts.folder, beat)
+            if trouble and trouble != self._no_beat:
+                _log.warning("no heartbeat: `executor status` shows how things stood before", reason=trouble)
+            self._no_beat = trouble
         self._parts.on_beat(self.state, beat)
 
     def _heartbeat(self) -> heartbeat.Heartbeat:

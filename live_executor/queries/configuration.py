@@ -39,7 +39,7 @@ def every_setting(settings: Settings) -> list[Setting]:
         "risk": {"mandates": {mandate: msgspec.to_builtins(settings.mandate)}},
     }
     rows = [
-        Setting(file=file, key=key, value=value, origin=settings.origins[file].get(key, f"config/{file}.yaml"))
+        Setting(file=file, key=key, value=value, origin=settings.origins[file].get(key, str(settings.config / f"{file}.yaml")))
         for file, tree in trees.items()
         for key, value in _leaves(tree, "")
     ]

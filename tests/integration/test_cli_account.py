@@ -249,7 +249,7 @@ def test_configuration_shows_where_each_value_comes_from(own_house: Path, monkey
     rows = {f"{row['file']}.{row['key']}": row for row in parsed("config", "show", "--origin")}
     assert rows["trading.initial_cash"]["value"] == "250000"
     assert rows["trading.initial_cash"]["origin"] == "HEDGEFUND_TRADING__INITIAL_CASH"
-    assert rows["trading.account"]["origin"] == "config/trading.yaml"
+    assert rows["trading.account"]["origin"] == str(own_house / "config" / "trading.yaml")
     assert "risk.mandates.market_neutral.limits.max_gross" in rows
 
 

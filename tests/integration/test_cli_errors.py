@@ -80,6 +80,7 @@ def test_no_journal_says_which_command_makes_one(own_house: Path) -> None:
 
 def test_no_data_says_which_command_brings_it(own_house: Path) -> None:
     assert "make demo" in refused(7, "run")
+    assert "not opened yet" in refused(7, "status", "--account", "demo")
 
 
 def test_no_champion_is_a_dependency_that_is_down(own_house: Path) -> None:
