@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -11,6 +12,10 @@ from live_executor.cli.show import AccountOption, JsonOption
 
 if TYPE_CHECKING:
     from live_executor.queries.shapes import Status
+
+R = TypeVar("R")
+_SCREEN = 40
+"""Rows of a table that are shown where nobody asks for more."""
 
 
 def register(app: typer.Typer) -> None:
@@ -65,12 +70,8 @@ def positions(account: AccountOption = "", as_json: JsonOption = False) -> None:
     from live_executor.cli.desk import open_desk
     from live_executor.queries.account import positions as view
 
-    rows = view(open_desk(account).story())
-    if as_json:
-        show.as_json(rows)
-    else:
-        columns = ("symbol", "quantity", "average_price", "last_price", "market_value", "unrealized_pnl", "weight")
-        show.table(rows, columns, empty="no position is held")
+    columns = ("symbol", "quantity", "average_price", "last_price", "market_value", "unrealized_pnl", "weight")
+    show.rows(view(open_desk(account).story()), columns, empty="no position is held", json=as_json)
 
 
 def orders(
@@ -91,22 +92,10 @@ def orders(
     if status and status not in set(OrderStatus):
         raise typer.BadParameter(f"unknown status {status!r}; there are {', '.join(OrderStatus)}", param_hint="--status")
     rows = [row for row in view(story) if symbol in {"", row.symbol} and status in {"", row.status}]
-    rows = rows[-(last or (len(rows) if as_json else 40)) :]
-    if as_json:
-        show.as_json(rows)
-    else:
-        columns = (
-            "client_order_id",
-            "session",
-            "symbol",
-            "side",
-            "quantity",
-            "filled_quantity",
-            "average_fill_price",
-            "status",
-            "denied_by",
-        )
-        show.table(rows, columns, empty="no order yet")
+    columns = (
+        "client_order_id", "session", "symbol", "side", "quantity", "filled_quantity", "average_fill_price", "status", "denied_by",
+    )  # fmt: skip
+    show.rows(_newest(rows, last, as_json=as_json), columns, empty="no order yet", json=as_json)
 
 
 def fills(
@@ -123,11 +112,13 @@ def fills(
     if symbol:
         column_of(story, symbol)
     rows = [row for row in view(story) if symbol in {"", row.symbol}]
-    rows = rows[-(last or (len(rows) if as_json else 40)) :]
-    if as_json:
-        show.as_json(rows)
-    else:
-        show.table(rows, ("session", "symbol", "side", "quantity", "price", "commission", "client_order_id"), empty="no fill yet")
+    columns = ("session", "symbol", "side", "quantity", "price", "commission", "client_order_id")
+    show.rows(_newest(rows, last, as_json=as_json), columns, empty="no fill yet", json=as_json)
+
+
+def _newest(rows: Sequence[R], last: int, *, as_json: bool) -> Sequence[R]:
+    """The newest rows: so many as were asked for, else all of them, or what fits on a screen."""
+    return rows[-(last or (len(rows) if as_json else _SCREEN)) :]
 
 
 def pnl(account: AccountOption = "", as_json: JsonOption = False) -> None:
@@ -171,11 +162,8 @@ def risk(account: AccountOption = "", as_json: JsonOption = False) -> None:
     from live_executor.cli.desk import open_desk
     from live_executor.queries.risk import risk as view
 
-    rows = view(open_desk(account).story())
-    if as_json:
-        show.as_json(rows)
-    else:
-        show.table(rows, ("rule", "measured", "warn", "limit", "unit", "status", "reason"), empty="the journal holds no limits yet")
+    columns = ("rule", "measured", "warn", "limit", "unit", "status", "reason")
+    show.rows(view(open_desk(account).story()), columns, empty="the journal holds no limits yet", json=as_json)
 
 
 def signals(account: AccountOption = "", as_json: JsonOption = False) -> None:
@@ -183,11 +171,8 @@ def signals(account: AccountOption = "", as_json: JsonOption = False) -> None:
     from live_executor.cli.desk import open_desk
     from live_executor.queries.models import signals as view
 
-    rows = view(open_desk(account).story())
-    if as_json:
-        show.as_json(rows)
-    else:
-        show.table(rows, ("rank", "symbol", "score", "target_weight", "weight"), empty="no decision was made yet")
+    columns = ("rank", "symbol", "score", "target_weight", "weight")
+    show.rows(view(open_desk(account).story()), columns, empty="no decision was made yet", json=as_json)
 
 
 def models(account: AccountOption = "", as_json: JsonOption = False) -> None:
@@ -196,9 +181,5 @@ def models(account: AccountOption = "", as_json: JsonOption = False) -> None:
     from live_executor.queries.models import models as view
 
     desk = open_desk(account)
-    rows = view(desk.story(), desk.bundles)
-    if as_json:
-        show.as_json(rows)
-    else:
-        columns = ("name", "version", "alias", "trained_through", "expires_on", "age_days", "expired", "gate", "in_use", "note")
-        show.table(rows, columns, empty="no model was loaded yet")
+    columns = ("name", "version", "alias", "trained_through", "expires_on", "age_days", "expired", "gate", "in_use", "note")
+    show.rows(view(desk.story(), desk.bundles), columns, empty="no model was loaded yet", json=as_json)

@@ -27,6 +27,14 @@ def as_json(value: object) -> None:
     sys.stdout.write(msgspec.json.format(encoded, indent=2).decode() + "\n")
 
 
+def rows(found: Sequence[msgspec.Struct], columns: Sequence[str], *, empty: str = "nothing to show", json: bool) -> None:
+    """Print rows as JSON with all their fields, or as a table of some of them."""
+    if json:
+        as_json(found)
+    else:
+        table(found, columns, empty=empty)
+
+
 def table(rows: Sequence[msgspec.Struct], columns: Sequence[str], *, title: str = "", empty: str = "nothing to show") -> None:
     """Print some fields of rows as a table."""
     from rich.table import Table

@@ -27,10 +27,7 @@ def doctor(account: AccountOption = "", as_json: JsonOption = False) -> None:
     from live_executor.queries.doctor import examine
 
     findings = examine(account)
-    if as_json:
-        show.as_json(findings)
-    else:
-        show.table(findings, ("check", "status", "found", "mend"))
+    show.rows(findings, ("check", "status", "found", "mend"), json=as_json)
     raise typer.Exit(1 if any(finding.status == "fail" for finding in findings) else 0)
 
 
