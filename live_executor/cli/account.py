@@ -26,12 +26,12 @@ def register(app: typer.Typer) -> None:
 
 def status(account: AccountOption = "", as_json: JsonOption = False) -> None:
     """State, equity, drawdown, model, journal."""
-    from live_executor.cli.desk import open_desk
+    from live_executor.cli.reading import open_reading
     from live_executor.queries.account import status as view
 
-    desk = open_desk(account)
-    running = desk.running
-    found = view(desk.story(), running=running, beat=desk.beat if running else None)
+    reading = open_reading(account)
+    running = reading.running
+    found = view(reading.story(), running=running, beat=reading.beat if running else None)
     if as_json:
         show.as_json(found)
         return
@@ -67,11 +67,11 @@ def _outside(found: Status) -> list[tuple[str, object]]:
 
 def positions(account: AccountOption = "", as_json: JsonOption = False) -> None:
     """What is held."""
-    from live_executor.cli.desk import open_desk
+    from live_executor.cli.reading import open_reading
     from live_executor.queries.account import positions as view
 
     columns = ("symbol", "quantity", "average_price", "last_price", "market_value", "unrealized_pnl", "weight")
-    show.rows(view(open_desk(account).story()), columns, empty="no position is held", json=as_json)
+    show.rows(view(open_reading(account).story()), columns, empty="no position is held", json=as_json)
 
 
 def orders(
@@ -83,10 +83,10 @@ def orders(
 ) -> None:
     """Orders, allowed and denied, with all that happened to them."""
     from hedgefund_core.trading.order import OrderStatus
-    from live_executor.cli.desk import column_of, open_desk
+    from live_executor.cli.reading import column_of, open_reading
     from live_executor.queries.account import orders as view
 
-    story = open_desk(account).story()
+    story = open_reading(account).story()
     if symbol:
         column_of(story, symbol)
     if status and status not in set(OrderStatus):
@@ -105,10 +105,10 @@ def fills(
     last: Annotated[int, typer.Option("--last", min=0, help="Only the newest so many; 0 = all (table: 40).")] = 0,
 ) -> None:
     """Fills."""
-    from live_executor.cli.desk import column_of, open_desk
+    from live_executor.cli.reading import column_of, open_reading
     from live_executor.queries.account import fills as view
 
-    story = open_desk(account).story()
+    story = open_reading(account).story()
     if symbol:
         column_of(story, symbol)
     rows = [row for row in view(story) if symbol in {"", row.symbol}]
@@ -123,10 +123,10 @@ def _newest(rows: Sequence[R], last: int, *, as_json: bool) -> Sequence[R]:
 
 def pnl(account: AccountOption = "", as_json: JsonOption = False) -> None:
     """Profit of the day, the month and in total, and by instrument."""
-    from live_executor.cli.desk import open_desk
+    from live_executor.cli.reading import open_reading
     from live_executor.queries.account import pnl as view
 
-    found = view(open_desk(account).story())
+    found = view(open_reading(account).story())
     if as_json:
         show.as_json(found)
         return
@@ -142,12 +142,12 @@ def statement(
     as_json: JsonOption = False,
 ) -> None:
     """Cash ledger and flow-adjusted performance; every line adds up and is reconciled."""
-    from live_executor.cli.desk import open_desk, require_session
+    from live_executor.cli.reading import open_reading, require_session
     from live_executor.queries.account import statement as view
 
     if month:
         require_session(f"{month}-01", "--month (the first of it)")
-    found = view(open_desk(account).story(), month)
+    found = view(open_reading(account).story(), month)
     if as_json:
         show.as_json(found)
         return
@@ -159,27 +159,27 @@ def statement(
 
 def risk(account: AccountOption = "", as_json: JsonOption = False) -> None:
     """Each limit: measured, warn, limit; and the rules that cannot be judged."""
-    from live_executor.cli.desk import open_desk
+    from live_executor.cli.reading import open_reading
     from live_executor.queries.risk import risk as view
 
     columns = ("rule", "measured", "warn", "limit", "unit", "status", "reason")
-    show.rows(view(open_desk(account).story()), columns, empty="the journal holds no limits yet", json=as_json)
+    show.rows(view(open_reading(account).story()), columns, empty="the journal holds no limits yet", json=as_json)
 
 
 def signals(account: AccountOption = "", as_json: JsonOption = False) -> None:
     """Scores, ranks and weights of the newest decision."""
-    from live_executor.cli.desk import open_desk
+    from live_executor.cli.reading import open_reading
     from live_executor.queries.models import signals as view
 
     columns = ("rank", "symbol", "score", "target_weight", "weight")
-    show.rows(view(open_desk(account).story()), columns, empty="no decision was made yet", json=as_json)
+    show.rows(view(open_reading(account).story()), columns, empty="no decision was made yet", json=as_json)
 
 
 def models(account: AccountOption = "", as_json: JsonOption = False) -> None:
     """Models the account used: age, expiry, gate verdict."""
-    from live_executor.cli.desk import open_desk
+    from live_executor.cli.reading import open_reading
     from live_executor.queries.models import models as view
 
-    desk = open_desk(account)
+    reading = open_reading(account)
     columns = ("name", "version", "alias", "trained_through", "expires_on", "age_days", "expired", "gate", "in_use", "note")
-    show.rows(view(desk.story(), desk.bundles), columns, empty="no model was loaded yet", json=as_json)
+    show.rows(view(reading.story(), reading.bundles), columns, empty="no model was loaded yet", json=as_json)

@@ -26,7 +26,7 @@ def backup(
 ) -> None:
     """One file with journal, bundles, emergency log and the simulated broker's book; the executor may be running."""
     from live_executor.archive import backup as write
-    from live_executor.cli.desk import account_of
+    from live_executor.cli.reading import account_of
     from live_executor.clock import SystemClock
     from live_executor.settings import read_settings
 

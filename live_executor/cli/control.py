@@ -151,16 +151,16 @@ def _print_killed(done: Killed) -> None:
 
 
 def _ask(account: str, command: Latch, wait: float, *, as_json: bool) -> None:
-    from live_executor.cli.desk import open_desk
+    from live_executor.cli.reading import open_reading
     from live_executor.operations import ask
 
     try:
-        desk = open_desk(account)
+        reading = open_reading(account)
     except (ConfigError, JournalError):
         _halt_all_the_same(account, command)
         raise
-    desk.reader.close()
-    done = ask(desk.settings, desk.account, command, patience_seconds=wait)
+    reading.reader.close()
+    done = ask(reading.settings, reading.account, command, patience_seconds=wait)
     _tell(done, as_json=as_json)
 
 

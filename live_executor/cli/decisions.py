@@ -11,7 +11,7 @@ from live_executor.cli import show
 from live_executor.cli.show import AccountOption, JsonOption
 
 if TYPE_CHECKING:
-    from live_executor.cli.desk import Desk
+    from live_executor.cli.reading import Reading
     from live_executor.queries.lineage import Explanation
 
 
@@ -28,36 +28,36 @@ def explain(
     as_json: JsonOption = False,
 ) -> None:
     """Order → verdicts → decision → features → bars → source file → model → MLflow run → Dagster run."""
-    from live_executor.cli.desk import open_desk
+    from live_executor.cli.reading import open_reading
 
     if bool(order_id) == bool(bar):
         raise typer.BadParameter("give either an ORDER_ID or --bar SYMBOL@SESSION", param_hint="ORDER_ID")
-    desk = open_desk(account)
+    reading = open_reading(account)
     if bar:
-        _explain_bar(desk, bar, as_json=as_json)
+        _explain_bar(reading, bar, as_json=as_json)
         return
-    found = _explanation(desk, order_id)
+    found = _explanation(reading, order_id)
     if as_json:
         show.as_json(found)
     else:
         _print_explanation(found)
 
 
-def _explanation(desk: Desk, order_id: str) -> Explanation:
+def _explanation(reading: Reading, order_id: str) -> Explanation:
     import msgspec
 
-    from live_executor.cli.desk import order_named
+    from live_executor.cli.reading import order_named
     from live_executor.queries.decisions import reopen
     from live_executor.queries.lineage import explain as view
     from live_executor.queries.origins import KINDS, origin_of
 
-    after = desk.story()
+    after = reading.story()
     key = order_named(after, order_id)
     recorded = next((found for found in after.decisions if found.made.decision_id == after.orders[key].decision_id), None)
-    before = after if recorded is None else desk.story(until_seq=recorded.due_seq)
+    before = after if recorded is None else reading.story(until_seq=recorded.due_seq)
     opened = None if recorded is None else reopen(before, recorded, after)
-    found = view(after, before, recorded, None if opened is None else opened.inputs, order_id=key, data=desk.settings.data)
-    origin = origin_of(after, desk.reader.read(kinds=KINDS), recorded, key)
+    found = view(after, before, recorded, None if opened is None else opened.inputs, order_id=key, data=reading.settings.data)
+    origin = origin_of(after, reading.reader.read(kinds=KINDS), recorded, key)
     return msgspec.structs.replace(found, origin=origin)
 
 
@@ -94,20 +94,20 @@ def _print_explanation(found: Explanation) -> None:
         show.line(f"note: {found.panel.note}")
 
 
-def _explain_bar(desk: Desk, bar: str, *, as_json: bool) -> None:
-    from live_executor.cli.desk import column_of, require_session
+def _explain_bar(reading: Reading, bar: str, *, as_json: bool) -> None:
+    from live_executor.cli.reading import column_of, require_session
     from live_executor.queries.lineage import explain_bar, find_bar
 
     symbol, at, session = bar.partition("@")
     if not at:
         raise typer.BadParameter(f"{bar!r} names no session: write AAPL@2015-06-30", param_hint="--bar")
     require_session(session, "--bar")
-    story = desk.story()
+    story = reading.story()
     column = column_of(story, symbol)
-    found = find_bar(desk.reader.read(kinds=("bars_closed", "history_loaded")), session, column)
+    found = find_bar(reading.reader.read(kinds=("bars_closed", "history_loaded")), session, column)
     if found is None:
         raise typer.BadParameter(f"the journal has no bar of session {session}", param_hint="--bar")
-    view = explain_bar(story, found, column, desk.settings.data)
+    view = explain_bar(story, found, column, reading.settings.data)
     if as_json:
         show.as_json(view)
         return
@@ -125,10 +125,10 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """What the next decision would do: orders, cost, risk before and after. Trades nothing."""
-    from live_executor.cli.desk import open_desk
+    from live_executor.cli.reading import open_reading
 
-    desk = open_desk(account)
-    story = desk.story()
+    reading = open_reading(account)
+    story = reading.story()
     if story.state.is_replayed or (targets is None and story.state.bundle is not None):  # a model decides on the lake's bars
         from live_executor.queries.plan import plan as view
 
@@ -136,7 +136,7 @@ def plan(
     else:
         from live_executor.queries.outside import plan_live
 
-        found = plan_live(story, desk.reader.read(), desk.settings, targets)
+        found = plan_live(story, reading.reader.read(), reading.settings, targets)
     if as_json:
         show.as_json(found)
         return
@@ -157,13 +157,13 @@ def decision(
     as_json: JsonOption = False,
 ) -> None:
     """Open a past decision and decide again on its inputs, edited or not; show the difference."""
-    from live_executor.cli.desk import decision_named, open_desk
+    from live_executor.cli.reading import decision_named, open_reading
     from live_executor.queries.decisions import UnknownField, again, reopen
 
-    desk = open_desk(account)
-    after = desk.story()
+    reading = open_reading(account)
+    after = reading.story()
     recorded = decision_named(after, decision_id)
-    opened = reopen(desk.story(until_seq=recorded.due_seq), recorded, after)
+    opened = reopen(reading.story(until_seq=recorded.due_seq), recorded, after)
     if opened is None:
         raise typer.BadParameter("it cannot be opened alone: `executor replay --verify` makes every decision again", param_hint="ID")
     try:

@@ -13,7 +13,7 @@ from live_executor.cli.show import AccountOption, JsonOption
 
 if TYPE_CHECKING:
     from hedgefund_core.trading.events import ModelLoaded
-    from live_executor.cli.desk import Desk
+    from live_executor.cli.reading import Reading
     from live_executor.commands import LookAtAlias, RollBack
 
 _PATIENCE_SECONDS = 10.0
@@ -49,9 +49,9 @@ def rollback(
     from live_executor.commands import RollBack
 
     command = RollBack(reason=why(reason), person=who(person))
-    desk = _running(account)
-    before = len(_loads(desk))
-    loads = _asked(desk, command, before, wait)
+    reading = _running(account)
+    before = len(_loads(reading))
+    loads = _asked(reading, command, before, wait)
     if len(loads) == before:
         show.line("no model was gone back to; `executor status` and the log say why")
         raise typer.Exit(FAILURE)
@@ -62,37 +62,37 @@ def refresh(wait: WaitOption = 0.0, account: AccountOption = "", as_json: JsonOp
     """Let the running executor look at the registry's alias now; what it finds trades from the session's end on."""
     from live_executor.commands import LookAtAlias
 
-    desk = _running(account)
-    loads = _asked(desk, LookAtAlias(), len(_loads(desk)), wait)
+    reading = _running(account)
+    loads = _asked(reading, LookAtAlias(), len(_loads(reading)), wait)
     if loads:
         _print(loads[-1], as_json=as_json)
 
 
-def _running(account: str) -> Desk:
+def _running(account: str) -> Reading:
     from hedgefund_core.errors import DataUnavailable
-    from live_executor.cli.desk import open_desk
+    from live_executor.cli.reading import open_reading
 
-    desk = open_desk(account)
-    if not desk.running:
-        message = f"no executor runs for account {desk.account}"
-        raise DataUnavailable(message, mend=f"executor run --mode paper --account {desk.account}")
-    return desk
+    reading = open_reading(account)
+    if not reading.running:
+        message = f"no executor runs for account {reading.account}"
+        raise DataUnavailable(message, mend=f"executor run --mode paper --account {reading.account}")
+    return reading
 
 
-def _asked(desk: Desk, command: LookAtAlias | RollBack, before: int, wait: float) -> list[ModelLoaded]:
+def _asked(reading: Reading, command: LookAtAlias | RollBack, before: int, wait: float) -> list[ModelLoaded]:
     from live_executor.commands import send
 
-    send(desk.settings.data, desk.account, command)
+    send(reading.settings.data, reading.account, command)
     deadline = time.monotonic() + wait
-    while len(loads := _loads(desk)) == before and time.monotonic() < deadline:
+    while len(loads := _loads(reading)) == before and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)
     return loads
 
 
-def _loads(desk: Desk) -> list[ModelLoaded]:
+def _loads(reading: Reading) -> list[ModelLoaded]:
     from hedgefund_core.trading.events import ModelLoaded
 
-    found = (entry.frame for entry in desk.reader.read(kinds=("model_loaded",)))
+    found = (entry.frame for entry in reading.reader.read(kinds=("model_loaded",)))
     return [frame for frame in found if isinstance(frame, ModelLoaded)]
 
 

@@ -13,7 +13,7 @@ from live_executor.cli.show import AccountOption, JsonOption
 
 if TYPE_CHECKING:
     from hedgefund_core.trading.events import Frame
-    from live_executor.cli.desk import Desk
+    from live_executor.cli.reading import Reading
     from live_executor.queries.books import Reconciliation
     from live_executor.queries.verify import Replay
 
@@ -37,12 +37,12 @@ def reconcile(
     as_json: JsonOption = False,
 ) -> None:
     """The ledger against the broker's own book; exit 5 on an unexplained difference."""
-    from live_executor.cli.desk import open_desk
+    from live_executor.cli.reading import open_reading
 
-    desk = open_desk(account)
+    reading = open_reading(account)
     if adopt:
-        _adopt(desk, reason)
-    found = _reconciled(desk)
+        _adopt(reading, reason)
+    found = _reconciled(reading)
     if as_json:
         show.as_json(found)
     else:
@@ -54,24 +54,24 @@ def reconcile(
     raise typer.Exit(0 if found.ok else RISK)
 
 
-def _reconciled(desk: Desk) -> Reconciliation:
-    story = desk.story()
+def _reconciled(reading: Reading) -> Reconciliation:
+    story = reading.story()
     if story.state.is_replayed:
         from live_executor.queries.books import reconcile as view
 
-        return view(story, desk.settings.data)
+        return view(story, reading.settings.data)
     from live_executor.queries.outside import reconcile_live
 
-    return reconcile_live(story, desk.reader.read(), desk.settings)
+    return reconcile_live(story, reading.reader.read(), reading.settings)
 
 
-def _adopt(desk: Desk, reason: str) -> None:
+def _adopt(reading: Reading, reason: str) -> None:
     """By a person with a reason, through the running executor; nothing is traded."""
     from live_executor.asking import Asking
     from live_executor.commands import Adopt
 
     command = Adopt(request_id=new_request(), reason=why(reason), person=who())
-    Asking(desk.settings.data, desk.account, desk.bundles).adopt(command, _PATIENCE_SECONDS)
+    Asking(reading.settings.data, reading.account, reading.bundles).adopt(command, _PATIENCE_SECONDS)
 
 
 def replay(
@@ -82,11 +82,11 @@ def replay(
     as_json: JsonOption = False,
 ) -> None:
     """Decide everything again from the journaled inputs; exit 0 only if every decision and order is identical."""
-    from live_executor.cli.desk import open_desk, require_session
+    from live_executor.cli.reading import open_reading, require_session
 
     if not verify and output is None:
         raise typer.BadParameter("say what for: --verify compares, --output FILE writes what comes out", param_hint="--verify")
-    found = _replayed(open_desk(account), require_session(session), output)
+    found = _replayed(open_reading(account), require_session(session), output)
     if as_json:
         show.as_json(found)
     else:
@@ -94,24 +94,24 @@ def replay(
     raise typer.Exit(0 if found.ok or not verify else FAILURE)
 
 
-def _replayed(desk: Desk, session: str, output: Path | None) -> Replay:
+def _replayed(reading: Reading, session: str, output: Path | None) -> Replay:
     from hedgefund_core.trading.events import SessionBegan, encode
     from live_executor.queries.suspects import suspect_reader
     from live_executor.queries.verify import verify_replay
 
     if session and not any(
-        isinstance(entry.frame, SessionBegan) and entry.frame.session == session for entry in desk.reader.read(kinds=("session_began",))
+        isinstance(entry.frame, SessionBegan) and entry.frame.session == session for entry in reading.reader.read(kinds=("session_began",))
     ):
-        raise typer.BadParameter(f"account {desk.account} traded no session {session}", param_hint="--session")  # nothing is no proof
-    bundles = suspect_reader(desk.settings, desk.account)
+        raise typer.BadParameter(f"account {reading.account} traded no session {session}", param_hint="--session")  # nothing is no proof
+    bundles = suspect_reader(reading.settings, reading.account)
     if output is None:
-        return verify_replay(desk.reader.read(), bundles, session=session)
+        return verify_replay(reading.reader.read(), bundles, session=session)
     with output.open("wb") as file:
 
         def keep(frame: Frame) -> None:
             file.write(encode(frame) + b"\n")
 
-        return verify_replay(desk.reader.read(), bundles, session=session, keep=keep)
+        return verify_replay(reading.reader.read(), bundles, session=session, keep=keep)
 
 
 def parity(
@@ -120,11 +120,11 @@ def parity(
     as_json: JsonOption = False,
 ) -> None:
     """What was traded against the backtest of the same sessions: every difference by its cause. Exit 0 either way: it is a report."""
-    from live_executor.cli.desk import open_desk, require_session
+    from live_executor.cli.reading import open_reading, require_session
     from live_executor.queries.parity import compare, lines
 
-    desk = open_desk(account)
-    found = compare(desk.reader, desk.settings, desk.account, require_session(session))
+    reading = open_reading(account)
+    found = compare(reading.reader, reading.settings, reading.account, require_session(session))
     if as_json:
         show.as_json(found)
         return
@@ -148,12 +148,12 @@ def _print_replay(found: Replay) -> None:
 
 def audit_verify(account: AccountOption = "", as_json: JsonOption = False) -> None:
     """Walk the hash chain, check the signed heads and the recorded segments; name the first broken entry."""
-    from live_executor.cli.desk import open_desk
+    from live_executor.cli.reading import open_reading
     from live_executor.queries.recordings import with_segments
 
-    desk = open_desk(account)
-    chain = desk.reader.verify(desk.settings.keys)
-    found = with_segments(chain, desk.reader.read(kinds=("segment_recorded",)), desk.folder)
+    reading = open_reading(account)
+    chain = reading.reader.verify(reading.settings.keys)
+    found = with_segments(chain, reading.reader.read(kinds=("segment_recorded",)), reading.folder)
     if as_json:
         show.as_json(found)
     elif found.ok:

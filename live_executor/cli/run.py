@@ -96,7 +96,7 @@ class _Replay(NamedTuple):
 def _replay(asked: _Replay) -> Summary:
     from live_executor.app import RunRequest
     from live_executor.brokers import BROKERS
-    from live_executor.cli.desk import account_of, require_session
+    from live_executor.cli.reading import account_of, require_session
     from live_executor.feeds import FEEDS
     from live_executor.settings import read_settings
 

@@ -77,11 +77,11 @@ def cancel(
     as_json: JsonOption = False,
 ) -> None:
     """Cancel one order, or all that work, and wait until the broker confirms it. Exit 6 where it has not."""
-    from live_executor.cli.desk import open_desk, order_named
+    from live_executor.cli.reading import open_reading, order_named
     from live_executor.commands import Cancel
 
     asking = _asking(account)
-    name = "" if order_id.lower() == "all" else order_named(open_desk(account).story(), order_id)
+    name = "" if order_id.lower() == "all" else order_named(open_reading(account).story(), order_id)
     command = Cancel(request_id=request_id or new_request(), client_order_id=name, reason=reason, person=who(person))
     _show(asking.cancel(command, wait), as_json=as_json)
 
@@ -89,7 +89,7 @@ def cancel(
 def _asking(account: str) -> Asking:
     from live_executor.app import bundles_of
     from live_executor.asking import Asking
-    from live_executor.cli.desk import account_of
+    from live_executor.cli.reading import account_of
     from live_executor.settings import read_settings
 
     settings = read_settings()

@@ -32,7 +32,7 @@ def watchdog(
 ) -> None:
     """Watch a live account's executor; when it falls silent while the market is open, stop the account at the broker."""
     from hedgefund_core.layout import account_folder
-    from live_executor.cli.desk import account_of
+    from live_executor.cli.reading import account_of
     from live_executor.killing import log_beside
     from live_executor.settings import read_settings
     from live_executor.watchdog import KEY, Lease, Watch, Watchdog

@@ -20,8 +20,8 @@ from live_executor.settings import Settings, last_account, read_settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Desk:
-    """An account being looked at."""
+class Reading:
+    """An account that is read: settings, name and journal."""
 
     settings: Settings
     account: str
@@ -67,7 +67,7 @@ def account_of(settings: Settings, account: str) -> str:
     return last_account(settings.data) or settings.trading.account
 
 
-def open_desk(account: str) -> Desk:
+def open_reading(account: str) -> Reading:
     """Settings, account and journal; a missing journal names the accounts there are and the command that makes one."""
     settings = read_settings()
     name = account_of(settings, account)
@@ -79,7 +79,7 @@ def open_desk(account: str) -> Desk:
             f"account {name!r} has no journal under {settings.data}{there}",
             mend=f"make demo; or executor run --targets FILE --account {name} (--broker simulated --feed simulated needs no key)",
         )
-    return Desk(settings=settings, account=name, reader=JournalReader(path))
+    return Reading(settings=settings, account=name, reader=JournalReader(path))
 
 
 def decision_named(story: Story, wanted: str) -> Recorded:
