@@ -460,9 +460,13 @@ def nameless(booked: Booked, seen: ActivitySighting, session: str) -> list[Order
 
 
 def split_news(booked: Booked, lines: Sequence[ActivitySighting], *, session: str) -> Evidence:
-    """One split from all its lines of a day: some brokers list the old shares going out and the new ones coming in."""
-    fresh = [line for line in lines if line.activity_id not in booked.activities and line.at > booked.opened_at]
-    return _of_split(booked, fresh, session) if fresh else Evidence()
+    """One split from all its lines of a day: some brokers list the old shares going out and the new ones coming in.
+
+    One booked line means that the split is booked. The list can be read again, and a line left alone would look like another split.
+    """
+    fresh = [line for line in lines if line.at > booked.opened_at]
+    is_booked = any(line.activity_id in booked.activities for line in lines)
+    return _of_split(booked, fresh, session) if fresh and not is_booked else Evidence()
 
 
 def _of_split(booked: Booked, lines: Sequence[ActivitySighting], session: str) -> Evidence:

@@ -265,10 +265,13 @@ def test_cash_lines_and_splits_are_activities() -> None:
         async with desk(Scenario(positions={"AAPL": (Decimal(10), Decimal(95))})) as (server, broker):
             act(server, {"do": "cash", "kind": "DIV", "amount": "12.50", "symbol": "AAPL", "qty": "10"})
             act(server, {"do": "cash", "kind": "FEE", "amount": "-0.02", "description": "TAF fee for proceed of 10 shares"})
+            for status in ("canceled", "pending"):
+                act(server, {"do": "cash", "kind": "CSD", "amount": "5"})
+                server.book.activities[-1]["status"] = status
             act(server, {"do": "split", "symbol": "AAPL", "ratio": "4"})
             lines = await broker.activities("")
             assert [(line.activity_type, line.net_amount) for line in lines[:2]] == [("DIV", Decimal("12.5")), ("FEE", Decimal("-0.02"))]
-            assert [line.quantity for line in lines if line.activity_type == "SPLIT"] == [-10, 40]
+            assert [line.quantity for line in lines[2:]] == [-10, 40]
 
     run(body())
 

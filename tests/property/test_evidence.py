@@ -378,6 +378,8 @@ def test_a_split_is_one_split_however_its_lines_are_told(lines: list[ActivitySig
     (news,) = split_news(replace(EMPTY, held={"AAA": Decimal(100)}), lines, session="s").news
     assert isinstance(news, e.SplitProcessed)
     assert (news.ratio, news.quantity_after) == (Decimal(4), Decimal(400))
+    after = replace(EMPTY, held={"AAA": Decimal(400)}, activities=frozenset({news.activity_id}))
+    assert split_news(after, lines, session="s") == Evidence(), "the list is read again"
 
 
 @pytest.mark.parametrize("status", [OrderStatus.PENDING_NEW, OrderStatus.UNKNOWN, OrderStatus.CANCELED])

@@ -39,6 +39,8 @@ _OVERLAP = timedelta(microseconds=1)
 _A_DAY, _A_WEEK = timedelta(days=1), timedelta(days=7)
 _ACTIVE = {"status": "active", "asset_class": "us_equity"}
 _NOT_OFFERED = frozenset({404, 405, 501})
+_NOTHING_MOVED = frozenset({"pending", "canceled"})
+"""Status of an activity that is not in the account's cash and positions"""
 ASSET_EXPIRY = timedelta(minutes=10)
 MANY_ASSETS = 10
 """So many symbols asked for within the expiry are asked for all at once."""
@@ -130,7 +132,8 @@ class AlpacaQueries:
             if _is_last(page, ACTIVITIES_PAGE) or not new:
                 break
             token = page[-1].id
-        lines = self._each(list(found.values()), wire.activity_sighting, "a line of the activities")
+        moved = [line for line in found.values() if line.status not in _NOTHING_MOVED]
+        lines = self._each(moved, wire.activity_sighting, "a line of the activities")
         return sorted(lines, key=lambda line: line.activity_id)
 
     async def account(self) -> AccountSighting:

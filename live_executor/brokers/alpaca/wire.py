@@ -93,6 +93,7 @@ class WireActivity(msgspec.Struct, kw_only=True, gc=False):
     cum_qty: Number = None
     net_amount: Number = None
     description: str | None = None
+    status: str | None = None
 
 
 class WirePosition(msgspec.Struct, kw_only=True, gc=False):
