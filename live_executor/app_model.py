@@ -1,4 +1,4 @@
-"""The wiring of the promoted model on the wall clock: its bundle, the lake's panel of its source, and who asks where the alias points."""
+"""Wires a promoted model on the wall clock: its bundle, the lake's panel of its source, and the child that follows the alias."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def opening_of(settings: Settings, model: Bundle, *, account: str, mode: str, br
 
 
 def refuse_unreal(panel: Panel) -> None:
-    """A real broker trades shares at prices: notional units and rules without data exist in replays only; raises ConfigError."""
+    """Raise ConfigError for a source that only replays may trade: one in notional units, or one that lacks the data of a rule."""
     if panel.price_kind is PriceKind.TOTAL_RETURN:
         raise ConfigError(
             f"source {panel.source} has total-return prices, which are notional units and no prices of shares",

@@ -36,9 +36,9 @@ _KINDS = {
 _SECTIONS = {"weights": _WEIGHT, "target_weights": _WEIGHT, "quantities": _QUANTITY, "target_quantities": _QUANTITY, "shares": _QUANTITY}
 _WRAPPER = "targets"
 _REMARKS = frozenset({"name", "comment", "note", "date"})
-"""What may stand beside a target and says nothing about it; anything else might, and is refused."""
+"""Keys and columns beside a target that are ignored. Any other is refused, because it might change what is meant."""
 _SETTLED_LOOKS = 4
-"""A table whose last line has no end may still be written: taken once it has not changed for so many looks."""
+"""A table whose last line is not terminated may still be being written: it is read once it was the same so many times."""
 
 
 class Targets(msgspec.Struct, frozen=True, kw_only=True):

@@ -48,7 +48,7 @@ FILE = "exchange.json"
 
 
 class AlwaysOpen:
-    """Every day of New York is a session from midnight to a minute before the next: who tries this out need not wait for an open."""
+    """A market with a session on every day of New York, open until a minute before midnight, so that it can be tried out at any time."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -88,7 +88,7 @@ class AlwaysOpen:
 
 
 class PaperMarket(Market):
-    """Any name of letters is there; its first price follows from them, so that two runs begin alike."""
+    """A market in which any symbol of letters exists. Its first price is derived from the symbol, so that two runs begin alike."""
 
     def __init__(self, rng: random.Random, clock: Clock) -> None:
         super().__init__((), rng, AlwaysOpen(clock))  # type: ignore[arg-type]  # it keeps the same hours by another clock
@@ -160,7 +160,7 @@ class SimulatedViews:
 
 
 class SimulatedBroker(SimulatedViews):
-    """A `LiveBroker` in the process: nothing is lost on the way, because there is none."""
+    """A `LiveBroker` inside the process: no message can be lost on the way."""
 
     def __init__(self, market: PaperMarket, folder: Path, cash: Decimal, rng: random.Random, sleep: Sleep, *, keep: bool = True) -> None:
         super().__init__(market, Venue(market, rng))

@@ -1,7 +1,7 @@
 """`AlpacaBroker`: orders to Alpaca (paper or live) or to any server that speaks like it.
 
-An order leaves once, always with our own id. What its answer means is decided here and nowhere else: a definite no, surely nothing
-done, or unknown; unknown is looked up by whoever asked, never sent again from here.
+An order is sent once, always with our own id. This module alone decides what the answer means: accepted, a definite no, surely nothing
+done, or unknown. An unknown outcome is looked up by the caller; nothing is sent again from here.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class AlpacaTiming(msgspec.Struct, frozen=True, kw_only=True):
 
     requests: RequestTiming = RequestTiming()
     stream: StreamTiming = StreamTiming(quiet=0.0)
-    """An order stream may rightly say nothing for hours: pings watch it, and queries every few seconds."""
+    """No watchdog on silence: an order stream may rightly say nothing for hours. Pings and the regular queries watch it."""
 
 
 class AlpacaBroker(AlpacaQueries):
@@ -111,7 +111,7 @@ class AlpacaBroker(AlpacaQueries):
             raise BrokerUnavailable(f"DELETE /v2/orders: HTTP {answer.status} {trading_reason(answer)}", mend=MEND)
 
     async def updates(self) -> AsyncIterator[BrokerUpdate]:
-        """The order stream for ever; rows of lists that could not be read come here, too."""
+        """The order stream for ever. Rows of queried lists that could not be read are reported here as well."""
         news: asyncio.Queue[BrokerUpdate | None] = asyncio.Queue()
         self._oddities.on_new = _waker(news)
         reader = asyncio.create_task(self._forward(news))
@@ -167,7 +167,9 @@ class AlpacaBroker(AlpacaQueries):
         raise OrderRejected(problem[1] or f"HTTP {status}", mend="the reason is the broker's; nothing is sent again")
 
     async def _doubt_the_keys(self, order: Order, status: int) -> NoReturn:
-        """A refusal of the keys did nothing. Where a query shows that they are good it was a mistake; three in a row are none."""
+        """A refusal of the keys means that nothing was done. If a query shows that they are good, it was a mistake of the server's, but not
+        three times in a row.
+        """
         self._refusals += 1
         if self._refusals < _REFUSALS:
             await self.account()
@@ -178,7 +180,7 @@ class AlpacaBroker(AlpacaQueries):
         raise ConfigError(f"POST /v2/orders: the broker refuses the credentials (HTTP {status})", mend=CREDENTIALS_MEND)
 
     async def _already_there(self, order: Order) -> OrderSighting:
-        """Our id is taken: by this very order, sent before. One intent, one order."""
+        """The broker has an order of this id already: this very order, sent before. It is looked up and returned."""
         try:
             found = await self.look_up(order.client_order_id)
         except HedgefundError as error:

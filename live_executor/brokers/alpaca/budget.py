@@ -1,4 +1,4 @@
-"""How many requests may leave: what the server's headers allow, less a reserve for the lanes that must never wait."""
+"""The rate limit on the client's side: as many requests as the server's headers allow, with a reserve for cancels, reads and reductions."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ RESERVE = 0.2
 """Share of the limit that entries leave unused."""
 _LONGEST_BLOCK = 60.0
 _SOONEST = 0.001
-"""A shorter wait could end before its time by rounding, and be asked for again without end."""
+"""Seconds. A shorter timer may end a little too early by rounding, and would be set again without end."""
 _FIRST_BLOCK, _MOST_BLOCK = 1.0, 15.0
 _MEND = "wait: the broker limits requests; fewer names or longer pauses need fewer of them"
 
 
 class Lane(IntEnum):
-    """Who goes first."""
+    """Kinds of requests, in the order in which they are let through."""
 
     CANCEL = 0
     READ = 1
@@ -49,7 +49,7 @@ class Budget:
         self._cancels_from = 0.0
         self._window: float | None = None
         self._doubted = False
-        """Whether the server's count has been wrong since it last said that something is left, or refused."""
+        """Whether the server says that nothing is left and yet allows requests, so that its count cannot be believed."""
         self._queue: list[tuple[Lane, int, asyncio.Future[None]]] = []
         self._serial = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -87,7 +87,7 @@ class Budget:
         self._pump()
 
     def refused(self, headers: Mapping[str, str]) -> None:
-        """The answer was 429: nothing leaves before the time it names; where it names none, pauses grow, for cancels they do not."""
+        """The answer was 429: nothing leaves before the time that it names. If it names none, pauses grow, except for cancels."""
         self._blocks += 1
         pause = guess = min(_FIRST_BLOCK * 2 ** min(self._blocks - 1, 8), _MOST_BLOCK)
         after, reset = self._retry_after(headers), _number(headers.get("X-RateLimit-Reset"))
@@ -138,9 +138,9 @@ class Budget:
         return min(self._left + max(since, 0.0) * self.limit / 60.0, self.limit)
 
     def _learn(self, headers: Mapping[str, str], *, allowed: bool) -> None:
-        """The server's own count is the truth; what is still in flight it may not have counted yet.
+        """Take over the server's count of requests left, less those in flight, which it may not have counted yet.
 
-        One that allows a request and says of every new window that nothing is left of it counts wrongly: our own count stands.
+        If it says at the start of every new window that nothing is left, and yet allows requests, its count is wrong: ours is kept.
         """
         limit, left = _number(headers.get("X-RateLimit-Limit")), _number(headers.get("X-RateLimit-Remaining"))
         if limit is None or left is None or limit <= 0:
@@ -160,7 +160,7 @@ class Budget:
         self._refills_from = now + ahead if 0.0 < ahead <= _LONGEST_BLOCK else now
 
     def _pump(self) -> None:
-        """Let in who is first, as far as there is room; come back when there will be."""
+        """Let waiting requests through while there is room, in order; set a timer for when there will be room again."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

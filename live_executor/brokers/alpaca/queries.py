@@ -34,7 +34,7 @@ S = TypeVar("S")
 ORDERS_PAGE, ACTIVITIES_PAGE = 500, 100
 _ROUND = 10
 LOOK_BACK = timedelta(days=4)
-"""The list filters by submission: an order that ended just now was sent at most a long weekend ago."""
+"""The list filters by time of submission, and orders are for the day: one that ended just now was sent at most a long weekend ago."""
 _OVERLAP = timedelta(microseconds=1)
 _A_DAY, _A_WEEK = timedelta(days=1), timedelta(days=7)
 _ACTIVE = {"status": "active", "asset_class": "us_equity"}
@@ -43,11 +43,11 @@ _NOTHING_MOVED = frozenset({"pending", "canceled"})
 """Status of an activity that is not in the account's cash and positions"""
 ASSET_EXPIRY = timedelta(minutes=10)
 MANY_ASSETS = 10
-"""So many symbols asked for within the expiry are asked for all at once."""
+"""From so many symbols within the expiry on, the whole list is read instead of one symbol after the other."""
 
 
 class Oddities:
-    """Rows of lists that could not be read: they are said on the order stream, because they are a reason to reconcile."""
+    """Rows of lists that could not be read. They are reported on the order stream, since they are a reason to reconcile."""
 
     def __init__(self) -> None:
         self._found: deque[UnknownUpdate] = deque(maxlen=1000)

@@ -1,6 +1,6 @@
-"""Requests over kept-alive connections: bounded in flight, bounded in time, and a POST leaves once.
+"""HTTP requests over kept-alive connections, bounded in number and time. A POST is sent once and never repeated.
 
-What an error means for the caller is decided by one question: can the server have acted? `NothingSentError` says no.
+Errors tell the caller whether the server can have acted on a request: `NothingSentError` says that it cannot, `NoAnswerError` that it may.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class Transport:
             last = attempt + 1 == self.timing.attempts
             if (
                 answer.status < 500 and answer.status != 429 and (last or answer.status != 401)
-            ):  # keys are refused once too often by mistake
+            ):  # servers refuse good keys now and then by mistake: only the last refusal counts
                 return checked(answer, f"{method} {path}")
             problem = f"HTTP {answer.status}"
         raise BrokerUnavailable(f"{method} {path}: {problem} ({self.timing.attempts} attempts)", mend=MEND)
