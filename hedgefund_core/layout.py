@@ -18,7 +18,6 @@ LIVE = "live"
 MLFLOW_DB = "mlflow.db"
 TRIALS = "research/trials.jsonl"
 WALK_FORWARD = "research/walk_forward"
-BACKTESTS = "research/backtests"
 LAST_ACCOUNT = "live/LAST_ACCOUNT"
 
 REGISTERED_MODEL = "hedgefund-strategy"

@@ -84,7 +84,6 @@ class PositionSighting(msgspec.Struct, frozen=True, kw_only=True):
     symbol: str
     quantity: Decimal
     average_price: Decimal
-    available: Decimal | None = None
     current_price: Decimal | None = None
     asset_id: str = ""
 

@@ -45,11 +45,6 @@ class Endpoints:
         return {"APCA-API-KEY-ID": self.api_key, "APCA-API-SECRET-KEY": self.secret_key}
 
 
-def has_credentials(env: Mapping[str, str]) -> bool:
-    """Whether a key was given: then a live broker is what is meant."""
-    return bool(env.get("ALPACA_API_KEY"))
-
-
 def read_endpoints(env: Mapping[str, str], *, live: bool = False) -> Endpoints:
     """Read the six variables; unset addresses are Alpaca's paper ones, or with ``live`` its live ones.
 

@@ -99,10 +99,9 @@ class Transport:
             except (NothingSentError, NoAnswerError) as error:
                 problem = str(error)
                 continue
-            last = attempt + 1 == self.timing.attempts
-            if (
-                answer.status < 500 and answer.status != 429 and (last or answer.status != 401)
-            ):  # servers refuse good keys now and then by mistake: only the last refusal counts
+            # Servers refuse good keys now and then by mistake: of several attempts only the last refusal counts.
+            refused = answer.status == 401 and attempt + 1 < self.timing.attempts
+            if answer.status < 500 and answer.status != 429 and not refused:
                 return checked(answer, f"{method} {path}")
             problem = f"HTTP {answer.status}"
         raise BrokerUnavailable(f"{method} {path}: {problem} ({self.timing.attempts} attempts)", mend=MEND)

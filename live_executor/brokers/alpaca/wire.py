@@ -103,7 +103,6 @@ class WirePosition(msgspec.Struct, kw_only=True, gc=False):
     qty: Number
     side: str | None = None
     avg_entry_price: Number = None
-    qty_available: Number = None
     current_price: Number = None
     asset_id: str | None = None
 
@@ -306,14 +305,13 @@ def _activity_time(line: WireActivity) -> datetime:
 
 def position_sighting(position: WirePosition) -> PositionSighting:
     """Signed by its side where the quantity is not."""
-    quantity, available = needed(position.qty, f"quantity of {position.symbol}"), decimal_of(position.qty_available)
+    quantity = needed(position.qty, f"quantity of {position.symbol}")
     if position.side == "short":
-        quantity, available = -abs(quantity), None if available is None else -abs(available)
+        quantity = -abs(quantity)
     return PositionSighting(
         symbol=position.symbol,
         quantity=quantity,
         average_price=decimal_of(position.avg_entry_price) or ZERO,
-        available=available,
         current_price=decimal_of(position.current_price),
         asset_id=position.asset_id or "",
     )
