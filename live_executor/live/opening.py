@@ -56,8 +56,9 @@ async def open_account(floor: Floor, opening: Opening, cursor: ActivityCursor) -
     """Journal the account as it is at the broker, or check that the journal is one of this account."""
     state = floor.state
     if state.account:
-        if state.mode != opening.mode:
-            message = f"account {state.account} trades in mode {state.mode}, not {opening.mode}"
+        trades, asked = (state.mode, floor.known.broker), (opening.mode, opening.broker)
+        if trades != asked:  # watchdog and emergency stop go where the journal says
+            message = f"account {state.account} trades in mode {trades[0]} at broker {trades[1]}, not in mode {asked[0]} at {asked[1]}"
             raise errors.ConfigError(message, mend="name another account with --account")
         floor.desk.open(_configuration(floor, opening))
         return

@@ -41,6 +41,7 @@ class Stage:
         self.targets.write_text('{"quantities": {"AAPL": 10}}')
         self.clock = LoopClock(start)
         self.broker = MemoryBroker(self.clock, {"AAPL": Decimal(100), "MSFT": Decimal(50)})
+        self.broker_name = "memory"
         self.feed = MemoryFeed(self.broker, self.clock)
         self.frames: list[e.Frame] = []
         self.once = False
@@ -89,7 +90,7 @@ class Stage:
             settings=msgspec.structs.replace(settings.trading.live, **quick),
             sign_every=500,
             opening=Opening(
-                account="v", book="b", mode="paper", broker="memory", source="memory", mandate=settings.mandates["discretionary"]
+                account="v", book="b", mode="paper", broker=self.broker_name, source="memory", mandate=settings.mandates["discretionary"]
             ),
             targets=TargetsFile(self.targets),
             rebalance_every=every,

@@ -203,6 +203,13 @@ def test_an_order_for_the_opening_that_is_still_there_after_it_is_priced_anew(ow
     stage.play(script, every=3600.0)
 
 
+def test_an_account_is_not_traded_at_another_broker_than_its_own(stage: Stage) -> None:
+    stage.play(script_of_nothing)
+    stage.broker_name = "other"
+    with pytest.raises(ConfigError, match="trades in mode paper at broker memory, not in mode paper at other"):
+        stage.play(script_of_nothing)
+
+
 def test_an_order_that_rests_is_priced_anew(stage: Stage) -> None:
     stage.broker.match = lambda _name: None  # type: ignore[method-assign]
 
