@@ -122,11 +122,11 @@ class Watchdog:
                 _log.warning("the executor shows signs of life again")
             self._sign, self._sign_at, self._dealt_with = sign, now, False
         silent = (now - self._sign_at).total_seconds()
-        beat, where = heartbeat.read(self._folder), where_is(self._watch.data, self._watch.account)
-        watched = beat is not None and not beat.stopped and where is not None
-        if beat is None or where is None or not watched or self._dealt_with or silent < self._watch.stale_seconds:
+        beat = heartbeat.read(self._folder)
+        if beat is None or beat.stopped or self._dealt_with or silent < self._watch.stale_seconds:
             return None
-        if not self._market_is_open(where, assumed=beat.market_open):
+        where = where_is(self._watch.data, self._watch.account)
+        if where is None or not self._market_is_open(where, assumed=beat.market_open):
             return None
         return self._fire(where, silent)
 
