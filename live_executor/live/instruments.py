@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from msgspec.structs import replace
@@ -28,10 +29,8 @@ class Instruments:
         """Make names known to account and feed; returns those that the broker does not have. One that was ours before needs nothing."""
         unknown, fresh = list[str](), list[AssetSighting]()
         names, former = {instrument.symbol for instrument in self._floor.state.instruments}, self._floor.state.former_names
-        for symbol in symbols:
-            if symbol in names and symbol in self._assets:
-                continue
-            asset = await self._floor.broker.asset(symbol)
+        new = [symbol for symbol in dict.fromkeys(symbols) if symbol not in names or symbol not in self._assets]
+        for symbol, asset in zip(new, await asyncio.gather(*map(self._floor.broker.asset, new)), strict=True):
             if symbol in former and (asset is None or asset.asset_id == former[symbol]):
                 continue
             if asset is None:
@@ -70,16 +69,17 @@ class Instruments:
 
     async def refresh(self) -> None:
         """Read again what may be done with each instrument: borrow lists are of a day, and a symbol may have changed hands over night."""
-        fresh = list[AssetSighting]()
-        for instrument in self._floor.state.instruments:
-            asset = await self._floor.broker.asset(instrument.symbol)
-            if _is_another(asset, instrument):  # by its id it is found under its new name
-                found = await self._floor.broker.asset(instrument.instrument_id)
-                asset = found if found is not None and found.asset_id == instrument.instrument_id else asset
-            fresh.append(asset or _gone(instrument.symbol))
+        fresh = await asyncio.gather(*map(self._today, self._floor.state.instruments))
         self._assets |= {asset.symbol: asset for asset in fresh}
         self._journal(fresh)
         await self.follow([instrument.symbol for instrument in self._floor.state.instruments])
+
+    async def _today(self, instrument: Instrument) -> AssetSighting:
+        asset = await self._floor.broker.asset(instrument.symbol)
+        if _is_another(asset, instrument):  # by its id it is found under its new name
+            found = await self._floor.broker.asset(instrument.instrument_id)
+            asset = found if found is not None and found.asset_id == instrument.instrument_id else asset
+        return asset or _gone(instrument.symbol)
 
     def halt_changed(self, symbol: str) -> None:
         """A halt or its end."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -106,8 +107,8 @@ async def _steady(floor: Floor) -> tuple[datetime, AccountSighting, list[Positio
     """Cash, positions and activities of one moment: the cash was the same before and after, so that every activity listed is in it."""
     for _ in range(_STEADY_READS):
         at = floor.now()
-        account, positions = await floor.broker.account(), await floor.broker.positions()
-        lines = await floor.broker.activities("")
+        account = await floor.broker.account()
+        positions, lines = await asyncio.gather(floor.broker.positions(), floor.broker.activities("", since=at))
         again = await floor.broker.account()
         if again.cash == account.cash:
             return at, account, positions, lines

@@ -250,10 +250,9 @@ class Reconciler:
         return cash or held != {key: quantity for key, quantity in report.positions.items() if quantity}
 
     async def _report(self) -> e.BrokerReported:
-        account = await self._floor.broker.account()
+        broker = self._floor.broker
+        account, positions, orders = await asyncio.gather(broker.account(), broker.positions(), broker.orders())
         self._gates.set(ACCOUNT_BLOCKED, closed=bool(account.trouble))
-        positions = await self._floor.broker.positions()
-        orders = await self._floor.broker.orders()
         await self._intake.orders(orders)
         held = {key: position.quantity for key, position in (await self._instruments.held(positions)).items()}
         names = tuple(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -204,32 +204,42 @@ class Live:
         floor.fence, floor.knows_the_books = self._fence.passed, self._fence.knows_the_books
         self._gates.start(floor.state.gates)
         self._sessions.begin()
-        floor.crew.start("sender", self._sender.run(), forever=True)
-        await patiently(floor, lambda: self._instruments.ensure([instrument.symbol for instrument in floor.state.instruments]))
-        await patiently(floor, self._rebalancer.load)
-        if self._volumes is not None:
-            await self._volumes.load()
-        if self._swaps is not None:
-            await patiently(floor, self._swaps.open)
         self._clear_up()
-        self._slices.resume()
         self._fence.begin()
-        for name, work in (
+        self._start_all(
+            ("sender", self._sender.run()),
             ("sender's clock", self._sender.tick()),
             ("order stream", self._listen()),
             ("data stream", self._prices.listen()),
             ("order query", self._reconciler.watch_orders()),
             ("book query", self._reconciler.watch_books()),
             ("requests", self._requests.run()),
+            ("heartbeat", self._beat_for_ever()),
+            ("loop's lag", self._lag.run()),
+        )
+        await self._load()  # while the books are read: nothing is decided before both
+        self._slices.resume()
+        self._start_all(
             ("sessions", self._sessions.run()),
             ("announced splits", self._splits.run()),
             ("targets file", self._rebalancer.watch_file()),
             ("rebalancing", self._rebalancer.run()),
-            ("heartbeat", self._beat_for_ever()),
-            ("loop's lag", self._lag.run()),
-        ):
-            floor.crew.start(name, work, forever=True)
+        )
         self._start_what_is_wanted()
+
+    async def _load(self) -> None:
+        """What is decided on: instruments, targets, usual volumes, the model."""
+        floor = self._floor
+        await patiently(floor, lambda: self._instruments.ensure([instrument.symbol for instrument in floor.state.instruments]))
+        await patiently(floor, self._rebalancer.load)
+        if self._volumes is not None:
+            await self._volumes.load()
+        if self._swaps is not None:
+            await patiently(floor, self._swaps.open)
+
+    def _start_all(self, *tasks: tuple[str, Coroutine[None, None, None]]) -> None:
+        for name, work in tasks:
+            self._floor.crew.start(name, work, forever=True)
 
     def _start_what_is_wanted(self) -> None:
         """Start the tasks that only some accounts have."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -77,6 +78,8 @@ class AlpacaQueries:
         self._oddities = Oddities()
         self._assets: dict[str, tuple[datetime, AssetSighting | None]] = {}
         self._misses: list[datetime] = []
+        self._listing = asyncio.Lock()
+        self._listed_at: datetime | None = None
         self._offers_assets: bool | None = None
 
     async def look_up(self, client_order_id: str) -> OrderSighting | None:
@@ -159,11 +162,11 @@ class AlpacaQueries:
         if known is not None and now - known[0] < ASSET_EXPIRY:
             return known[1]
         self._misses = [at for at in self._misses if now - at < ASSET_EXPIRY] + [now]
-        if len(self._misses) == MANY_ASSETS:  # a book of hundreds of names must not use up the minutes' requests one by one
-            with contextlib.suppress(BrokerUnavailable):  # without the list they are asked for one by one
-                await self._read_all_assets(now)
-            if symbol in self._assets:
-                return self._assets[symbol][1]
+        if len(self._misses) >= MANY_ASSETS:  # a book of hundreds of names must not use up the minutes' requests one by one
+            await self._list_assets(now)
+            read, listed = self._assets.get(symbol, (now, None))
+            if listed is not None and now - read < ASSET_EXPIRY:
+                return listed
         path = f"/v2/assets/{quote(symbol, safe='')}"
         answer = await self._transport.get(path)
         if _is_absence(answer):
@@ -172,6 +175,14 @@ class AlpacaQueries:
             found = self._one(answer, wire.WireAsset, wire.asset_sighting, path)
         self._assets[symbol] = (now, found)
         return found
+
+    async def _list_assets(self, now: datetime) -> None:
+        """The list, once for all who ask at the same time; without it they ask one by one."""
+        async with self._listing:
+            if self._listed_at is None or now - self._listed_at >= ASSET_EXPIRY:
+                self._listed_at = now
+                with contextlib.suppress(BrokerUnavailable):
+                    await self._read_all_assets(now)
 
     async def _not_found(self, symbol: str, now: datetime) -> AssetSighting | None:
         """A name of which the server says nothing by itself: some have it in their list only.
