@@ -267,6 +267,40 @@ def away(*calls: str, times: int = 1 << 30) -> Callable[[str], None]:
     return raise_it
 
 
+class SlowBroker(MemoryBroker):
+    """Each answer takes its time."""
+
+    seconds = 1.5
+
+    async def account(self) -> AccountSighting:
+        await asyncio.sleep(self.seconds)
+        return await super().account()
+
+    async def positions(self) -> list[PositionSighting]:
+        await asyncio.sleep(self.seconds)
+        return await super().positions()
+
+    async def orders(self, *, since: datetime | None = None) -> list[OrderSighting]:
+        await asyncio.sleep(self.seconds)
+        return await super().orders(since=since)
+
+    async def activities(self, after: str, *, since: datetime | None = None) -> list[ActivitySighting]:
+        await asyncio.sleep(self.seconds)
+        return await super().activities(after, since=since)
+
+    async def asset(self, symbol: str) -> AssetSighting | None:
+        await asyncio.sleep(self.seconds)
+        return await super().asset(symbol)
+
+    async def market_clock(self) -> MarketClock:
+        await asyncio.sleep(self.seconds)
+        return await super().market_clock()
+
+    async def market_days(self, first: str, last: str) -> list[MarketDay]:
+        await asyncio.sleep(self.seconds)
+        return await super().market_days(first, last)
+
+
 def unanswered(call: str = "answer", *, times: int = 1) -> Callable[[str], None]:
     """Trouble: done, or not, and no answer."""
     left = [times]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from decimal import Decimal
@@ -15,7 +16,7 @@ from hedgefund_core.trading import events as e
 from hedgefund_core.trading.observed import ActivitySighting, FeedUpdate, LinkState, QuoteSighting
 from hedgefund_core.trading.order import OrderStatus, TimeInForce
 from live_executor.recovery import recover
-from tests.live_fakes import MemoryBroker, MemoryFeed, away, unanswered
+from tests.live_fakes import MemoryBroker, MemoryFeed, SlowBroker, away, unanswered
 from tests.scenario.stage import NOON, Stage, wait
 
 
@@ -275,6 +276,22 @@ def test_a_new_symbol_is_the_same_instrument_and_one_that_is_gone_is_frozen_and_
     told = [frame.message for frame in stage.of(e.AlertRaised)]
     assert sum(message.startswith("MSFT (id-2)") for message in told) == 1
     assert state == recover(stage.entries(), lambda _digest: pytest.fail("no bundle is used")).state
+
+
+def test_a_start_asks_at_once_what_does_not_depend_on_each_other(stage: Stage) -> None:
+    """Seven answers one after the other, and a little, however many names: clock, calendar, account, positions, account, activities, report."""
+    names = [f"N{n}" for n in range(8)]
+    stage.broker = SlowBroker(stage.clock, dict.fromkeys(names, Decimal(100)))
+    stage.feed = MemoryFeed(stage.broker, stage.clock)
+    stage.targets.write_text(json.dumps({"quantities": dict.fromkeys(names, 5)}))
+
+    async def script(stage: Stage) -> None:
+        await wait(20)
+
+    stage.play(script)
+    first = stage.of(e.OrdersIntended)[0]
+    assert {order.symbol for order in first.orders} == set(names)
+    assert (first.ts - NOON).total_seconds() < 8 * SlowBroker.seconds
 
 
 def test_targets_to_be_reached_once_say_by_the_exit_code_who_kept_them_from_it(stage: Stage) -> None:
