@@ -150,7 +150,7 @@ class Scenes:
 
     def _on_accept(self, order: VenueOrder) -> bool:
         part = next((part for part in self._parts if part.name == order.client_order_id), None)
-        if part is None:
+        if part is None or not order.is_open:  # sent again, it is there already and may be over
             return False
         order.stuck = True
         if part.lost:

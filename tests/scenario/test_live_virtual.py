@@ -279,7 +279,7 @@ def test_a_new_symbol_is_the_same_instrument_and_one_that_is_gone_is_frozen_and_
 
 
 def test_a_start_asks_at_once_what_does_not_depend_on_each_other(stage: Stage) -> None:
-    """Seven answers one after the other, and a little, however many names: clock, calendar, account, positions, account, activities, report."""
+    """Seven answers one after the other: clock, calendar, account, positions, account, activities, report."""
     names = [f"N{n}" for n in range(8)]
     stage.broker = SlowBroker(stage.clock, dict.fromkeys(names, Decimal(100)))
     stage.feed = MemoryFeed(stage.broker, stage.clock)
