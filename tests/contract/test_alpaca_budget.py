@@ -6,7 +6,7 @@ import asyncio
 import math
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Protocol
@@ -70,6 +70,21 @@ class Empty:
         self.asked.append(now)
         reset = {} if self._ahead is None else {"X-RateLimit-Reset": str(int(now + self._ahead))}
         return True, {"X-RateLimit-Limit": str(LIMIT), "X-RateLimit-Remaining": "0", **reset}
+
+
+class Wordless(Windows):
+    """It says nothing of its limit, not even when it refuses."""
+
+    def ask(self, now: float) -> tuple[bool, dict[str, str]]:
+        return super().ask(now)[0], {}
+
+
+def virtually(work: Coroutine[None, None, None]) -> None:
+    loop = async_solipsism.EventLoop()
+    try:
+        loop.run_until_complete(work)
+    finally:
+        loop.close()
 
 
 async def send(server: Server, budget: Budget, lane: Lane, rng: random.Random, refused: list[Lane]) -> None:
@@ -176,10 +191,13 @@ def test_who_goes_first_when_all_have_to_wait() -> None:
 def test_pauses_after_refusals_grow_but_not_for_cancels() -> None:
     async def body() -> None:
         budget = Budget(now=lambda: 1000.0)
-        for _ in range(6):
-            budget.refused({})
-        assert budget.delay(Lane.READ) > 14
-        assert budget.delay(Lane.CANCEL) <= 1.0
+        for pause in (1.0, 2.0, 4.0, 5.0, 5.0):
+            for _ in range(20):  # many at the same time are one
+                budget.refused({})
+            assert pause - 0.1 < budget.delay(Lane.READ) <= pause
+            assert budget.delay(Lane.CANCEL) <= 1.0
+            await asyncio.sleep(pause)
+        budget.refused({})
         budget.refused({"X-RateLimit-Reset": "1030"})
         assert 29 < budget.delay(Lane.CANCEL) < 31
         budget.in_flight += 1
@@ -187,7 +205,28 @@ def test_pauses_after_refusals_grow_but_not_for_cancels() -> None:
         assert budget.available(Lane.ENTER) == 159
         assert budget.available(Lane.CANCEL) == 199
 
-    run(body())
+    virtually(body())
+
+
+def test_a_server_without_words_is_asked_by_one_request_until_it_allows_again() -> None:
+    async def body() -> None:
+        loop, server, rng, refused = asyncio.get_running_loop(), Wordless(), random.Random(4), list[Lane]()
+        budget, sent = Budget(now=loop.time), list[float]()
+
+        async def insist() -> None:
+            mine: list[Lane] = [Lane.ENTER]
+            while mine:
+                mine.clear()
+                await send(server, budget, Lane.ENTER, rng, mine)
+                refused.extend(mine)
+            sent.append(loop.time())
+
+        await asyncio.sleep(13.0)
+        await asyncio.gather(*(insist() for _ in range(2 * LIMIT)))
+        assert min(at for at in sent if at > 60.0) < 60.0 + 6.0
+        assert len(refused) < 60, "those on their way when it began, then one every few seconds"
+
+    virtually(body())
 
 
 def test_a_refusal_costs_no_more_than_the_pause_that_it_names() -> None:
@@ -207,11 +246,7 @@ def test_a_refusal_costs_no_more_than_the_pause_that_it_names() -> None:
             assert least <= loop.time() - began <= most
             budget.leave({})
 
-    loop = async_solipsism.EventLoop()
-    try:
-        loop.run_until_complete(body())
-    finally:
-        loop.close()
+    virtually(body())
 
 
 def test_a_waiter_that_gives_up_keeps_no_place() -> None:

@@ -17,7 +17,7 @@ RESERVE = 0.2
 _LONGEST_BLOCK = 60.0
 _SOONEST = 0.001
 """Seconds. A shorter timer may end a little too early by rounding, and would be set again without end."""
-_FIRST_BLOCK, _MOST_BLOCK = 1.0, 15.0
+_FIRST_BLOCK, _MOST_BLOCK = 1.0, 5.0
 _MEND = "wait: the broker limits requests; fewer names or longer pauses need fewer of them"
 
 
@@ -88,7 +88,8 @@ class Budget:
 
     def refused(self, headers: Mapping[str, str]) -> None:
         """The answer was 429: nothing leaves before the time that it names. If it names none, pauses grow, except for cancels."""
-        self._blocks += 1
+        if _monotonic() >= self._blocked_until:  # what was on its way when a pause began says nothing new
+            self._blocks += 1
         pause = guess = min(_FIRST_BLOCK * 2 ** min(self._blocks - 1, 8), _MOST_BLOCK)
         after, reset = self._retry_after(headers), _number(headers.get("X-RateLimit-Reset"))
         if after is not None:
@@ -101,8 +102,9 @@ class Budget:
         self._cancels_from = max(self._cancels_from, until if named else _monotonic() + _FIRST_BLOCK)
 
     def delay(self, lane: Lane) -> float:
-        """Seconds until this lane may send, infinite while everything in flight has to end first."""
-        if self.in_flight >= self._most_in_flight - _SPARE[lane]:
+        """Seconds until this lane may send, infinite while everything in flight has to end first: after a refusal, one asks for all."""
+        most = self._most_in_flight - _SPARE[lane]
+        if self.in_flight >= (1 if self._blocks and lane is not Lane.CANCEL else most):
             return math.inf
         now = _monotonic()
         blocked = (self._cancels_from if lane is Lane.CANCEL else self._blocked_until) - now
