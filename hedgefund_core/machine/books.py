@@ -11,7 +11,7 @@ from hedgefund_core.account import split_marks
 from hedgefund_core.account_state import State, column_of, symbol_of
 from hedgefund_core.commands import CancelOrder, Command, LookUpOrder, Record
 from hedgefund_core.errors import InvariantViolation
-from hedgefund_core.freezes import FROZEN_BY_DIFFERENCE, FROZEN_BY_SPLIT, freeze, thaw
+from hedgefund_core.freezes import FROZEN_BY_DIFFERENCE, FROZEN_BY_SPLIT, causes_of, freeze, thaw
 from hedgefund_core.live_account import is_priced_before, with_equity, with_position
 from hedgefund_core.machine import follow
 from hedgefund_core.machine.ladders import Step, alert, with_ladder
@@ -212,13 +212,15 @@ def _unexplained(state: State, event: e.BrokerReported, counts: tuple[e.Differen
 
 
 def _splits_in_report(state: State, event: e.BrokerReported) -> Step:
-    """A position that the report shows in new shares before the activity list does: an announced split has been done."""
+    """A split that is done: the report shows a position in new shares before the activity list does, or there never will be any in old."""
     commands: list[Command] = []
     for instrument_id, split in state.announced.items():
         held, theirs = state.ledger.quantity(instrument_id), event.positions.get(instrument_id, ZERO)
-        due = split.session <= event.session and not _is_applied(state, instrument_id, split.ratio, split.session)
         lot = next((i.lot for i in state.instruments if i.instrument_id == instrument_id), ONE)
-        if due and held != theirs and split_quantity(held, split.ratio, lot)[0] == theirs:
+        done = split.session <= event.session and held != theirs and split_quantity(held, split.ratio, lot)[0] == theirs
+        waits = FROZEN_BY_SPLIT in causes_of(state, instrument_id)
+        nothing = waits and held == theirs == ZERO and not _may_fill_before(state, split)
+        if (done or nothing) and not _is_applied(state, instrument_id, split.ratio, split.session):
             state, more = _split(state, event, instrument_id, split.ratio, split.session, ZERO)
             commands += more
     return state, commands

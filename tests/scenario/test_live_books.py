@@ -215,6 +215,22 @@ def test_a_fill_of_the_day_before_that_is_booked_after_the_announcement_is_of_ol
     assert bench.held() == 240
 
 
+def test_an_order_of_the_day_before_that_ends_unfilled_holds_its_name_no_longer_than_the_next_report(bench: LiveBench) -> None:
+    (order,) = bench.decide(AAA=60)
+    bench.accept(order)
+    bench.feed(e.SplitAnnounced(ts=bench.tick(), instrument_id="AAA", ratio=Decimal(4), session=session(1)))
+    bench.end()
+    bench.report()
+    assert "AAA" in bench.state.frozen, "it may still be filled in old shares"
+    bench.news(e.OrderExpired, client_order_id=order.client_order_id)
+    bench.report()
+    assert bench.state.frozen == {}
+    bench.begin(1)
+    bench.prices(AAA=25.0)
+    assert [order.quantity for order in bench.decide(AAA=240)] == [Decimal(240)]
+    assert bench.replayed() == bench.outputs
+
+
 def test_before_its_split_is_booked_no_target_and_no_person_adds_to_a_position_in_old_shares(bench: LiveBench) -> None:
     bench.hold(AAA=100)
     bench.end()
