@@ -35,6 +35,8 @@ MOST_PATIENCE = 300.0
 """Seconds: however rarely a name trades, an older quote says nothing of where it would trade now. Source: default."""
 MOST_REJECTIONS = 3
 """So many orders of the machine that the broker refused in a row: each further one of the instrument is waited for."""
+RETRY_GROWTH = 1.5
+"""Of the pauses between tries in a row: a broker that comes round is asked within half of the time that it took. Source: default."""
 _MINUTE = timedelta(minutes=1)
 _LEAST_MARK = Decimal("0.000001")
 

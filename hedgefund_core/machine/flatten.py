@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from hedgefund_core.account_state import State
 from hedgefund_core.commands import SubmitOrder
-from hedgefund_core.live_account import MOST_REJECTIONS, counted, live_decision_inputs
+from hedgefund_core.live_account import MOST_REJECTIONS, RETRY_GROWTH, counted, live_decision_inputs
 from hedgefund_core.machine.ladders import Step, alert, cancel_orders
 from hedgefund_core.machine.send import recorded
 from hedgefund_core.session_orders import decide_live, refusal_key
@@ -22,7 +22,7 @@ from hedgefund_core.trading.order import Order, OrderStatus, Purpose, TimeInForc
 from hedgefund_core.trading.state import Level
 
 _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=10), timedelta(minutes=15)
-"""Twice as long after each further refusal. Source: default."""
+"""After the third refusal in a row, and at most. Source: default."""
 
 
 def keep_flattening(state: State, event: e.Event) -> Step:
@@ -54,7 +54,7 @@ def count_rejections(state: State, order: Order, event: e.Event) -> Step:
     over = count + 1 - MOST_REJECTIONS
     if over < 0:
         return state, []
-    pause = min(_FIRST_PAUSE * 2 ** min(over, 10), _LONGEST_PAUSE)
+    pause = min(_FIRST_PAUSE * RETRY_GROWTH ** min(over, 20), _LONGEST_PAUSE)
     state = replace(state, barred_until={**state.barred_until, key: event.ts + pause})
     if over:
         return state, []

@@ -10,7 +10,7 @@ from decimal import Decimal
 from hedgefund_core import errors
 from hedgefund_core.account_state import ids_by_name
 from hedgefund_core.freezes import FROZEN_BY_DIFFERENCE, FROZEN_FOR_A_PERSON, causes_of
-from hedgefund_core.live_account import lacks_buying_power
+from hedgefund_core.live_account import RETRY_GROWTH, lacks_buying_power
 from hedgefund_core.risk import entries_gate
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.order import Order, OrderStatus, Purpose, TimeInForce
@@ -32,7 +32,7 @@ _WAITING_SEES = timedelta(seconds=2)
 _PATIENCE_READS = 4
 """An unreadable file is read again so often before it is called bad: somebody may be writing it."""
 _QUARANTINE = frozenset({*FROZEN_FOR_A_PERSON, FROZEN_BY_DIFFERENCE})
-_LONGEST_PAUSE, _MOST_IN_A_ROW = 900.0, 10
+_LONGEST_PAUSE, _MOST_IN_A_ROW = 900.0, 20
 """Longest pause in seconds, and after how many decisions it no longer grows: if the broker keeps ending our orders unfilled, we decide
 anew ever more rarely. Source: default."""
 _WORKED = frozenset({Purpose.TARGETS, Purpose.FLATTEN})
@@ -201,7 +201,7 @@ class Rebalancer:
         seconds, now = self._decided.seconds, self._floor.now()
         last = now - timedelta(seconds=seconds)
         free = any(last < until <= now for until in self._floor.state.barred_until.values())
-        pause = min(self._floor.settings.orders_every_seconds * 2.0**self._in_a_row, _LONGEST_PAUSE)
+        pause = min(self._floor.settings.orders_every_seconds * RETRY_GROWTH**self._in_a_row, _LONGEST_PAUSE)
         return free or (self._fell_short and seconds >= pause)
 
     def _waited_for_gates(self) -> bool:
