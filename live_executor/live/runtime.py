@@ -62,6 +62,8 @@ _log = logger("live")
 _TICK_SECONDS = 0.1
 _DECIDING = frozenset({"rebalancing", "model"})
 """Names of the tasks that ask for orders: they end first when the run is stopped."""
+_MODEL_KINDS = ("decision_due", "model_loaded")
+"""Entries that tell an account of a model what was decided and which models were in use."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -100,7 +102,7 @@ class Live:
         self._parts = parts
         self._stop, self._ended, self._no_beat = asyncio.Event(), "end", ""
         self._left_over = tuple(order.client_order_id for order in recovered.state.working)
-        known = Known(entry.frame for entry in parts.journal.read() if entry.kind in KINDS)
+        known = Known(past := _remembered(parts))
         desk = Desk(parts.journal, recovered, sign_every=parts.sign_every, now=parts.clock.now, snapshot_every=parts.snapshot_every)
         self._floor = Floor(
             desk=desk,
@@ -128,7 +130,7 @@ class Live:
         self._slices = Slices(self._floor, self._prices)
         self._splits = Splits(self._floor)
         self._volumes = None if parts.model is not None else Volumes(self._floor)
-        self._trader, self._swaps = self._of_model(parts.model)
+        self._trader, self._swaps = self._of_model(parts.model, past)
         seconds = parts.settings.record_sync_seconds
         self._recording = None if parts.recorder is None else Recording(self._floor, parts.recorder, seconds)
         self._requests = Requests(self._floor, self._prices, self._instruments, self._intake, self._reconciler.ask_now, self._swaps)
@@ -138,12 +140,10 @@ class Live:
         desk.overhear(known.note)
         desk.watch(self._heard)
 
-    def _of_model(self, plan: ModelPlan | None) -> tuple[ModelTrader | None, Swaps | None]:
+    def _of_model(self, plan: ModelPlan | None, past: Sequence[e.Frame]) -> tuple[ModelTrader | None, Swaps | None]:
         """The two tasks of a model: its bars and decisions, and following its alias. None of them where targets are traded."""
         if plan is None:
             return None, None
-        kinds = ("decision_due", "model_loaded")
-        past = [entry.frame for entry in self._parts.journal.read() if entry.kind in kinds]
         decisions = [frame for frame in past if isinstance(frame, e.DecisionDue)]
         trader = ModelTrader(self._floor, self._prices, self._instruments, plan, decisions)
         return trader, Swaps(self._floor, trader, plan, [frame for frame in past if isinstance(frame, e.ModelLoaded)])
@@ -422,3 +422,9 @@ class Live:
             targets_trouble=self._rebalancer.trouble,
             targets=len(self._rebalancer.targets.symbols),
         )
+
+
+def _remembered(parts: LiveParts) -> list[e.Frame]:
+    """What a run has to know of its journal beside the state, read in one pass."""
+    kinds = KINDS if parts.model is None else (*KINDS, *_MODEL_KINDS)
+    return [entry.frame for entry in parts.journal.read() if entry.kind in kinds]
