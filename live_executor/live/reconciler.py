@@ -55,6 +55,8 @@ class Reconciler:
         self._freed = False
         """Whether an order has ended that may free buying power an entry waits for."""
         self._agreed, self._reported = False, Stopwatch(floor.timeline.local_now, started=False)
+        self._searched: tuple[e.Difference, ...] = ()
+        """The difference that the activity list was last read again for."""
         self._ghosts, self._told = set[str](), set[str]()
         self.reconciled_at: datetime | None = None
         self.open_at_broker: tuple[OrderSighting, ...] = ()
@@ -234,10 +236,13 @@ class Reconciler:
     async def _activities(self) -> errors.BrokerUnavailable | None:
         """Book the activity list. Returns the error if it cannot be read: that only matters if the books differ.
 
-        If they differed last time, the last days are read again before the difference counts.
+        If cash or positions differed last time, the last days are read again before the difference counts. That is done once for
+        each difference, because it can be many pages.
         """
+        doubt = tuple(difference for difference in self._floor.state.suspected if difference.kind != "order")
         try:
-            await self._intake.activities(again=bool(self._floor.state.suspected))
+            await self._intake.activities(again=bool(doubt) and doubt != self._searched)
+            self._searched = doubt
         except errors.BrokerUnavailable as error:
             _log.warning("activities cannot be read", error=error.message)
             return error
