@@ -41,6 +41,8 @@ _LIVING = frozenset(
 _DAY_ENDED = frozenset({"done_for_day", "calculated"})
 _BUSTS, _CORRECTIONS = frozenset({"trade_bust"}), frozenset({"trade_correct"})
 _NOTHING_HAPPENED = frozenset({"cancel_rejected", "order_cancel_rejected", "replace_rejected", "order_replace_rejected"})
+_NOT_WHOLE = frozenset({"canceled", "cancelled", "expired"})
+"""What a broker may call an order that was filled until the exchange took something of it back."""
 _STATUSES = _LIVING | _DAY_ENDED | {"canceled", "cancelled", "expired", "rejected", "replaced"}
 _EVENTS = _STATUSES | _BUSTS | _CORRECTIONS | _NOTHING_HAPPENED | {"fill", "partial_fill"}
 _BUST, _FIX = "bust:", "fix:"
@@ -216,7 +218,7 @@ def _end(order: Order, seen: OrderSighting, filled: Decimal) -> tuple[News, ...]
     strange = bool(seen.event) and seen.event not in _EVENTS
     if (strange or seen.status not in _STATUSES) and seen.channel is Channel.STREAM:  # a query would repeat it every few seconds
         return (_not_understood(f"{seen.event or 'no event'} with status {seen.status!r}", seen),)
-    if not order.is_working or filled >= order.quantity:
+    if filled >= order.quantity or not (order.is_working or (order.status is OrderStatus.FILLED and seen.status in _NOT_WHOLE)):
         return ()
     if seen.status == "filled" and seen.filled_quantity == filled:
         return (_not_understood(f"filled at {filled} of {order.quantity}", seen),)
@@ -296,7 +298,8 @@ def _of_takeback(order: Order, seen: OrderSighting, session: str) -> Evidence:
         if len(pieces) > 1 and seen.filled_quantity != order.filled_quantity - ours:
             return Evidence(news=(_not_understood(f"{seen.event} that was told after other fills", seen),))
         price = average if len(pieces) == 1 else _price_booked(order, seen, ours, whole)
-        return Evidence(news=(msgspec.convert({**common, "quantity": ours, "price": price}, n.FillBusted),))
+        busted = msgspec.convert({**common, "quantity": ours, "price": price}, n.FillBusted)
+        return Evidence(news=(busted, *_end(order, seen, order.filled_quantity - ours)))
     return _corrected(order, seen, seen.fill, (fill_id, ours), session)
 
 

@@ -173,6 +173,8 @@ TRANSITIONS: dict[tuple[OrderStatus, OrderMove], OrderStatus] = {
     # late news about an order that is over: the fill is real and counts, the state stays
     (_S.FILLED, _M.ACCEPT): _S.FILLED,
     (_S.FILLED, _M.CANCEL_REQUEST): _S.FILLED,
+    (_S.FILLED, _M.CANCEL): _S.CANCELED,  # something of it was taken back since, and the broker says that it trades no more
+    (_S.FILLED, _M.EXPIRE): _S.EXPIRED,
     (_S.FILLED, _M.END_DAY): _S.FILLED,
     (_S.CANCELED, _M.ACCEPT): _S.CANCELED,
     (_S.CANCELED, _M.FILL_PART): _S.CANCELED,
@@ -210,8 +212,6 @@ REFUSED: dict[tuple[OrderStatus, OrderMove], str] = {
     (_S.FILLED, _M.FILL_PART): "more than was ordered",
     (_S.FILLED, _M.FILL_REST): "more than was ordered",
     (_S.FILLED, _M.REJECT): "nothing of it is left",
-    (_S.FILLED, _M.CANCEL): "nothing of it is left",
-    (_S.FILLED, _M.EXPIRE): "nothing of it is left",
     (_S.FILLED, _M.REPLACE): "nothing of it is left",
     (_S.CANCELED, _M.REJECT): "it ended in another way",
     (_S.CANCELED, _M.EXPIRE): "it ended in another way",

@@ -277,6 +277,9 @@ class Scenes:
             venue.replace(order)
         elif how in _TAKEBACKS and order.standing:
             (venue.bust if how is _M.BUST else venue.correct)(order)
+        elif how in _WORDS and order.status == "filled" and order.standing:
+            order.status = _WORDS[how]  # what was taken back of it trades no more
+            venue.bust(order)
         elif how in _WORDS and order.is_open:
             venue.end(order, _WORDS[how], reason="refused after all" if how is _M.REJECT else "")
 

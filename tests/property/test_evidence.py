@@ -260,6 +260,24 @@ def test_a_bust_is_booked_at_its_own_price_though_the_broker_still_shows_the_ave
     assert (found.bench.held(), found.order.filled_value) == (Decimal(40), Decimal(4000))
 
 
+@pytest.mark.parametrize(
+    ("word", "status"), [("canceled", "canceled"), ("expired", "expired"), ("filled", "filled"), ("partially_filled", "filled")]
+)
+@pytest.mark.parametrize("at_once", [True, False])
+def test_an_order_that_a_bust_left_unfilled_is_what_its_broker_calls_it(word: str, status: str, *, at_once: bool) -> None:
+    story = Story(order=ordered()[1], fills=[(Decimal(60), Decimal(100)), (Decimal(40), Decimal(101))], end="")
+    found = reader(story)
+    for seen in story.told():
+        found.hear(seen)
+    found.show(replace(story.seen(2, "canceled"), channel=Channel.QUERY))
+    assert found.order.status is OrderStatus.FILLED, "nothing is left of it"
+    taken = FillSighting(execution_id="x2", quantity=Decimal(40), price=Decimal(101), cumulative_quantity=Decimal(60), at=story.at(9))
+    found.show(replace(story.seen(1, word if at_once else "filled", "trade_bust"), fill=taken))
+    found.show(replace(story.seen(1, word), channel=Channel.QUERY, event="", fill=None, at=story.at(20)))
+    assert (found.order.status, found.bench.held(), found.order.filled_value) == (OrderStatus(status), Decimal(60), Decimal(6000))
+    assert all("took back" in frame.message for frame in found.bench.frames(e.AlertRaised)), "nothing of it is strange"
+
+
 def test_a_correction_told_again_after_another_fill_changes_nothing() -> None:
     story = Story(order=ordered()[1], fills=[(Decimal(40), Decimal(100)), (Decimal(30), Decimal(101)), (Decimal(10), Decimal(103))], end="")
     found = reader(story)
