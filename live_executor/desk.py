@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -27,6 +27,8 @@ from live_executor.recovery import Recovered, place_of
 _log = logger("desk")
 SNAPSHOT_EVERY = 5000
 """Frames between two snapshots. A restart folds at most so many, which takes about two seconds."""
+_SIGNED_WITHIN = timedelta(minutes=5)
+"""A journal of few frames is signed so often all the same: what is signed cannot be cut off unnoticed."""
 DENIED, REFUSED = "denied", "refused"
 """By a rule of ours, by the broker."""
 _COUNTED = ("session_began", "orders_intended", "orders_denied", "order_filled")
@@ -80,6 +82,7 @@ class Desk:
         self._unkept = recovered.folded
         """Frames since the last snapshot. It begins with those that the start had to fold: if they are many, the first commit snapshots."""
         self._sign_every, self._unsigned, self._now = sign_every, 0, now
+        self._signed_at = now()
         self._snapshot_every = snapshot_every
         self._counts = dict.fromkeys(_COUNTED, 0)
         self._watchers: list[Watcher] = []
@@ -165,7 +168,8 @@ class Desk:
 
     def sign(self) -> None:
         """Sign the head now."""
-        self._journal.sign_head(self._now())
+        self._signed_at = self._now()
+        self._journal.sign_head(self._signed_at)
         self._unsigned = 0
 
     def tidy(self) -> None:
@@ -198,7 +202,7 @@ class Desk:
         self._count(frames)
         self._unsigned += len(frames)
         self._unkept += len(frames)
-        if self._unsigned >= self._sign_every:
+        if self._unsigned >= self._sign_every or self._now() - self._signed_at >= _SIGNED_WITHIN:
             self.sign()
         if self._unkept >= self._snapshot_every:
             self._keep_state()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -98,6 +98,18 @@ def test_a_believed_snapshot_folds_only_what_came_after(journal: SqliteJournal, 
     assert same(found, whole)
     assert msgspec.structs.asdict(found.state).keys() == msgspec.structs.asdict(whole.state).keys()
     journal.close()
+
+
+def test_the_head_of_a_quiet_journal_is_signed_every_few_minutes() -> None:
+    disk, now = Disk(), T0
+    journal = SimulatedJournal(disk, lambda: None)
+    desk = Desk(journal, restart(journal, lambda _digest: pytest.fail("no bundle")), sign_every=100, now=lambda: now)
+    signed = []
+    for minute in range(12):
+        now = T0 + timedelta(minutes=minute)
+        desk.fold([events.SessionBegan(ts=now, session=f"2026-03-{minute + 1:02d}")])
+        signed.append(len(disk.heads))
+    assert signed == [0] * 5 + [1] * 5 + [2] * 2
 
 
 def test_a_start_that_had_to_fold_everything_keeps_its_state_with_its_first_commit() -> None:
