@@ -7,6 +7,7 @@ adopted into the journal at the next start and never deleted: ``adopted`` acts a
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import struct
@@ -25,6 +26,12 @@ from hedgefund_core.trading.order import Order
 FILE = "emergency.log"
 _SIZE = 512 * 1024
 _HEAD = struct.Struct(">II")
+
+
+def _put(handle: int, content: bytes, place: int) -> None:
+    """Write all of it, or raise OSError: a disk with room for a part takes that part and says no more than how much it was."""
+    if os.pwrite(handle, content, place) < len(content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class Act(StrEnum):
@@ -68,7 +75,7 @@ class EmergencyLog:
         handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             if os.fstat(handle).st_size < _SIZE:
-                os.pwrite(handle, bytes(_SIZE - os.fstat(handle).st_size), os.fstat(handle).st_size)  # zeros that are really there
+                _put(handle, bytes(_SIZE - os.fstat(handle).st_size), os.fstat(handle).st_size)  # zeros that are really there
                 os.fsync(handle)
         finally:
             os.close(handle)
@@ -102,7 +109,7 @@ class EmergencyLog:
                 place = sum(size for _, size in self._records())
                 if place + len(record) > max(_SIZE, os.fstat(handle).st_size):
                     raise JournalError(f"{self._path} is full", mend="start the executor, which adopts it, then move it away")
-                os.pwrite(handle, record, place)
+                _put(handle, record, place)
                 os.fdatasync(handle)
             finally:
                 os.close(handle)

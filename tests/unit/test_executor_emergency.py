@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -38,6 +41,30 @@ def test_room_is_taken_once_and_what_is_written_stays(tmp_path: Path) -> None:
     assert (tmp_path / FILE).stat().st_size == size
     assert blocks >= size  # no hole: a full disk takes nothing away
     assert log.read() == [act(1)]
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """A write across the edge takes what fits and says how much that was, as on a disk that is nearly full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_disk_that_takes_a_part_is_a_full_disk(tmp_path: Path) -> None:
+    log = EmergencyLog(tmp_path)
+    log.write(act(1))
+    with files_of_at_most((tmp_path / FILE).stat().st_size + 20):
+        with pytest.raises(OSError, match="No space"):
+            log.prepare()
+        with pytest.raises(JournalError, match="No space"):
+            log.write(act(2))
+    assert log.read() == [act(1)]
+    log.write(act(2))
+    assert log.read() == [act(1), act(2)]
 
 
 def test_a_torn_record_ends_the_log_and_costs_nothing_before_it(tmp_path: Path) -> None:
