@@ -119,7 +119,7 @@ class Demo:
             with self.screen.stage("research", f"cut {number} of {len(self.cuts)}: research and gate as of {cut}"):
                 self.pipeline.research(self.book, self.mandate, cut, tear_sheet=number == len(self.cuts))
             if running is not None:
-                with self.screen.stage("trade", f"executor trades to {cut}"):
+                with self.screen.stage("trade", f"executor, which traded to {cut} meanwhile: waited for"):
                     running.answer(RunSummary)
             with self.screen.stage("promote", f"cut {number}: signed bundle, alias"):
                 self.pipeline.promote(self.book, self.mandate, cut)
