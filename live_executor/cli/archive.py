@@ -38,7 +38,7 @@ def backup(
         show.as_json({"file": str(target), **{field: getattr(manifest, field) for field in manifest.__struct_fields__}})
     else:
         show.line(f"account {name}: {manifest.seq} entries, {len(manifest.files)} files in {target}")
-        show.line("keys are not in it: keep config/keys (journal.key and heads/) apart, and not beside the backup")
+        show.line("keys are not in it: keep a copy of the whole folder config/keys, and not beside the backup")
 
 
 def restore(
