@@ -374,7 +374,6 @@ class Live:
             floor.take([asked])
         watch = Stopwatch(floor.timeline.local_now)
         while watch.seconds < self._parts.settings.stop_patience_seconds and names & {o.client_order_id for o in floor.state.working}:
-            self._reconciler.ask_now()
             await floor.sleep(_TICK_SECONDS)
 
     # ---- the heartbeat -----------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hedgefund_core.trading import events as e
-from hedgefund_core.trading.order import OrderStatus
+from hedgefund_core.trading.order import Order, OrderStatus
 from tests.scenario.stage import Stage, wait
 
 
@@ -60,3 +60,22 @@ def test_a_loss_is_seen_at_once_however_quiet_it_was(stage: Stage) -> None:
 
     stage.play(script, every=5.0)
     assert stage.of(e.LadderMoved)
+
+
+def test_a_stop_that_waits_for_its_cancels_leaves_the_rate_limit_to_them(stage: Stage) -> None:
+    stage.broker.match = lambda _name: None  # type: ignore[method-assign] # the orders rest
+    asked: list[str] = []
+
+    async def ignored(_order: Order) -> None:
+        asked.append("cancel")
+
+    stage.broker.cancel = ignored  # type: ignore[method-assign]
+
+    async def script(stage: Stage) -> None:
+        await wait(10)
+        assert len(stage.live.state.working) == 2
+        stage.broker.trouble = asked.append
+
+    stage.play(script, every=60.0)
+    assert asked.count("cancel") >= 4, "each is asked for again"
+    assert len(asked) - asked.count("cancel") <= 12, "about one query a second of the five it waits"
