@@ -407,9 +407,10 @@ class Venue(Matching):
             if order.force == "opg":
                 bid, ask = self.market.quote(order.symbol)
                 reached = order.limit is None or (order.limit >= ask if order.side is Side.BUY else order.limit <= bid)
-                if reached and order.symbol not in self.market.halted:
-                    self.fill(order, order.remaining)
-                else:
+                traded = order.remaining if order.symbol not in self.thin else order.remaining // 2
+                if reached and traded and order.symbol not in self.market.halted:
+                    self.fill(order, traded)
+                if order.is_open:
                     self.end(order, "expired")
 
     def close_session(self) -> None:

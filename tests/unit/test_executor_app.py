@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from hedgefund_core.account import State
 from hedgefund_core.errors import (
     BrokerUnavailable,
     ConfigError,
@@ -33,9 +34,12 @@ from hedgefund_core.quant.panel_codec import data_version, pack_panel
 from hedgefund_core.trading import events as e
 from live_executor import commands
 from live_executor.app import RunRequest, bundles_of, run
+from live_executor.app_model import model_plan, opening_of
 from live_executor.journals.chain import chain_hash
 from live_executor.journals.sqlite import JournalReader, open_journal
 from live_executor.models import child
+from live_executor.models.child import newest
+from live_executor.models.loader import first_model
 from live_executor.recovery import recover, refold
 from live_executor.runtime import Summary
 from live_executor.settings import read_settings
@@ -212,6 +216,27 @@ def test_no_panel_is_said(bundle: Path, own_house: Path) -> None:
     (own_house / "data" / panel_file("noise")).unlink()
     with pytest.raises(DataUnavailable, match="noise"):
         trade(bundle)
+
+
+def test_bars_that_cannot_be_read_keep_no_open_account_from_starting_and_no_new_one_is_opened(bundle: Path, own_house: Path) -> None:
+    (own_house / "data" / panel_file("noise")).write_bytes(b"damaged")
+    with pytest.raises(DataInvalid):
+        model_plan(read_settings(), "a", bundle, State())
+    plan, model = model_plan(read_settings(), "a", bundle, State(account="a", source="noise"))
+    assert opening_of(read_settings(), model, account="a", mode="paper", broker="alpaca", panel=None).source == "noise"
+    with pytest.raises(DataInvalid):
+        plan.panel()
+
+
+def test_a_model_of_another_source_is_refused_at_a_start_and_the_last_good_one_goes_on(own_house: Path, panel: Panel, bundle: Path) -> None:
+    good = newest(read_settings(), "a", bundle)
+    stranger = newest(read_settings(), "a", write_bundle(own_house, replace(panel, source="other"), name="stranger"))
+    state = State(account="a", source="noise", model_digest=good.bundle.digest, bundles={good.bundle.digest: good.bundle})
+    assert first_model(lambda: good, state) is good
+    assert first_model(lambda: stranger, state) is None
+    assert first_model(lambda: stranger, State()) is stranger
+    with pytest.raises(ModelMismatch, match="other"):
+        first_model(lambda: stranger, state, named=True)
 
 
 def test_a_panel_that_is_not_its_manifests_is_refused(bundle: Path, own_house: Path, panel: Panel) -> None:
