@@ -37,12 +37,17 @@ class Hours:
     """Virtual seconds as the market's time: each day is some seconds before the open, the session, some time after it, and an evening."""
 
     def __init__(
-        self, time: Callable[[], float], session_seconds: Sequence[float] = (), half_days: Collection[int] = (), weekday: int = 0
+        self,
+        time: Callable[[], float],
+        session_seconds: Sequence[float] = (),
+        half_days: Collection[int] = (),
+        weeks: tuple[int, int] = (0, 5),
     ) -> None:
+        """``weeks``: the place of the first day in its week, and how many sessions, up to Friday, a week has."""
         self._time, self._half_days = time, half_days
         self._lengths = (*session_seconds, *[SESSION_SECONDS] * (_AFTER - len(session_seconds)))
         self._starts = tuple(accumulate((day_seconds(seconds) for seconds in self._lengths), initial=0.0))
-        self.days = tuple(_day(number + weekday, self._seconds(number)) for number in range(-_BEFORE, _AFTER))
+        self.days = tuple(_day(number + weeks[0], weeks[1], self._seconds(number)) for number in range(-_BEFORE, _AFTER))
         """The calendar."""
 
     def _seconds(self, day: int) -> float:
@@ -99,9 +104,9 @@ class Hours:
         return self.days[place if self.now() < self.days[place].closes_at else place + 1].session
 
 
-def _day(number: int, seconds: float) -> MarketDay:
-    """A session of the calendar: weekdays only."""
-    label = FIRST + timedelta(days=number % 5 + 7 * (number // 5))
+def _day(number: int, in_week: int, seconds: float) -> MarketDay:
+    """A session of the calendar: the last weekdays of each week."""
+    label = FIRST + timedelta(days=5 - in_week + number % in_week + 7 * (number // in_week))
     opens = datetime.combine(label, datetime.min.time(), UTC) + timedelta(hours=_OPEN_HOUR)
     return MarketDay(session=label.isoformat(), opens_at=opens, closes_at=opens + timedelta(seconds=seconds))
 

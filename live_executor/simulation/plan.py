@@ -135,9 +135,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return (self.early_seconds,) * (self.sessions - 1) + (SESSION_SECONDS,)
 
     @property
-    def weekday(self) -> int:
-        """Of the first day: a model's weeks end somewhere."""
-        return self.seed % 5 if self.scenario == "model" else 0
+    def weeks(self) -> tuple[int, int]:
+        """The first day's place in its week and sessions in a week: a model's weeks end somewhere, and some are full of holidays."""
+        return (0, 5) if self.scenario != "model" else (1, 2) if self.seed % 4 == 0 else (self.seed % 5, 5)
 
     @property
     def last_day(self) -> float:

@@ -36,10 +36,12 @@ class Research:
     def __init__(self, world: World, mandate: Mandate, rng: random.Random) -> None:
         self._world = world
         kind = rng.choice((PriceKind.RAW, PriceKind.SPLIT_ADJUSTED))
+        holidays = world.plan.weeks[1] < 5
+        anchor = "week_end" if holidays else rng.choice(("every", "every", "week_end"))
         end_state = rng.choice(("hold", "flatten", "decay"))
         self._mandate = replace(
             mandate, expiry_end_state=end_state, expiry_decay_sessions=_DECAY_SESSIONS,
-            rebalancing=replace(mandate.rebalancing, anchor=rng.choice(("every", "every", "week_end"))),
+            rebalancing=replace(mandate.rebalancing, anchor=anchor),
         )  # fmt: skip
         first = world.hours.now().date()
         self.lake = Lake(world.market, first.isoformat(), rng.randrange(2**32), kind)
@@ -72,6 +74,8 @@ class Research:
         """The storm is over."""
         self.lake.held_back, self.lake.unreadable = False, ""
         self.registry.away = self.registry.slow = self.registry.lost = False
+        if self.has_no_model:
+            self.registry.alias = "1"
 
     # ---- what goes wrong ---------------------------------------------------------------------------------------------
 

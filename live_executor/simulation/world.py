@@ -93,7 +93,7 @@ class World:
         self.plan, self._house, self.folder, self.account = plan, house, folder, ACCOUNT
         self.loop = SeededLoop(_rng(plan, "schedule"))
         half_days = {int(fault.number) for fault in plan.faults if fault.kind is Kind.HALF_DAY}
-        self.hours = Hours(self.loop.time, plan.session_seconds, half_days, plan.weekday)
+        self.hours = Hours(self.loop.time, plan.session_seconds, half_days, plan.weeks)
         self.market = Market(SYMBOLS, _rng(plan, "prices"), self.hours)
         self.venue = Venue(self.market, _rng(plan, "venue"))
         self.weather = Weather(plan.faults, self.loop.time)
