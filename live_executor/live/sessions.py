@@ -36,7 +36,10 @@ class Sessions:
         """One reading of the clock, and of the calendar where the day is new; raises BrokerUnavailable."""
         asked = self._floor.timeline.local_now()
         seen = await self._floor.broker.market_clock()
-        self._floor.timeline.learn(seen, asked, self._floor.timeline.local_now())
+        answered = self._floor.timeline.local_now()
+        if answered - asked > _CLOCKS_DIFFER:  # a process that stood still meanwhile cannot tell how late it is by then
+            raise errors.BrokerUnavailable("the broker's clock took too long to answer", mend="it is asked again")
+        self._floor.timeline.learn(seen, asked, answered)
         today = seen.at.date()
         if self._calendar_of != today:
             span = timedelta(days=_CALENDAR_DAYS)

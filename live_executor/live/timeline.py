@@ -56,7 +56,7 @@ class Timeline:
         seen, now = self._seen, self.now()
         if seen is None:
             return False
-        return now < seen.next_close if seen.is_open else seen.next_open <= now
+        return (seen.is_open and now < seen.next_close) or seen.next_open <= now  # the next open, too, where the clock is away all night
 
     @property
     def session(self) -> str:

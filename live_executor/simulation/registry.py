@@ -56,7 +56,6 @@ VERSIONS = {
     "6": Version(feature="bollinger_z_20", source="elsewhere"),
 }
 """Two that may trade, one that may until the second day, and three that are refused: by the gate, by their digest, by the account."""
-GOOD = ("1", "2", "4")
 
 
 class Registry:

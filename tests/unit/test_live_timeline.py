@@ -126,3 +126,11 @@ def test_a_session_that_the_clock_says_is_to_come_has_not_ended_whatever_the_cal
         MarketClock(at=clock.at, is_open=False, next_open=at("2026-11-25T22:10"), next_close=at("2026-11-26T03:00")), clock.at, clock.at
     )
     assert (found.session, found.next_session) == ("2026-11-24", "2026-11-25")
+
+
+def test_a_clock_that_was_read_in_one_session_tells_of_the_next_open_too() -> None:
+    found, clock = line("2026-11-25T20:59")
+    clock.at = at("2026-11-26T18:00")
+    assert not found.is_open
+    clock.at = at("2026-11-27T14:30")
+    assert (found.is_open, found.session, found.next_session) == (True, "2026-11-27", "2026-11-30")
