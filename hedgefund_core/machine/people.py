@@ -9,16 +9,18 @@ from msgspec.structs import replace
 
 from hedgefund_core.account_state import Answered, Pending, State, column_of
 from hedgefund_core.commands import Command, MirrorHalt, Record
+from hedgefund_core.decision import DecisionInputs
 from hedgefund_core.errors import InvariantViolation
 from hedgefund_core.freezes import FROZEN_FOR_A_PERSON, thaw
 from hedgefund_core.live_account import live_decision_inputs
 from hedgefund_core.machine import follow
 from hedgefund_core.machine.ladders import Step, alert, cancel_orders, with_ladder
+from hedgefund_core.risk.limits import Mandate
 from hedgefund_core.session_orders import Plan, Wanted, judge_plan
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.capabilities import Asked, Market, refusal
-from hedgefund_core.trading.instrument import ONE, ZERO
-from hedgefund_core.trading.order import Order, OrderType, Purpose, TimeInForce
+from hedgefund_core.trading.instrument import ONE, ZERO, to_lots
+from hedgefund_core.trading.order import Leg, Order, OrderType, Purpose, TimeInForce
 from hedgefund_core.trading.rebalance import Intent, intents_toward
 from hedgefund_core.trading.state import Level, Scope, escalate, resume
 
@@ -82,7 +84,11 @@ def on_order_requested(state: State, event: e.OrderRequested) -> Step:
         ts=event.ts, session=state.session, for_session=event.session, time_in_force=event.time_in_force.value, rebalance=False
     )
     note = f"{event.person}: {event.reason}" if event.reason else event.person
-    made = judge_plan(live_decision_inputs(state, due, Purpose.MANUAL), plan, state.mandate, note=note)
+    inputs = live_decision_inputs(state, due, Purpose.MANUAL)
+    beyond = _beyond_zero(inputs, event, plan, state.mandate)
+    if beyond:
+        return _answered(state, event, (), f"nothing is sent, because the part beyond zero would be denied: {beyond}")
+    made = judge_plan(inputs, plan, state.mandate, note=note)
     state, commands = follow.sent(replace(state, refused=()), made, event)
     names = tuple(order.client_order_id for order in made.decision.allowed)
     why = "; ".join(f"{order.denied_by}: {order.reason}" for order in made.decision.denied) or wait
@@ -140,6 +146,22 @@ def _planned(state: State, event: e.OrderRequested) -> tuple[Plan, str]:
         plan.pending[key] = _pending(state, event, change - legs[0].quantity * event.side.sign, [], needs_fill=True)
         return plan, "the part beyond zero follows when the position is closed"
     return plan, ""
+
+
+def _beyond_zero(inputs: DecisionInputs, event: e.OrderRequested, plan: Plan, mandate: Mandate) -> str:
+    """Why a rule would deny the opening leg of an order that crosses zero; empty if none would, or there is no such leg.
+
+    An order is refused as a whole, as brokers do: a slip of the finger would otherwise close the position and be denied after that.
+    """
+    waits = plan.pending.get(event.instrument_id)
+    if waits is None or not plan.wanted:
+        return ""
+    closing = plan.wanted[0]
+    quantity = to_lots(abs(waits.change), closing.instrument.lot)
+    opening = Intent(instrument=closing.instrument, side=closing.side, quantity=quantity, leg=Leg.OPEN, price=ZERO)
+    both = Plan(wanted=[closing, _wanted(event, opening)] if quantity > ZERO else [closing])
+    denied = judge_plan(inputs, both, mandate).decision.denied
+    return next((f"{order.denied_by}: {order.reason}" for order in denied if order.leg is Leg.OPEN), "")
 
 
 def _wanted(event: e.OrderRequested, leg: Intent) -> Wanted:

@@ -84,6 +84,15 @@ def test_a_person_crosses_zero_and_reverses_as_the_machine_does(bench: LiveBench
     assert (beyond.quantity, beyond.leg, beyond.purpose.value) == (Decimal(50), Leg.OPEN, "manual")
 
 
+def test_an_order_whose_part_beyond_zero_would_be_denied_closes_nothing(bench: LiveBench) -> None:
+    bench.hold(AAA=100)
+    assert bench.order("AAA", "sell", 100_000) == []
+    (said,) = bench.frames(e.RequestAnswered)
+    assert said.orders == ()
+    assert "part beyond zero would be denied" in said.reason
+    assert [order.quantity for order in bench.order("AAA", "sell", 100, request="q2")] == [100]
+
+
 def test_a_persons_order_against_a_working_one_waits_for_its_cancel(bench: LiveBench) -> None:
     bench.hold(AAA=100)
     (sell,) = bench.order("AAA", "sell", 100, order_type=e.OrderType.LIMIT, limit_price=Decimal("105.00"))
