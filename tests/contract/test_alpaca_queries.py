@@ -241,6 +241,8 @@ def test_what_a_smaller_server_does_not_have_is_made_up_for() -> None:
             gone = await broker.asset("GONE")
             assert gone is not None
             assert not gone.tradable
+            server.faults.arm(Fault(kind="status", route="GET /v2/clock", status=501, body="not implemented", times=3))
+            assert (await broker.market_clock()).next_open == ours.next_open
 
     run(body())
 

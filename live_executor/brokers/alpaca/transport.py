@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import aiohttp
 
 MEND = "see whether the broker answers: executor doctor; what is open is looked up again by itself"
+_NOT_IMPLEMENTED = 501
+"""The one 5xx that asking again does not change."""
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 CREDENTIALS_MEND = "check ALPACA_API_KEY and ALPACA_SECRET_KEY: paper keys work at the paper address only"
 
@@ -101,7 +103,7 @@ class Transport:
                 continue
             # Servers refuse good keys now and then by mistake: of several attempts only the last refusal counts.
             refused = answer.status == 401 and attempt + 1 < self.timing.attempts
-            if answer.status < 500 and answer.status != 429 and not refused:
+            if (answer.status < 500 or answer.status == _NOT_IMPLEMENTED) and answer.status != 429 and not refused:
                 return checked(answer, f"{method} {path}")
             problem = f"HTTP {answer.status}"
         raise BrokerUnavailable(f"{method} {path}: {problem} ({self.timing.attempts} attempts)", mend=MEND)
