@@ -13,5 +13,7 @@ PACE: dict[str, float | str] = {
     "on_stop": "cancel_entries", "starts_budget": 0,
 }  # fmt: skip
 """The executor as ever, in more of a hurry: a run of half a minute has everything a day has."""
-CALM_SECONDS = _STOP_SECONDS + ABSENCES_FOR_GOOD * _ABSENCE_SECONDS
+PROOF_SECONDS = ABSENCES_FOR_GOOD * _ABSENCE_SECONDS
+"""Until what would not be sent again counts as absent."""
+CALM_SECONDS = _STOP_SECONDS + PROOF_SECONDS
 """Of the last session, without faults: a process that is being stopped ends, and the next one proves what was never there."""

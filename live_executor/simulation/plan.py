@@ -163,7 +163,9 @@ _BY_THEMSELVES = frozenset({
 """Moves that every run has many of."""
 _AT_THE_CLOSE = frozenset({(OrderStatus.UNKNOWN, OrderMove.EXPIRE), (OrderStatus.EXPIRED, OrderMove.ACCEPT)})
 """Moves that need the end of a session."""
-_SHY = ((OrderStatus.UNKNOWN, OrderMove.REJECT), (OrderStatus.EXPIRED, OrderMove.FILL_PART))
+_SHY = (
+    (OrderStatus.UNKNOWN, OrderMove.REJECT), (OrderStatus.EXPIRED, OrderMove.FILL_PART), (OrderStatus.CANCELED, OrderMove.ACCEPT),
+)  # fmt: skip
 """Moves of which every other scene comes to nothing: they are planned twice."""
 AIMS = (*(pair for pair in TRANSITIONS if pair not in {*UNREACHABLE, *_BY_THEMSELVES, *_AT_THE_CLOSE}), *_SHY)
 _SENDS = (Kind.TIMEOUT_BEFORE, Kind.TIMEOUT_AFTER, Kind.TIMEOUT_AFTER, Kind.LATE_ACCEPT, Kind.UNAVAILABLE, Kind.REJECT)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from hedgefund_core.trading.order import TERMINAL, Order, OrderMove, OrderStatus
 from hedgefund_core.trading.state import Level
+from live_executor.simulation.pace import PROOF_SECONDS
 from live_executor.simulation.plan import SYMBOLS, Fault, Kind
 from live_executor.simulation.venue import VenueOrder
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 Script = Generator[None, None, None]
 _S, _M = OrderStatus, OrderMove
-_PATIENCE, _STEADY_SECONDS, _AGAIN_SECONDS = 5.0, 0.2, 1.2
+_PATIENCE, _STEADY_SECONDS, _AGAIN_SECONDS = PROOF_SECONDS + 3.0, 0.2, 1.2
 _SHARES = 24
 _SLOW_SECONDS = 0.5
 _UNLISTED_SECONDS = 0.8
