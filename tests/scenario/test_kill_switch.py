@@ -65,7 +65,7 @@ def test_a_running_executor_says_verified_only_when_its_own_queries_show_nothing
     house = house_of(settings=Settings(autofill=False), positions={"MSFT": (Decimal(3), Decimal(100))})
     house.want({"quantities": {"AAPL": 5}})
     with house.trading():
-        house.until(lambda: house.json("status")["orders_open"] == 1)
+        house.until(lambda: bool(house.entries("reconciled")) and house.json("status")["orders_open"] == 1)
         house.exchange.fault("cancel_stays_open", target="order", times=25)
         asked = ("halt", "--level", "2", "--reason", "drill", "--wait", "10")
         early = house.json(*asked, "--patience", "1", code=5)
