@@ -95,6 +95,11 @@ class EmergencyLog:
         os.link(self._path, self._path.with_name(f"{self._path.stem}-{last}.log"))
         fresh._path.replace(self._path)
 
+    def put_aside(self, now: datetime) -> None:
+        """Keep what an account of the same name left here under another name; raises OSError."""
+        if any(True for _ in self._records()):
+            self._path.rename(self._path.with_name(f"{self._path.stem}-before-{now:%Y%m%dT%H%M%S}.log"))
+
     def write(self, act: EmergencyAct) -> None:
         """Durable when it returns; raises JournalError where even this is impossible, or the log is full.
 

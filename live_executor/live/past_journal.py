@@ -70,6 +70,15 @@ class Adoption:
         self._floor, self._log = floor, None if folder is None else EmergencyLog(folder)
         self._read_at, self._busy = -1, False
 
+    def forget_earlier(self) -> None:
+        """Before an account is opened: what was done before it, in an account of the same name whose journal is gone, is not its own."""
+        if self._log is None or self._floor.state.account:
+            return
+        try:
+            self._log.put_aside(self._floor.now())
+        except OSError as error:
+            _log.error("the emergency log of an earlier account is still in its place", reason=str(error), mend="move it away")
+
     def prepare(self) -> None:
         """Reserve the log's room on the disk while there is some."""
         if self._log is None:

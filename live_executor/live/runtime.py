@@ -193,6 +193,7 @@ class Live:
     async def _start(self) -> None:
         floor = self._floor
         await patiently(floor, self._sessions.read)
+        self._adoption.forget_earlier()
         await patiently(floor, lambda: open_account(floor, self._parts.opening, self._cursor))
         self._adoption.sync()
         self._adoption.prepare()

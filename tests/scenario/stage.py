@@ -45,6 +45,8 @@ class Stage:
         self.feed = MemoryFeed(self.broker, self.clock)
         self.frames: list[e.Frame] = []
         self.once = False
+        self.own_folder: Path | None = None
+        """Of the account, where what lies beside its journal matters."""
         self.beats: deque[Heartbeat] = deque(maxlen=100)
 
     def play(self, script: Script, *, every: float = 60.0, **changes: object) -> None:
@@ -95,6 +97,7 @@ class Stage:
             targets=TargetsFile(self.targets),
             rebalance_every=every,
             once=self.once,
+            folder=self.own_folder,
             on_beat=lambda _state, beat: self.beats.append(beat),
         )
 

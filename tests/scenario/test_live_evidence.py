@@ -9,10 +9,12 @@ from decimal import Decimal
 import msgspec
 import pytest
 
+from hedgefund_core.layout import account_folder
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.observed import AccountSighting, AssetSighting, LinkState
 from hedgefund_core.trading.order import Order, OrderStatus
 from live_executor.commands import Adopt, Cancel, Mailbox, send
+from live_executor.journals.emergency import Act, EmergencyAct, EmergencyLog
 from tests.live_fakes import MemoryBroker, unanswered
 from tests.scenario.stage import Stage, wait
 
@@ -210,3 +212,20 @@ def test_while_the_cancels_of_a_stop_are_under_way_nothing_is_decided_anew(stage
     stage.play(script, every=0.5)
     assert [order.status for order in stage.broker.book.values()] == ["canceled", "canceled"]
     assert stage.live.state.gates == frozenset()
+
+
+def test_what_was_done_before_an_account_was_opened_anew_is_not_its_own(stage: Stage) -> None:
+    stage.own_folder = stage.folder / "data" / account_folder("v")
+    log = EmergencyLog(stage.own_folder)
+    log.prepare()
+    log.write(EmergencyAct(number=1, ts=stage.start, act=Act.HALT, person="ann", reason="last week", level=3))
+
+    async def script(stage: Stage) -> None:
+        await wait(10)
+
+    stage.play(script)
+    assert stage.of(e.EmergencyAdopted) == []
+    assert stage.held() == {"AAPL": Decimal(10)}
+    (kept,) = stage.own_folder.glob("emergency-before-*.log")
+    assert [act.reason for act in EmergencyLog(stage.own_folder, kept.name).read()] == ["last week"]
+    assert log.read() == []
