@@ -35,6 +35,8 @@ from hedgefund_core.trading.order import Order
 
 Sleep = Callable[[float], Awaitable[None]]
 """Waiting, in seconds: virtual in a simulation."""
+MayLeave = Callable[[], bool]
+"""Whether an order may still be sent."""
 
 
 class Phase(IntEnum):
@@ -150,8 +152,12 @@ class LiveBroker(BrokerViews, Protocol):
     OrderRejected (a definite no) or OrderOutcomeUnknown (time-out, reset, 5xx, unreadable answer). A POST is never repeated here.
     """
 
-    async def submit(self, order: Order) -> OrderSighting:
-        """Send an order once. An id the broker already has gives back the order that has it."""
+    async def submit(self, order: Order, *, may_leave: MayLeave | None = None) -> OrderSighting:
+        """Send an order once. An id the broker already has gives back the order that has it.
+
+        ``may_leave`` is asked when the request has waited for everything else, as for its place in the rate limit; if the answer is no,
+        nothing is sent and BrokerUnavailable is raised.
+        """
 
     async def cancel(self, order: Order) -> None:
         """Ask for a cancel; an answer of success proves nothing. An order that is over or not there is no error."""

@@ -28,6 +28,7 @@ from hedgefund_core.trading.observed import (
     SplitSighting,
 )
 from hedgefund_core.trading.order import Order, Side
+from live_executor.ports import MayLeave
 
 
 class LoopClock:
@@ -53,13 +54,19 @@ class MemoryBroker:
         self.link = LinkState.UP
         self.ids: dict[str, str] = {}
         """Symbol -> stable id, where it is not the symbol itself."""
+        self.queue_seconds = 0.0
+        """How long an order waits for its place in the rate limit."""
         self.flags: tuple[str, ...] = ()
         """What forbids the account to trade."""
         self._news: asyncio.Queue[BrokerUpdate] = asyncio.Queue()
 
     # ---- orders ----------------------------------------------------------------------------------------------------
 
-    async def submit(self, order: Order) -> OrderSighting:
+    async def submit(self, order: Order, *, may_leave: MayLeave | None = None) -> OrderSighting:
+        if self.queue_seconds:
+            await asyncio.sleep(self.queue_seconds)
+        if may_leave is not None and not may_leave():
+            raise BrokerUnavailable("it may not leave any more", mend="wait")
         self.trouble("submit")
         if order.client_order_id in self.book:
             return self.book[order.client_order_id]
@@ -134,6 +141,11 @@ class MemoryBroker:
         seen = replace(self.book[name], at=self._clock.now(), **changes)
         self.book[name] = replace(seen, fill=None)
         self._tell(replace(seen, channel=Channel.STREAM))
+
+    def drop(self) -> None:
+        """The order stream goes, and is heard to go."""
+        self._tell(LinkChanged(state=LinkState.DOWN, reason="reset", at=self._clock.now()))
+        self.link = LinkState.DOWN
 
     def _tell(self, update: BrokerUpdate) -> None:
         if self.link is LinkState.UP:

@@ -37,7 +37,7 @@ from hedgefund_core.trading.observed import (
     SplitSighting,
 )
 from hedgefund_core.trading.order import Order
-from live_executor.ports import Clock, LiveFeed, Sleep
+from live_executor.ports import Clock, LiveFeed, MayLeave, Sleep
 from live_executor.simulation.market import CENT, Market, SimulatedFeed
 from live_executor.simulation.venue import Venue, VenueOrder
 
@@ -172,8 +172,8 @@ class SimulatedBroker(SimulatedViews):
 
     # ---- the port ----------------------------------------------------------------------------------------------------
 
-    async def submit(self, order: Order) -> OrderSighting:
-        """Take an order; durable before it is answered."""
+    async def submit(self, order: Order, *, may_leave: MayLeave | None = None) -> OrderSighting:
+        """Take an order; durable before it is answered. Nothing is waited for, so ``may_leave`` is as it was when it was called."""
         self._know(order.symbol)
         taken = self._venue.accept(order)
         self._keep()

@@ -205,7 +205,16 @@ class Sender:
     async def _submit(self, order: Order) -> OrderSighting:
         if order.symbol in self._floor.strange_names:
             raise errors.OrderRejected(f"the name {order.symbol} is another instrument's now: nothing is sent under it")
-        return await self._floor.broker.submit(order)
+        return await self._floor.broker.submit(order, may_leave=lambda: self._still_may_leave(order))
+
+    def _still_may_leave(self, order: Order) -> bool:
+        """Asked again when its request has waited for its place in the rate limit: a halt, a cancel or a freeze may have come meanwhile."""
+        state, current = self._floor.state, self._floor.order(order.client_order_id)
+        if not self._floor.fence() or self._floor.desk.failed or state.ladder.level is Level.HALTED:
+            return False
+        if current is None or current.status is not OrderStatus.PENDING_NEW:
+            return False
+        return order.leg is Leg.CLOSE or (state.ladder.admits_entries and not self._gates.closed)
 
     async def _later(self, order: Order, error: errors.BrokerUnavailable) -> None:
         """The request surely did nothing, so sending again is safe: try after a pause, if the order may still leave then."""

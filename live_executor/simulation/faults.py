@@ -24,7 +24,7 @@ from hedgefund_core.trading.observed import (
     PositionSighting,
 )
 from hedgefund_core.trading.order import Order
-from live_executor.ports import Clock
+from live_executor.ports import Clock, MayLeave
 from live_executor.simulation.link import TAKEBACKS, Door, SimulatedStream, takeback_name
 from live_executor.simulation.plan import Fault, Kind
 from live_executor.simulation.venue import Venue, VenueOrder
@@ -156,9 +156,11 @@ class FaultyBroker(_Line):
 
     # ---- orders ------------------------------------------------------------------------------------------------------
 
-    async def submit(self, order: Order) -> OrderSighting:
+    async def submit(self, order: Order, *, may_leave: MayLeave | None = None) -> OrderSighting:
         """Send once."""
         self._alive()
+        if may_leave is not None and not may_leave():
+            raise BrokerUnavailable("it may not leave any more", mend=_MEND)
         self._on_submit(order)
         self._wire.absences.pop(order.client_order_id, None)
         fault = (self._wire.on_send(order) if self._aimed else None) or self._wire.weather.take(_CALLS, route="submit")

@@ -65,6 +65,17 @@ def test_no_clear_answer_is_unknown_and_the_broker_has_one_order_at_most(kind: s
     run(body())
 
 
+def test_an_order_that_may_not_leave_any_more_is_surely_not_sent() -> None:
+    async def body() -> None:
+        async with desk(QUIET) as (server, broker):
+            with pytest.raises(BrokerUnavailable, match="may not leave"):
+                await broker.submit(an_order(), may_leave=lambda: False)
+            assert (server.requests["POST /v2/orders"], broker.budget.in_flight) == (0, 0)
+            assert (await broker.submit(an_order(), may_leave=lambda: True)).status == "pending_new"
+
+    run(body())
+
+
 @pytest.mark.parametrize("headers", [{}, {"Retry-After": "0.2"}, {"X-RateLimit-Limit": "200", "X-RateLimit-Remaining": "0"}])
 def test_too_many_requests_is_surely_not_done_and_the_pause_is_kept(headers: dict[str, str]) -> None:
     async def body() -> None:

@@ -13,7 +13,7 @@ from hedgefund_core.layout import account_folder
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.observed import AccountSighting, AssetSighting, LinkState
 from hedgefund_core.trading.order import Order, OrderStatus
-from live_executor.commands import Adopt, Cancel, Mailbox, send
+from live_executor.commands import Adopt, Cancel, Halt, Mailbox, send
 from live_executor.journals.emergency import Act, EmergencyAct, EmergencyLog
 from tests.live_fakes import MemoryBroker, unanswered
 from tests.scenario.stage import Stage, wait
@@ -229,3 +229,26 @@ def test_what_was_done_before_an_account_was_opened_anew_is_not_its_own(stage: S
     (kept,) = stage.own_folder.glob("emergency-before-*.log")
     assert [act.reason for act in EmergencyLog(stage.own_folder, kept.name).read()] == ["last week"]
     assert log.read() == []
+
+
+@pytest.mark.parametrize("why", ["halted", "canceled", "stream down"])
+def test_an_order_that_waits_for_the_rate_limit_does_not_leave_once_it_may_not(stage: Stage, why: str) -> None:
+    stage.broker.queue_seconds = 4.0
+    commands = {
+        "halted": Halt(level=1, reason="enough", person="ann"),
+        "canceled": Cancel(request_id="c1", client_order_id="", person="ann", reason="no"),
+    }
+
+    async def script(stage: Stage) -> None:
+        while not stage.live.state.orders:
+            await wait(0.1)
+        await wait(1.0)
+        if why in commands:
+            send(stage.folder / "data", "v", commands[why])
+        else:
+            stage.broker.drop()
+        await wait(8.0)
+
+    stage.play(script)
+    assert stage.broker.book == {}
+    assert stage.of(e.OrderOutcomeUnknown) == []

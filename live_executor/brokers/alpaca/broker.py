@@ -35,6 +35,7 @@ from live_executor.brokers.alpaca.transport import (
     problem_of,
     trading_reason,
 )
+from live_executor.ports import MayLeave
 from live_executor.streams import StreamTiming, Surroundings, WatchedStream
 
 _DUPLICATE = "client_order_id must be unique"
@@ -75,11 +76,11 @@ class AlpacaBroker(AlpacaQueries):
             lock=None if locks is None else locks / f"orders-{endpoints.holder}.lock",
         )
 
-    async def submit(self, order: Order) -> OrderSighting:
+    async def submit(self, order: Order, *, may_leave: MayLeave | None = None) -> OrderSighting:
         """Send an order once; see the module and `LiveBroker` for what an error means."""
         path = "/v2/orders"
         try:
-            answer = await self._transport.post(path, _encode(order_request(order)), lane_of(order))
+            answer = await self._transport.post(path, _encode(order_request(order)), lane_of(order), may_leave)
         except NothingSentError as error:
             raise BrokerUnavailable(f"order {order.client_order_id} was not sent: {error}", mend=MEND) from error
         except NoAnswerError as error:

@@ -13,6 +13,7 @@ import msgspec
 from hedgefund_core.errors import BrokerUnavailable, ConfigError
 from live_executor.brokers.alpaca.budget import Budget, Lane
 from live_executor.brokers.alpaca.endpoints import Endpoints
+from live_executor.ports import MayLeave
 from live_executor.streams import Surroundings
 
 if TYPE_CHECKING:
@@ -71,9 +72,15 @@ class Transport:
         self._rng, self._sleep = surroundings.rng, surroundings.sleep
         self._session: aiohttp.ClientSession | None = None
 
-    async def post(self, path: str, body: bytes, lane: Lane) -> Answer:
-        """Send once. Raises NothingSentError, NoAnswerError, or BrokerUnavailable where the rate limit allows none in time."""
+    async def post(self, path: str, body: bytes, lane: Lane, may_leave: MayLeave | None = None) -> Answer:
+        """Send once, unless ``may_leave`` says no once the rate limit allows it.
+
+        Raises NothingSentError, NoAnswerError, or BrokerUnavailable where the rate limit allows none in time.
+        """
         await self.budget.enter(lane, self.timing.patience)
+        if may_leave is not None and not may_leave():
+            self.budget.leave()
+            raise NothingSentError("it may not leave any more")
         return await self._exchange("POST", path, body)
 
     async def get(self, path: str, params: Mapping[str, str] | None = None, lane: Lane = Lane.READ) -> Answer:
