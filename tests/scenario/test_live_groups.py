@@ -18,6 +18,7 @@ from hedgefund_core.trading.order import Order
 from live_executor.crash import hook_crashes
 from live_executor.desk import Desk
 from live_executor.journals.sqlite import SqliteJournal
+from live_executor.ports import MayLeave
 from live_executor.recovery import restart
 from live_executor.simulation.disk import Disk, SimulatedJournal
 from tests.scenario.stage import NOON, Stage, wait
@@ -178,11 +179,11 @@ def test_whoever_waits_for_a_commit_that_does_not_come_is_let_go(stage: Stage) -
     """A request that loses its own cancel in the moment of its answer must not keep a run that ends from ending."""
     submit, sent = stage.broker.submit, list[str]()
 
-    async def stubborn(order: Order) -> OrderSighting:
+    async def stubborn(order: Order, *, may_leave: MayLeave | None = None) -> OrderSighting:
         sent.append(order.client_order_id)
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.Event().wait()
-        return await submit(order)
+        return await submit(order, may_leave=may_leave)
 
     stage.broker.submit = stubborn  # type: ignore[method-assign]
     stage.targets.write_text('{"quantities": {"N00": 5}}')

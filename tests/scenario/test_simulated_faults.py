@@ -90,7 +90,7 @@ def test_whoever_is_stopped_waits_for_cancels_by_the_clock_and_no_longer() -> No
     frames = [entry.frame for entry in run.entries]
     began = next(frame.ts for frame in frames if isinstance(frame, e.EntriesGated) and frame.cause == STOPPING)
     ended = next(frame.ts for frame in frames if isinstance(frame, e.RunEnded))
-    assert house().live.stop_patience_seconds <= (ended - began).total_seconds() <= house().live.stop_patience_seconds + 0.5
+    assert (ended - began).total_seconds() == pytest.approx(house().live.stop_patience_seconds, abs=0.5), "frames bear the broker's time"
 
 
 @pytest.mark.parametrize("story", ["announced", "late", "withdrawn", "twice"])
