@@ -343,10 +343,11 @@ class Scenes:
         self._world.venue.take_late(sent[0])
 
     def _there_after_the_close(self, part: Part) -> Script:
-        """The broker had it in time and tells of it when the session is over."""
+        """The broker had it in time and tells of it when the session is over; in the next one an order of the day trades no more."""
         sent = self._lost(part)
         yield from self._until(part, _S.EXPIRED)
-        self._world.venue.take_late(sent[0])
+        if not self._world.hours.is_open:
+            self._world.venue.take_late(sent[0])
 
     def _lost(self, part: Part, then: Callable[[Order], None] | None = None) -> list[Order]:
         """The orders that the part sends: none arrives before its script lets it."""
