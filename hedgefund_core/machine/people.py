@@ -158,9 +158,10 @@ def _beyond_zero(inputs: DecisionInputs, event: e.OrderRequested, plan: Plan, ma
         return ""
     closing = plan.wanted[0]
     quantity = to_lots(abs(waits.change), closing.instrument.lot)
+    if quantity == ZERO:
+        return ""
     opening = Intent(instrument=closing.instrument, side=closing.side, quantity=quantity, leg=Leg.OPEN, price=ZERO)
-    both = Plan(wanted=[closing, _wanted(event, opening)] if quantity > ZERO else [closing])
-    denied = judge_plan(inputs, both, mandate).decision.denied
+    denied = judge_plan(inputs, Plan(wanted=[closing, _wanted(event, opening)]), mandate).decision.denied
     return next((f"{order.denied_by}: {order.reason}" for order in denied if order.leg is Leg.OPEN), "")
 
 

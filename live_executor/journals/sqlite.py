@@ -249,11 +249,15 @@ def open_journal(data: Path, keys_folder: Path, account: str) -> SqliteJournal:
     lock = AccountLock(folder)
     try:
         journal = SqliteJournal(data / journal_file(account), keys.load_or_create(keys_folder), lock, keys_folder)
-        journal.refuse_missing_end()
-        return journal
     except BaseException:
         lock.release()
         raise
+    try:
+        journal.refuse_missing_end()
+    except (JournalError, OSError):
+        journal.close()
+        raise
+    return journal
 
 
 def _open_durable(path: Path) -> sqlite3.Connection:

@@ -178,8 +178,8 @@ class Sender:
     async def _send(self, order: Order) -> None:
         name = order.client_order_id
         try:
-            if not self._floor.fence() or self._floor.desk.failed:
-                self._wait(order)  # decided before the process was frozen for a while: check again whether it may still leave
+            if not self._still_may_leave(order):
+                self._wait(order)
                 return
             crash_here("before_send")
             seen = await self._submit(order)
@@ -208,7 +208,7 @@ class Sender:
         return await self._floor.broker.submit(order, may_leave=lambda: self._still_may_leave(order))
 
     def _still_may_leave(self, order: Order) -> bool:
-        """Asked again when its request has waited for its place in the rate limit: a halt, a cancel or a freeze may have come meanwhile."""
+        """Asked before its request is made, and again once that has waited for its place in the rate limit: a halt may have come meanwhile."""
         state, current = self._floor.state, self._floor.order(order.client_order_id)
         if not self._floor.fence() or self._floor.desk.failed or state.ladder.level is Level.HALTED:
             return False

@@ -241,8 +241,18 @@ def test_what_a_smaller_server_does_not_have_is_made_up_for() -> None:
             gone = await broker.asset("GONE")
             assert gone is not None
             assert not gone.tradable
+
+    run(body())
+
+
+def test_a_page_that_is_not_implemented_is_one_that_is_not_there() -> None:
+    async def body() -> None:
+        async with desk(Scenario(hours="regular", now="2026-11-20T15:00:00+00:00")) as (server, broker):
+            whole = await broker.market_clock()
             server.faults.arm(Fault(kind="status", route="GET /v2/clock", status=501, body="not implemented", times=3))
-            assert (await broker.market_clock()).next_open == ours.next_open
+            ours = await broker.market_clock()
+            assert ours.at != whole.at, "this computer's time"
+            assert (await broker.market_days("2026-11-20", "2026-11-20")) != []
 
     run(body())
 
