@@ -208,7 +208,7 @@ class Sender:
         return await self._floor.broker.submit(order, may_leave=lambda: self._still_may_leave(order))
 
     def _still_may_leave(self, order: Order) -> bool:
-        """Asked before its request is made, and again once that has waited for its place in the rate limit: a halt may have come meanwhile."""
+        """Asked before the request is made, and once more after its wait in the rate limit: a halt may have come meanwhile."""
         state, current = self._floor.state, self._floor.order(order.client_order_id)
         if not self._floor.fence() or self._floor.desk.failed or state.ladder.level is Level.HALTED:
             return False
