@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterable
 from typing import NewType
 
 InstrumentId = NewType("InstrumentId", str)
@@ -20,6 +19,9 @@ DecisionId = NewType("DecisionId", str)
 ModelVersion = NewType("ModelVersion", str)
 
 MAX_CLIENT_ORDER_ID_LENGTH = 48
+LETTERS = b"abcdefghijklmnopqrstuvwxyz234567"
+"""Of base32 in lower case, by number."""
+_NUMBERS = bytes.maketrans(LETTERS, bytes(range(32)))
 _SYMBOL = re.compile(r"^[A-Z0-9][A-Z0-9.\-/^_]{0,31}$")
 _OWN_ORDER = re.compile(r"[a-z2-7]{32}-r\d+")
 _ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -35,9 +37,13 @@ def is_symbol(text: str) -> bool:
     return _SYMBOL.match(text) is not None
 
 
-def _base32(*parts: str) -> str:
-    digest = hashlib.sha256("\x1f".join(parts).encode()).digest()[:20]
-    return base64.b32encode(digest).decode().lower()
+def _fives(*parts: str) -> int:
+    """The first 160 bits of a sha256 over the parts: 32 letters of five bits."""
+    return int.from_bytes(hashlib.sha256("\x1f".join(parts).encode()).digest()[:20])
+
+
+def _base32(bits: int) -> str:
+    return base64.b32encode(bits.to_bytes(20)).decode().lower()
 
 
 def client_order_id(  # noqa: PLR0913 - the seven parts are the identity itself
@@ -51,16 +57,23 @@ def client_order_id(  # noqa: PLR0913 - the seven parts are the identity itself
     slice_number: int = 0,
     attempt: int = 0,
 ) -> ClientOrderId:
-    """Derive the id of an order from its intent; ``attempt`` rises only after proof of a terminal state."""
-    body = _base32(account, book, session, decision, instrument_id, leg, str(slice_number))
+    """Derive the id of an order from its intent; ``attempt`` rises only after proof of a terminal state.
+
+    The hash of the decision and that of what it does in an instrument are joined by exclusive or: the latter is the same every day, so
+    ``order_letters`` keeps it.
+    """
+    body = _base32(_fives(account, book, session, decision) ^ _fives(instrument_id, leg, str(slice_number)))
     return ClientOrderId(f"{body}-r{attempt}")
 
 
-def intent_digests(intents: Iterable[tuple[str, str]], *, account: str, book: str, session: str, decision: str) -> bytes:
-    """The 20 bytes each that ``client_order_id`` writes in base32, of one decision's instruments and legs that go out whole."""
-    shared = f"{account}\x1f{book}\x1f{session}\x1f{decision}"
-    hashed = hashlib.sha256
-    return b"".join([hashed(f"{shared}\x1f{instrument_id}\x1f{leg}\x1f0".encode()).digest()[:20] for instrument_id, leg in intents])
+def decision_letters(*, account: str, book: str, session: str, decision: str) -> bytes:
+    """A decision's part of the ids of its orders: 32 numbers below 32, of which ``LETTERS`` are the letters."""
+    return _base32(_fives(account, book, session, decision)).encode().translate(_NUMBERS)
+
+
+def order_letters(instrument_id: str, leg: str) -> bytes:
+    """The other part, of an order that goes out whole: joined with the first by exclusive or, number by number."""
+    return _base32(_fives(instrument_id, leg, "0")).encode().translate(_NUMBERS)
 
 
 def is_own_order(text: str) -> bool:
@@ -70,4 +83,4 @@ def is_own_order(text: str) -> bool:
 
 def decision_id(*, account: str, book: str, session: str, kind: str) -> DecisionId:
     """Id of the decision of a book at a session: one per (account, book, session, kind), so a late run is the same run."""
-    return DecisionId(f"{session}-{kind}-{_base32(account, book, session, kind)[:10]}")
+    return DecisionId(f"{session}-{kind}-{_base32(_fives(account, book, session, kind))[:10]}")

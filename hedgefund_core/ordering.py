@@ -14,7 +14,7 @@ from decimal import Decimal
 import numpy as np
 
 from hedgefund_core.border import float_views, floats_of, to_prices
-from hedgefund_core.identifiers import intent_digests
+from hedgefund_core.identifiers import LETTERS, decision_letters
 from hedgefund_core.risk.limits import Limits
 from hedgefund_core.risk.price_collar import table_width, widening
 from hedgefund_core.risk.rule import Bools, Floats, Ints, OrderBatch
@@ -25,14 +25,10 @@ from hedgefund_core.trading.rebalance import Intent, NoTradeBand, intents_toward
 
 _NEAR = 1e-12
 """Relative: six roundings of a float64 are off by less than a thousandth of it."""
-_LETTERS = b"abcdefghijklmnopqrstuvwxyz234567"
-_PAIRS = np.frombuffer(b"".join(bytes((one, other)) for one in _LETTERS for other in _LETTERS), dtype=np.uint16)
-_TENS = np.array([30, 20, 10, 0])
-"""Ten bits are two letters: four pairs are five bytes."""
-_ID_LENGTH = 32
+_ALPHABET = LETTERS + bytes(224)
+"""What ``bytes.translate`` wants: a letter for each number below 32, and 224 that do not occur."""
 _BUY, _SELL, _CLOSE, _OPEN, _LIMIT, _DAY = Side.BUY, Side.SELL, Leg.CLOSE, Leg.OPEN, OrderType.LIMIT, TimeInForce.DAY
-_CLOSE_WORD, _OPEN_WORD = _CLOSE.value, _OPEN.value
-"""Named once: an enum looks a member or its value up anew at every use, which is a third of an order's time."""
+"""Named once: an enum looks a member up anew at every use, which is a third of an order's time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +191,7 @@ def orders_of(trades: Trades, market: Market, terms: Terms, limits: Limits, sent
     Without a fresh price the edge of a reduction widens, as the rule does that judges it.
     """
     instruments = [market.instruments[place] for place in trades.place.tolist()]
-    names = _names(trades, instruments, terms)
+    names = _names(trades, market.instruments, terms)
     edges = _edges(trades.place, trades.sign, trades.closing, market, limits)
     prices = to_prices(edges)
     if terms.on_tick:
@@ -251,20 +247,13 @@ def _edges(places: Ints, sign: Floats, closing: Bools, market: Market, limits: L
     return price * (1.0 + sign * width)
 
 
-def _names(trades: Trades, instruments: Sequence[Instrument], terms: Terms) -> list[str]:
+def _names(trades: Trades, instruments: Instruments, terms: Terms) -> list[str]:
     """What ``client_order_id`` gives of each, written together."""
-    words = [_CLOSE_WORD if closing else _OPEN_WORD for closing in trades.closing.tolist()]
-    intents = zip([instrument.instrument_id for instrument in instruments], words, strict=True)
-    digests = intent_digests(intents, account=terms.account, book=terms.book, session=terms.session, decision=terms.decision_id)
-    text = _base32(digests)
-    return [f"{text[start : start + _ID_LENGTH]}-r0" for start in range(0, len(text), _ID_LENGTH)]
-
-
-def _base32(content: bytes) -> str:
-    """Lower-case base32 of many times five bytes."""
-    fives = np.frombuffer(content, dtype=np.uint8).reshape(-1, 5).astype(np.int64)
-    bits = fives[:, 0] << 32 | fives[:, 1] << 24 | fives[:, 2] << 16 | fives[:, 3] << 8 | fives[:, 4]
-    return bytes(_PAIRS[bits[:, None] >> _TENS & 1023]).decode()
+    shared = decision_letters(account=terms.account, book=terms.book, session=terms.session, decision=terms.decision_id)
+    own = np.frombuffer(instruments.order_letters, dtype=np.uint8).reshape(-1, 2, len(shared))
+    letters = own[trades.place, trades.closing.view(np.uint8)] ^ np.frombuffer(shared, dtype=np.uint8)
+    text = letters.tobytes().translate(_ALPHABET).decode()
+    return [f"{text[start : start + len(shared)]}-r0" for start in range(0, len(text), len(shared))]
 
 
 # ---- the border again: Decimals become numpy columns for the rules -------------------------------------------------------------

@@ -11,6 +11,8 @@ from functools import cached_property, lru_cache
 
 import msgspec
 
+from hedgefund_core.identifiers import order_letters
+
 SIX_PLACES = Decimal("0.000001")
 NINE_PLACES = Decimal("0.000000001")
 ZERO = Decimal(0)
@@ -61,6 +63,11 @@ class Instruments(tuple[Instrument, ...]):  # noqa: SLOT001 - cached properties 
         """Their lot sizes; empty where every one is one share, as nearly always."""
         found = tuple([instrument.lot for instrument in self])
         return () if all(lot == ONE for lot in found) else found
+
+    @cached_property
+    def order_letters(self) -> bytes:
+        """``identifiers.order_letters`` of each: 32 numbers of its opening leg, then 32 of its closing one."""
+        return b"".join([order_letters(key, leg) for key in self.ids for leg in ("open", "close")])
 
     @cached_property
     def encoded(self) -> msgspec.Raw:
