@@ -21,6 +21,7 @@ from hedgefund_core.risk.rule import Bools, Floats, Ints, OrderBatch
 from hedgefund_core.trading.capabilities import to_tick
 from hedgefund_core.trading.instrument import ONE, ZERO, Instrument, Instruments, to_price
 from hedgefund_core.trading.order import Leg, Order, OrderType, Purpose, Side, TimeInForce
+from hedgefund_core.trading.order_table import Orders
 from hedgefund_core.trading.rebalance import Intent, NoTradeBand, intents_toward, target_quantity
 
 _NEAR = 1e-12
@@ -183,7 +184,7 @@ def _exact(market: Market, place: int, weight: float, held: Decimal, equity: Dec
 # ---- identity and price --------------------------------------------------------------------------------------------------------
 
 
-def orders_of(trades: Trades, market: Market, terms: Terms, limits: Limits, sent: Collection[str]) -> tuple[list[Order], OrderBatch]:
+def orders_of(trades: Trades, market: Market, terms: Terms, limits: Limits, sent: Collection[str]) -> tuple[Orders, OrderBatch]:
     """Trades with identity and price, and the same as the rules read them.
 
     Auction orders carry the collar's edge as their limit: no fill beyond what was judged.
@@ -212,31 +213,38 @@ def orders_of(trades: Trades, market: Market, terms: Terms, limits: Limits, sent
 
 def _orders(
     trades: Trades, instruments: Sequence[Instrument], names: Sequence[str], limits: Sequence[Decimal], market: Market, terms: Terms
-) -> list[Order]:
-    rows = zip(
-        names, instruments, trades.place.tolist(), trades.sign.tolist(), trades.closing.tolist(), trades.quantities, limits, strict=True
-    )
+) -> Orders:
+    columns = {
+        "client_order_id": names,
+        "instrument_id": [instrument.instrument_id for instrument in instruments],
+        "symbol": [instrument.symbol for instrument in instruments],
+        "side": [_BUY if sign > 0.0 else _SELL for sign in trades.sign.tolist()],
+        "quantity": trades.quantities,
+        "leg": [_CLOSE if closing else _OPEN for closing in trades.closing.tolist()],
+        "reference_price": [market.prices[place] or ZERO for place in trades.place.tolist()],
+        "limit_price": limits,
+    }
     decision_id, time_in_force, purpose, session, at = terms.decision_id, terms.time_in_force, terms.purpose, terms.session, terms.at
-    known = market.prices
-    return [
+    made = [
         Order(
             client_order_id=name,
             decision_id=decision_id,
-            instrument_id=instrument.instrument_id,
-            symbol=instrument.symbol,
-            side=_BUY if sign > 0.0 else _SELL,
+            instrument_id=instrument_id,
+            symbol=symbol,
+            side=side,
             quantity=quantity,
             order_type=_LIMIT,
             limit_price=limit,
             time_in_force=time_in_force,
-            leg=_CLOSE if closing else _OPEN,
+            leg=leg,
             purpose=purpose,
             session=session,
-            reference_price=known[place] or ZERO,
+            reference_price=price,
             submitted_at=at,
         )
-        for name, instrument, place, sign, closing, quantity, limit in rows
+        for name, instrument_id, symbol, side, quantity, leg, price, limit in zip(*columns.values(), strict=True)
     ]
+    return Orders.of(made, columns)
 
 
 def _edges(places: Ints, sign: Floats, closing: Bools, market: Market, limits: Limits) -> Floats:

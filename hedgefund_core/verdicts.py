@@ -46,14 +46,13 @@ def _said(result: RuleVerdicts) -> RuleColumn:
 
 
 def _column(values: Values) -> Column:
-    """A rule's values: a number, absent, or one of these an order."""
+    """A rule's values: a number, absent, or a value an order."""
     if not isinstance(values, np.ndarray):
         return float(values) if isfinite(values) else None
-    finite = np.isfinite(values)
-    if not every(finite):
-        return tuple([cell if isfinite(cell) else None for cell in values.tolist()]) if some(finite) else None
-    cells: list[float] = values.tolist()
-    return cells[0] if cells[0] == cells[-1] and cells.count(cells[0]) == len(cells) else tuple(cells)
+    first = float(values[0])
+    if every(values == first) or not some(np.isfinite(values)):
+        return first if isfinite(first) else None
+    return values.astype("<f8").tobytes()
 
 
 def taken_by_broker(orders: Sequence[Order], judgements: Judgements) -> Judgements:
@@ -83,7 +82,7 @@ def _refusal(order: Order) -> str | None:
 def parted(orders: Sequence[Order], judgements: Judgements) -> tuple[tuple[Order, ...], tuple[Order, ...]]:
     """Allowed orders, and denied ones with the first rule that denies each."""
     if all(judgements.allowed):
-        return tuple(orders), ()
+        return orders if isinstance(orders, tuple) else tuple(orders), ()
     allowed, denied = [], []
     for place, (order, passes) in enumerate(zip(orders, judgements.allowed, strict=True)):
         verdict = None if passes else judgements.at(place).denial

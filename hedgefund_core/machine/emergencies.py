@@ -11,6 +11,7 @@ from hedgefund_core.machine import people
 from hedgefund_core.machine.ladders import Step, alert
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.order import Order, OrderStatus
+from hedgefund_core.trading.order_table import OrderTable
 
 
 def on_emergency_adopted(state: State, event: e.EmergencyAdopted) -> Step:
@@ -32,4 +33,4 @@ def _adopted(state: State, order: Order, event: e.EmergencyAdopted) -> Step:
     unknown = replace(order, status=OrderStatus.UNKNOWN)
     state = replace(state, orders={**state.orders, order.client_order_id: unknown})
     state, frozen = freeze(state, order.instrument_id, FROZEN_BY_UNKNOWN, event)
-    return state, [Record(e.OrdersIntended(ts=event.ts, orders=(order,))), *frozen, LookUpOrder(order.client_order_id)]
+    return state, [Record(e.OrdersIntended(ts=event.ts, orders=OrderTable.of((order,)))), *frozen, LookUpOrder(order.client_order_id)]

@@ -6,6 +6,7 @@ from hedgefund_core.commands import Record
 from hedgefund_core.decision import Decision
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.order import Order
+from hedgefund_core.trading.order_table import OrderTable
 
 
 def recorded(decision: Decision, event: e.Event, allowed: tuple[Order, ...] | None = None) -> list[Record]:
@@ -13,7 +14,7 @@ def recorded(decision: Decision, event: e.Event, allowed: tuple[Order, ...] | No
     going = decision.allowed if allowed is None else allowed
     commands = [Record(decision.record)]
     if decision.denied:
-        commands.append(Record(e.OrdersDenied(ts=event.ts, orders=decision.denied)))
+        commands.append(Record(e.OrdersDenied(ts=event.ts, orders=OrderTable.of(decision.denied))))
     if going:
-        commands.append(Record(e.OrdersIntended(ts=event.ts, orders=going)))
+        commands.append(Record(e.OrdersIntended(ts=event.ts, orders=OrderTable.of(going))))
     return commands

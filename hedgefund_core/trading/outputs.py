@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from decimal import Decimal
+from math import isfinite
 
 import msgspec
 
 from hedgefund_core.trading.frame import Event, Row
 from hedgefund_core.trading.instrument import to_price
-from hedgefund_core.trading.order import Order
+from hedgefund_core.trading.order_table import OrderTable
 
 DENY = "deny"
 
@@ -47,7 +49,9 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
         return next((verdict for verdict in self.verdicts if verdict.verdict == DENY), None)
 
 
-Column = float | None | tuple[float | None, ...]
+Column = float | None | bytes
+"""One value for all orders, or one each: float64, little-endian, NaN where there is none. As text they took ten times as long."""
+_FLOAT = struct.Struct("<d")
 
 
 class RuleColumn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -64,9 +68,15 @@ class RuleColumn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """The verdict on the order at ``place``."""
         verdict = self.verdict if isinstance(self.verdict, str) else self.verdict[place]
         reason = self.reason if isinstance(self.reason, str) else self.reason[place]
-        measured = self.measured[place] if isinstance(self.measured, tuple) else self.measured
-        limit = self.limit[place] if isinstance(self.limit, tuple) else self.limit
+        measured, limit = _cell(self.measured, place), _cell(self.limit, place)
         return RuleVerdict(rule=self.rule, verdict=verdict, measured=measured, limit=limit, reason=reason if verdict == DENY else "")
+
+
+def _cell(column: Column, place: int) -> float | None:
+    if not isinstance(column, bytes):
+        return column
+    (value,) = _FLOAT.unpack_from(column, place * _FLOAT.size)
+    return value if isfinite(value) else None
 
 
 class Judgements(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,13 +131,13 @@ class DecisionMade(Event, tag="decision_made", frozen=True, kw_only=True):
 class OrdersIntended(Event, tag="orders_intended", frozen=True, kw_only=True):
     """The allowed orders of a decision, durable before any byte of them leaves."""
 
-    orders: tuple[Order, ...]
+    orders: OrderTable
 
 
 class OrdersDenied(Event, tag="orders_denied", frozen=True, kw_only=True):
     """The orders of a decision that we refused ourselves."""
 
-    orders: tuple[Order, ...]
+    orders: OrderTable
 
 
 class OrderRouted(Event, tag="order_routed", frozen=True, kw_only=True):

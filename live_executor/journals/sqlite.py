@@ -46,8 +46,11 @@ _PAGE_BYTES = 16_384
 _WAL_BYTES = 8 << 20
 _TIDY_BYTES = 1 << 20
 """So much in the write-ahead log is moved on between two steps: at its limit a commit would have to do it, and take ten times its time."""
-_FORMAT = 2
-"""Of the frames, kept in the file's ``user_version``. 2: the orders of a decision are one frame, verdicts a column a rule (ADR 17)."""
+_FORMAT = 3
+"""Of the frames, kept in the file's ``user_version``. 2: the orders of a decision are one frame, verdicts a column a rule (ADR 17).
+
+3: its orders are columns too, and what a rule measured of each is in float64's bytes (ADR 19).
+"""
 _CHANGED = frozenset({"decision_made", "orders_intended", "orders_denied"})
 """Kinds that an earlier format has otherwise."""
 _MEND_FORMAT = "go on with the program that wrote it, or begin another account with --account; `executor audit verify` still checks it"

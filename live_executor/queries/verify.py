@@ -218,7 +218,7 @@ def _name(frame: e.Frame) -> str:
     if isinstance(frame, e.DecisionMade):
         return frame.decision_id
     if isinstance(frame, _ORDERS):
-        return frame.orders[0].decision_id if frame.orders else ""
+        return frame.orders.first.decision_id if frame.orders.first else ""
     return str(frame.ts)
 
 

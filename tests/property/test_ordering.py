@@ -14,6 +14,7 @@ from hedgefund_core.ordering import Market, Terms, Trades, as_trades, batch_of, 
 from hedgefund_core.risk.limits import collar_width, reduction_widening
 from hedgefund_core.trading.instrument import Instrument, Instruments, to_price
 from hedgefund_core.trading.order import Leg, Purpose, Side, TimeInForce
+from hedgefund_core.trading.order_table import OrderTable
 from hedgefund_core.trading.rebalance import NoTradeBand, rebalance
 from tests.builders import mandate
 
@@ -90,6 +91,7 @@ def test_ids_and_limits_are_those_of_one_order(
         if legs[place] is Leg.CLOSE:
             width += reduction_widening(ages[place], LIMITS)
         assert order.limit_price == to_price(float(quoted[place]) * (1.0 + sides[place].sign * width))
+    assert OrderTable.of(made) == OrderTable.of(list(made)), "its columns are those of its orders"
     for name in ("instrument", "sign", "quantity", "price", "limit_price", "reduction", "auction", "duplicate", "lot"):
         np.testing.assert_array_equal(getattr(columns, name), getattr(batch_of(made, market.instruments, set()), name), err_msg=name)
     batch = batch_of(made, market.instruments, {made[0].client_order_id})

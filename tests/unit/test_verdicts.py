@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -51,8 +52,11 @@ def test_a_column_is_one_value_where_it_holds_for_every_order(judgements: Judgem
     same, absent, mixed, infinite, whole = judgements.rules
     assert (same.verdict, same.measured, same.limit, same.reason) == ("allow", 1.0, 2.0, "")
     assert (absent.measured, absent.limit) == (None, 5.0)
-    assert (mixed.verdict, mixed.measured, mixed.limit) == (("allow", "not_evaluable", "deny"), (1.0, None, 3.0), (2.0, 2.0, 2.5))
-    assert (infinite.verdict, infinite.measured, infinite.reason) == ("deny", (None, 1.0, None), "too much")
+    assert mixed.verdict == ("allow", "not_evaluable", "deny")
+    assert [(said.measured, said.limit) for said in map(mixed.of, range(3))] == [(1.0, 2.0), (None, 2.0), (3.0, 2.5)]
+    assert mixed.limit == struct.pack("<3d", 2.0, 2.0, 2.5), "as anybody can read it: ADR 19"
+    assert (infinite.verdict, infinite.reason) == ("deny", "too much")
+    assert [infinite.of(place).measured for place in range(3)] == [None, 1.0, None]
     assert (whole.verdict, whole.measured, whole.limit, whole.reason) == ("deny", 0.5, None, "closed")
 
 
