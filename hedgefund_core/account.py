@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from functools import lru_cache
 from math import isfinite
 from typing import Any
 
@@ -302,16 +303,25 @@ def _scorable(state: State, bundle: Bundle | None, ages: Floats) -> NDArray[np.b
     fresh: NDArray[np.bool_] = ages == 0.0
     if bundle is None:
         return fresh
-    known = map(set(bundle.manifest.universe).__contains__, Instruments.of(state.instruments).symbols)
-    return fresh & np.fromiter(known, dtype=np.bool_, count=len(ages))
+    return fresh & _of_universe(Instruments.of(state.instruments).symbols, bundle.manifest.universe)
+
+
+@lru_cache(maxsize=16)
+def _of_universe(symbols: tuple[str, ...], universe: tuple[str, ...]) -> NDArray[np.bool_]:
+    """Whether a model was trained for each; kept, because both stay the same from session to session."""
+    known = np.fromiter(map(set(universe).__contains__, symbols), dtype=np.bool_, count=len(symbols))
+    known.flags.writeable = False  # it is handed to every caller
+    return known
 
 
 def _average_volume(state: State) -> Floats:
     if state.ring is None or state.ring.volume is None:
         return np.full(len(state.instruments), np.nan)
     window = state.ring.volume[-ADV_SESSIONS:]
-    total = window.sum(axis=0)  # a session without a volume leaves none
-    return np.where(np.isfinite(total) & (len(window) == ADV_SESSIONS), total / ADV_SESSIONS, np.nan)
+    if len(window) < ADV_SESSIONS:
+        return np.full(len(state.instruments), np.nan)
+    average: Floats = window.sum(axis=0) / ADV_SESSIONS  # a session without a volume leaves none
+    return average
 
 
 def check_weights(state: State, event: DecisionDue) -> None:

@@ -115,7 +115,9 @@ def rebalanced(market: Market, weights: Floats, held: Mapping[str, Decimal], equ
         for place in np.flatnonzero(unsure).tolist()
         for intent in _exact(market, place, float(weights[place]), held.get(names[place], ZERO), equity, band)
     ]
-    return _in_order(_joined(sure, _columns(doubtful)) if doubtful else sure, market.instruments)
+    if not doubtful and not market.instruments.ranks:
+        return sure  # in order already, as the market is
+    return _in_order(_joined(sure, _columns(doubtful)), market.instruments)
 
 
 def _unsure(market: Market, holds: Floats, raw: Floats) -> Bools:
@@ -144,7 +146,7 @@ def _legs(rows: Ints, shares: Floats, holds: Floats) -> Trades:
         place=np.concatenate((rows[lowers], rows[opens])),
         sign=np.concatenate((sign[lowers], sign[opens])),
         closing=np.arange(len(size)) < np.count_nonzero(lowers),
-        quantities=[Decimal(int(shares)) for shares in size.tolist()],
+        quantities=list(map(Decimal, size.astype(np.int64).tolist())),
         size=size,
     )
 
@@ -161,7 +163,8 @@ def _joined(some: Trades, others: Trades) -> Trades:
 
 def _in_order(trades: Trades, instruments: Instruments) -> Trades:
     """Closing legs first, then by instrument id."""
-    order = np.lexsort((np.array(instruments.ranks, dtype=np.int64)[trades.place], ~trades.closing))
+    rank = np.array(instruments.ranks, dtype=np.int64)[trades.place] if instruments.ranks else trades.place
+    order = np.lexsort((rank, ~trades.closing))
     return Trades(
         place=trades.place[order],
         sign=trades.sign[order],

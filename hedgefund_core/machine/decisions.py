@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec.structs import replace
 
 from hedgefund_core.account import check_weights, decision_inputs, end_state_of, session_closed, wind_down_of
@@ -92,13 +94,19 @@ def _wound_down(state: State, event: e.DecisionDue, mandate: Mandate) -> Step:
 def _sent_for_auction(state: State, decision: Decision, event: e.DecisionDue) -> Step:
     """Orders for an auction all at once, except what a real broker refuses: the leg beyond zero, and one against ours while that works."""
     allowed, waiting = _split_over_zero(state, decision, event)
-    sides = {order.instrument_id: order.side for order in allowed}
-    against = () if state.is_replayed else [o for o in state.working if sides.get(o.instrument_id, o.side) is not o.side]
-    state, cancels = cancel_orders(state, against, event)
-    commands: list[Command] = [*recorded(decision, event, allowed), *cancels, *(SubmitOrder(order) for order in allowed)]
-    orders = {**state.orders, **{order.client_order_id: order for order in allowed}}
+    state, cancels = cancel_orders(state, _against(state, allowed), event)
+    commands: list[Command] = [*recorded(decision, event, allowed), *cancels, *map(SubmitOrder, allowed)]
+    orders = state.orders | {order.client_order_id: order for order in allowed}
     state = replace(state, orders=orders, decisions=state.decisions + 1, pending={**state.pending, **waiting} if waiting else state.pending)
     return counted(state, allowed, event), commands
+
+
+def _against(state: State, orders: Sequence[Order]) -> list[Order]:
+    """Own orders that work on the other side of the market: a real broker refuses ours beside them."""
+    if state.is_replayed or not state.working:
+        return []
+    sides = {order.instrument_id: order.side for order in orders}
+    return [order for order in state.working if sides.get(order.instrument_id, order.side) is not order.side]
 
 
 def _split_over_zero(state: State, decision: Decision, event: e.DecisionDue) -> tuple[tuple[Order, ...], dict[str, Pending]]:

@@ -59,9 +59,13 @@ def ranks_with_ties_by_id(scores: Floats) -> Ints:
     int64 (n,), -1 where there is no score.
     """
     scored = np.flatnonzero(np.isfinite(scores))
-    order = scored[np.argsort(scores[scored], kind="stable")]
+    values = scores[scored]
+    order = values.argsort()  # a third of the time of a stable sort, which only ties need
+    in_order = values[order]
+    if bool((in_order[1:] == in_order[:-1]).any()):
+        order = values.argsort(kind="stable")
     ranks = np.full(scores.shape[0], -1, dtype=np.int64)
-    ranks[order] = np.arange(order.shape[0])
+    ranks[scored[order]] = np.arange(order.shape[0])
     return ranks
 
 

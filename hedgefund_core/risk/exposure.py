@@ -193,14 +193,15 @@ def largest_sums(batch: OrderBatch, found: Exposures, count: int, *, including: 
     was, now, stays = _moves(batch, found)
     reserving = np.flatnonzero(stays)
     top = _top(found.base, count)
-    held, floor = sum(top), _floor(top, count)
-    sums: list[float] = []
-    for place, (before, after, kept) in enumerate(zip(was.tolist(), now.tolist(), stays.tolist(), strict=True)):
-        if after <= floor and before < floor:  # among the largest neither before nor after
-            sums.append(held)
+    floor = _floor(top, count)
+    sums = np.full(len(batch), sum(top))
+    for place, peak in enumerate(np.maximum(was, now).tolist()):
+        if peak < floor:  # among the largest neither before nor after, as nearly all
             continue
+        before, after = float(was[place]), float(now[place])
         if not isfinite(after):
-            sums.append(nan if including else held)
+            if including:
+                sums[place] = nan
             continue
         if after < before:  # another one may be larger now: what stands at this place is sorted anew
             earlier_ones = reserving[: reserving.searchsorted(place)]
@@ -210,10 +211,13 @@ def largest_sums(batch: OrderBatch, found: Exposures, count: int, *, including: 
             largest = _top(book, count)
         else:
             largest = _raised(top, before, after, count)
-        sums.append(sum(largest) if including else held)
-        if kept:  # an order that reserves nothing is judged as if it did, and leaves no trace
-            top, held, floor = largest, sum(largest), _floor(largest, count)
-    return np.array(sums, dtype=np.float64)
+        held = sum(largest)
+        if including:
+            sums[place] = held
+        if stays[place]:  # an order that reserves nothing is judged as if it did, and leaves no trace
+            top, floor = largest, _floor(largest, count)
+            sums[place + 1 :] = held
+    return sums
 
 
 def _moves(batch: OrderBatch, found: Exposures) -> tuple[Floats, Floats, Bools]:

@@ -54,9 +54,10 @@ class Instruments(tuple[Instrument, ...]):  # noqa: SLOT001 - cached properties 
 
     @cached_property
     def ranks(self) -> tuple[int, ...]:
-        """The place of each in the order of the ids."""
+        """The place of each in the order of the ids; empty where they stand in that order, as mostly."""
         ranked = sorted(range(len(self)), key=self.ids.__getitem__)
-        return tuple(sorted(range(len(self)), key=ranked.__getitem__))
+        ranks = tuple(sorted(range(len(self)), key=ranked.__getitem__))
+        return () if ranks == tuple(range(len(self))) else ranks
 
     @cached_property
     def lots(self) -> tuple[Decimal, ...]:

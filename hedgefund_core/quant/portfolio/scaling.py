@@ -189,10 +189,11 @@ def _betas_of_all(returns: Floats, column: Floats, total: Floats) -> Floats:
     y = returns - total / sessions
     variance = np.add.accumulate(x * x, axis=0)[-1]
     covariance = np.add.reduce(np.multiply(x, y, out=y), axis=0)
-    return _shrunk(covariance, np.broadcast_to(variance, covariance.shape), np.full(covariance.shape, float(sessions)))
+    return _shrunk(covariance, variance, np.array([float(sessions)]))
 
 
 def _shrunk(covariance: Floats, variance: Floats, count: Floats) -> Floats:
+    """(n,) each; variance and count may be of length 1, one for all."""
     stated = (count >= MINIMUM_BETA_SESSIONS) & (variance > 0.0)
     raw = covariance / np.where(stated, variance, 1.0)
     shrunk = (1.0 - BETA_SHRINKAGE) * raw + BETA_SHRINKAGE * PRIOR_BETA

@@ -19,7 +19,7 @@ def infeasible(scores: Floats) -> Floats:
 def is_flat(scores: Floats) -> bool:
     """Whether the scores do not tell instruments apart (none scored, or all alike)."""
     scored = scores[np.isfinite(scores)]
-    return scored.size == 0 or bool(np.all(scored == scored[0]))
+    return scored.size == 0 or bool((scored == scored[0]).all())
 
 
 def centred_ranks(scores: Floats) -> Floats:
