@@ -19,9 +19,10 @@ DecisionId = NewType("DecisionId", str)
 ModelVersion = NewType("ModelVersion", str)
 
 MAX_CLIENT_ORDER_ID_LENGTH = 48
-LETTERS = b"abcdefghijklmnopqrstuvwxyz234567"
-"""Of base32 in lower case, by number."""
-_NUMBERS = bytes.maketrans(LETTERS, bytes(range(32)))
+_LETTERS, _END = b"abcdefghijklmnopqrstuvwxyz234567", b"-r0\n"
+"""Of base32 in lower case, and what ends the id of a first attempt: numbered in this order where ids are made together."""
+_NUMBER_OF = bytes.maketrans(_LETTERS, bytes(range(32)))
+_CHARACTER_OF = (_LETTERS + _END).ljust(256)
 _SYMBOL = re.compile(r"^[A-Z0-9][A-Z0-9.\-/^_]{0,31}$")
 _OWN_ORDER = re.compile(r"[a-z2-7]{32}-r\d+")
 _ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -67,13 +68,18 @@ def client_order_id(  # noqa: PLR0913 - the seven parts are the identity itself
 
 
 def decision_letters(*, account: str, book: str, session: str, decision: str) -> bytes:
-    """A decision's part of the ids of its orders: 32 numbers below 32, of which ``LETTERS`` are the letters."""
-    return _base32(_fives(account, book, session, decision)).encode().translate(_NUMBERS)
+    """A decision's part of the ids of its orders, a number a character."""
+    return _base32(_fives(account, book, session, decision)).encode().translate(_NUMBER_OF) + bytes(len(_END))
 
 
 def order_letters(instrument_id: str, leg: str) -> bytes:
     """The other part, of an order that goes out whole: joined with the first by exclusive or, number by number."""
-    return _base32(_fives(instrument_id, leg, "0")).encode().translate(_NUMBERS)
+    return _base32(_fives(instrument_id, leg, "0")).encode().translate(_NUMBER_OF) + bytes(range(32, 32 + len(_END)))
+
+
+def written(numbers: bytes) -> list[str]:
+    """The ids that both parts joined make, one after the other."""
+    return numbers.translate(_CHARACTER_OF).decode().split()
 
 
 def is_own_order(text: str) -> bool:

@@ -7,6 +7,7 @@ Decimal decides, as ``trading.rebalance`` does for one trade. So the orders are 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -14,7 +15,7 @@ from decimal import Decimal
 import numpy as np
 
 from hedgefund_core.border import float_views, floats_of, to_prices
-from hedgefund_core.identifiers import LETTERS, decision_letters
+from hedgefund_core.identifiers import decision_letters, written
 from hedgefund_core.risk.limits import Limits
 from hedgefund_core.risk.price_collar import table_width, widening
 from hedgefund_core.risk.rule import Bools, Floats, Ints, OrderBatch
@@ -26,8 +27,6 @@ from hedgefund_core.trading.rebalance import Intent, NoTradeBand, intents_toward
 
 _NEAR = 1e-12
 """Relative: six roundings of a float64 are off by less than a thousandth of it."""
-_ALPHABET = LETTERS + bytes(224)
-"""What ``bytes.translate`` wants: a letter for each number below 32, and 224 that do not occur."""
 _BUY, _SELL, _CLOSE, _OPEN, _LIMIT, _DAY = Side.BUY, Side.SELL, Leg.CLOSE, Leg.OPEN, OrderType.LIMIT, TimeInForce.DAY
 """Named once: an enum looks a member up anew at every use, which is a third of an order's time."""
 
@@ -187,21 +186,20 @@ def _exact(market: Market, place: int, weight: float, held: Decimal, equity: Dec
 # ---- identity and price --------------------------------------------------------------------------------------------------------
 
 
-def orders_of(trades: Trades, market: Market, terms: Terms, limits: Limits, sent: Collection[str]) -> tuple[Orders, OrderBatch]:
+def orders_of(trades: Trades, market: Market, terms: Terms, limits: Limits, sent: AbstractSet[str]) -> tuple[Orders, OrderBatch]:
     """Trades with identity and price, and the same as the rules read them.
 
     Auction orders carry the collar's edge as their limit: no fill beyond what was judged.
 
     Without a fresh price the edge of a reduction widens, as the rule does that judges it.
     """
-    instruments = [market.instruments[place] for place in trades.place.tolist()]
     names = _names(trades, market.instruments, terms)
     edges = _edges(trades.place, trades.sign, trades.closing, market, limits)
     prices = to_prices(edges)
     if terms.on_tick:
         prices = [to_tick(price, up=sign < 0.0) for price, sign in zip(prices, trades.sign.tolist(), strict=True)]
     lots = market.instruments.lots
-    return _orders(trades, instruments, names, prices, market, terms), OrderBatch(
+    return _orders(trades, names, prices, market, terms), OrderBatch(
         instrument=trades.place,
         sign=trades.sign,
         quantity=trades.size,
@@ -209,22 +207,21 @@ def orders_of(trades: Trades, market: Market, terms: Terms, limits: Limits, sent
         limit_price=np.array(prices, dtype=np.float64) if terms.on_tick else float_views(edges, prices),
         reduction=trades.closing,
         auction=np.full(len(names), terms.time_in_force is not _DAY),
-        duplicate=np.array([name in sent for name in names], dtype=np.bool_),
+        duplicate=np.zeros(len(names), dtype=np.bool_) if sent.isdisjoint(names) else np.array([name in sent for name in names]),
         lot=np.array(lots, dtype=np.float64)[trades.place] if lots else np.ones(len(names)),
     )
 
 
-def _orders(
-    trades: Trades, instruments: Sequence[Instrument], names: Sequence[str], limits: Sequence[Decimal], market: Market, terms: Terms
-) -> Orders:
+def _orders(trades: Trades, names: Sequence[str], limits: Sequence[Decimal], market: Market, terms: Terms) -> Orders:
+    places, ids, symbols, known = trades.place.tolist(), market.instruments.ids, market.instruments.symbols, market.prices
     columns = {
         "client_order_id": names,
-        "instrument_id": [instrument.instrument_id for instrument in instruments],
-        "symbol": [instrument.symbol for instrument in instruments],
+        "instrument_id": [ids[place] for place in places],
+        "symbol": [symbols[place] for place in places],
         "side": [_BUY if sign > 0.0 else _SELL for sign in trades.sign.tolist()],
         "quantity": trades.quantities,
         "leg": [_CLOSE if closing else _OPEN for closing in trades.closing.tolist()],
-        "reference_price": [market.prices[place] or ZERO for place in trades.place.tolist()],
+        "reference_price": [known[place] or ZERO for place in places],
         "limit_price": limits,
     }
     decision_id, time_in_force, purpose, session, at = terms.decision_id, terms.time_in_force, terms.purpose, terms.session, terms.at
@@ -262,9 +259,7 @@ def _names(trades: Trades, instruments: Instruments, terms: Terms) -> list[str]:
     """What ``client_order_id`` gives of each, written together."""
     shared = decision_letters(account=terms.account, book=terms.book, session=terms.session, decision=terms.decision_id)
     own = np.frombuffer(instruments.order_letters, dtype=np.uint8).reshape(-1, 2, len(shared))
-    letters = own[trades.place, trades.closing.view(np.uint8)] ^ np.frombuffer(shared, dtype=np.uint8)
-    text = letters.tobytes().translate(_ALPHABET).decode()
-    return [f"{text[start : start + len(shared)]}-r0" for start in range(0, len(text), len(shared))]
+    return written((own[trades.place, trades.closing.view(np.uint8)] ^ np.frombuffer(shared, dtype=np.uint8)).tobytes())
 
 
 # ---- the border again: Decimals become numpy columns for the rules -------------------------------------------------------------

@@ -67,7 +67,7 @@ class Instruments(tuple[Instrument, ...]):  # noqa: SLOT001 - cached properties 
 
     @cached_property
     def order_letters(self) -> bytes:
-        """``identifiers.order_letters`` of each: 32 numbers of its opening leg, then 32 of its closing one."""
+        """``identifiers.order_letters`` of the opening leg of each, then of its closing one."""
         return b"".join([order_letters(key, leg) for key in self.ids for leg in ("open", "close")])
 
     @cached_property
