@@ -405,16 +405,19 @@ def _record(inputs: DecisionInputs, basis: Basis, judgements: Judgements) -> Dec
         digest="",
         note=basis.note,
     )
-    return msgspec.structs.replace(record, digest=_digest(record))
+    return msgspec.structs.replace(record, digest=_digest(record, basis))
 
 
-def _digest(record: DecisionMade) -> str:
-    """Hash over inputs and result; what the rules measured on the way is covered by the frame's own hash."""
+def _digest(record: DecisionMade, basis: Basis) -> str:
+    """Hash over inputs and result, arrays by their bytes; what the rules measured on the way is covered by the frame's own hash."""
     result = (
-        record.decision_id, record.session, record.for_session, record.model_digest, record.inputs_digest, record.scores,
-        record.target_weights, record.scalers, record.judgements.orders, record.judgements.allowed, record.note,
+        record.decision_id, record.session, record.for_session, record.model_digest, record.inputs_digest, record.scalers,
+        record.judgements.orders, record.judgements.allowed, record.note,
     )  # fmt: skip
-    return hashlib.sha256(msgspec.json.encode(result)).hexdigest()
+    digest = hashlib.sha256(msgspec.json.encode(result))
+    for values in (basis.scores, basis.weights):
+        digest.update(np.ascontiguousarray(values).data)
+    return digest.hexdigest()
 
 
 def inputs_digest(inputs: DecisionInputs) -> str:
@@ -422,7 +425,7 @@ def inputs_digest(inputs: DecisionInputs) -> str:
     digest = hashlib.sha256()
     history = inputs.history
     digest.update(f"returns={history.returns.shape}".encode() + history.digests.tobytes())
-    for name in ("features", "mask", "market", "bar_ages", "adv", "target_weights"):
+    for name in ("features", "mask", "market", "marks", "bar_ages", "adv", "target_weights"):
         values = history.market if name == "market" else getattr(inputs, name)
         digest.update(f"{name}={'none' if values is None else values.shape}".encode())
         if values is not None:
@@ -431,7 +434,7 @@ def inputs_digest(inputs: DecisionInputs) -> str:
     instruments = Instruments.of(inputs.instruments).encoded
     facts = (
         inputs.account, inputs.book, inputs.session, inputs.for_session, inputs.decided_at, inputs.time_in_force, inputs.purpose,
-        instruments, inputs.prices, inputs.equity, inputs.cash, sorted(inputs.positions.items()), inputs.working,
+        instruments, inputs.equity, inputs.cash, sorted(inputs.positions.items()), inputs.working,
         sorted(inputs.sent), sorted(inputs.frozen_instruments), inputs.ladder, inputs.drawdown, sorted(inputs.waived),
         inputs.sessions_per_year,
     )  # fmt: skip
