@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from hedgefund_core.trading.instrument import ONE
+from hedgefund_core.trading.instrument import ONE, ZERO
 from hedgefund_core.trading.order import OrderType, Side, TimeInForce
 
 EASTERN = ZoneInfo("America/New_York")
@@ -164,4 +164,4 @@ def to_tick(price: Decimal, *, up: bool) -> Decimal:
     tick = tick_of(price)
     below = price // tick * tick  # exact, and three times as fast as a rounded division
     found = below + tick if up and below != price else below
-    return found if found > 0 else tick
+    return found if found > ZERO else tick

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from hedgefund_core.account import State
@@ -22,7 +21,7 @@ from hedgefund_core.layout import journal_file
 from hedgefund_core.machine import Record, SubmitOrder, step
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.order import Order
-from live_executor.brokers.alpaca.broker import order_request
+from live_executor.brokers.alpaca.broker import order_body
 from live_executor.brokers.alpaca.budget import RESERVE
 from live_executor.commands import Halt, Resume, send
 from live_executor.journals.sqlite import JournalReader, open_journal
@@ -234,7 +233,7 @@ def _one(state: State, bars: e.BarsClosed, due: e.DecisionDue, append: Callable[
     append(frames)
     orders = [command.order for command in commands if isinstance(command, SubmitOrder)]
     for order in orders:
-        msgspec.json.encode(order_request(order))
+        order_body(order)
     return state, orders
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hedgefund_core.errors import BrokerUnavailable, ConfigError, OrderOutcomeUnknown, OrderRejected
 from hedgefund_core.trading.capabilities import to_tick
 from hedgefund_core.trading.order import Leg, Order, OrderType, Side, TimeInForce
-from live_executor.brokers.alpaca.broker import order_request
+from live_executor.brokers.alpaca.broker import order_body
 from live_executor.brokers.alpaca.budget import Lane
 from tests.alpaca_server.faults import Fault
 from tests.alpaca_server.server import AlpacaServer, Scenario
@@ -26,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def body_of(order: Order) -> dict[str, str]:
     """What leaves."""
-    return msgspec.json.decode(msgspec.json.encode(order_request(order)), type=dict[str, str])
+    return msgspec.json.decode(order_body(order), type=dict[str, str])
 
 
 UNKNOWN = [
@@ -270,9 +272,22 @@ def test_prices_are_on_the_tick_and_never_worse(price: str, side: Side, expected
     assert body_of(an_order(side=side, limit=price))["limit_price"] == format(Decimal(expected).normalize(), "f")
 
 
-def test_numbers_leave_as_plain_text() -> None:
-    body = body_of(an_order(quantity="1E+2", limit="1E+2"))
-    assert (body["qty"], body["limit_price"]) == ("100", "100")
+numbers = st.builds("{}E{}".format, st.integers(1, 10**9), st.integers(-9, 9))
+"""Also with zeros at their end, far below a tick, and of more shares than there are."""
+
+
+@settings(max_examples=50)
+@given(symbol=st.sampled_from(["A", 'Q"\\', "BRK.B", "Ä\n"]), side=st.sampled_from(Side), quantity=numbers, limit=numbers)
+def test_a_body_says_what_exact_arithmetic_says_in_plain_text(symbol: str, side: Side, quantity: str, limit: str) -> None:
+    tick = Decimal("0.01") if Decimal(limit) >= 1 else Decimal("0.0001")
+    ticks = (Decimal(limit) / tick).to_integral_value(ROUND_CEILING if side is Side.SELL else ROUND_FLOOR)
+    assert body_of(an_order(symbol=symbol, side=side, quantity=quantity, limit=limit)) == {
+        "symbol": symbol, "side": side, "type": "limit", "time_in_force": "day", "client_order_id": "c1",
+        "qty": format(Decimal(quantity).normalize(), "f"), "limit_price": format((max(ticks, 1) * tick).normalize(), "f"),
+    }  # fmt: skip
+
+
+def test_a_market_order_leaves_without_a_price() -> None:
     assert "limit_price" not in body_of(an_order(limit=None, order_type=OrderType.MARKET))
 
 

@@ -80,7 +80,7 @@ class AlpacaBroker(AlpacaQueries):
         """Send an order once; see the module and `LiveBroker` for what an error means."""
         path = "/v2/orders"
         try:
-            answer = await self._transport.post(path, _encode(order_request(order)), lane_of(order), may_leave)
+            answer = await self._transport.post(path, order_body(order), lane_of(order), may_leave)
         except NothingSentError as error:
             raise BrokerUnavailable(f"order {order.client_order_id} was not sent: {error}", mend=MEND) from error
         except NoAnswerError as error:
@@ -212,17 +212,20 @@ class OrderRequest(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     limit_price: str | None = None
 
 
-def order_request(order: Order) -> OrderRequest:
-    """The request of an order; the limit on the tick, never worse than the order's own."""
-    limit = order.limit_price
-    return OrderRequest(
-        order.symbol,
-        _plain(order.quantity),
-        order.side,
-        order.order_type,
-        order.time_in_force,
-        order.client_order_id,
-        None if limit is None else _plain(to_tick(limit, up=order.side is _SELL)),
+def order_body(order: Order) -> bytes:
+    """What leaves of an order; the limit on the tick, never worse than the order's own."""
+    quantity, limit = str(order.quantity), order.limit_price
+    price = None if limit is None else str(to_tick(limit, up=order.side is _SELL))
+    return _encode(
+        OrderRequest(
+            order.symbol,
+            quantity if quantity.isdecimal() else _plain(quantity),
+            order.side,
+            order.order_type,
+            order.time_in_force,
+            order.client_order_id,
+            _plain(price) if price and price[-1] == "0" else price,  # a whole number of ticks has no exponent
+        )
     )
 
 
@@ -231,10 +234,7 @@ def lane_of(order: Order) -> Lane:
     return Lane.REDUCE if order.leg is Leg.CLOSE or order.purpose is Purpose.FLATTEN else Lane.ENTER
 
 
-def _plain(value: Decimal) -> str:
-    text = str(value)
-    if text.isdecimal():
-        return text
-    if "E" in text:
-        text = format(value, "f")
+def _plain(number: str) -> str:
+    """A Decimal's text without an exponent, and without zeros that end its fraction."""
+    text = format(Decimal(number), "f") if "E" in number else number
     return text.rstrip("0").rstrip(".") if "." in text else text
