@@ -264,7 +264,8 @@ def _finite(value: float) -> float | None:
 def decision_inputs(state: State, event: DecisionDue, purpose: Purpose, live: LiveInputs | None = None) -> DecisionInputs:
     """What a decision at ``event`` may know."""
     bundle = state.bundle if purpose is Purpose.MODEL else None
-    n, ages = len(state.instruments), np.array(state.mark_ages, dtype=np.float64)
+    n = len(state.instruments)
+    ages = np.array(state.mark_ages, dtype=np.float64) if any(state.mark_ages) else np.zeros(n)
     features = np.zeros((n, 0))
     if bundle is not None and state.window is not None:
         features = latest_features(state.window, bundle.manifest.features)

@@ -14,7 +14,7 @@ from decimal import Decimal
 
 import numpy as np
 
-from hedgefund_core.border import float_views, floats_of, to_prices
+from hedgefund_core.border import floats_of, priced
 from hedgefund_core.identifiers import decision_letters, written
 from hedgefund_core.risk.limits import Limits
 from hedgefund_core.risk.price_collar import table_width, widening
@@ -195,16 +195,17 @@ def orders_of(trades: Trades, market: Market, terms: Terms, limits: Limits, sent
     """
     names = _names(trades, market.instruments, terms)
     edges = _edges(trades.place, trades.sign, trades.closing, market, limits)
-    prices = to_prices(edges)
+    prices, price_views = priced(edges)
     if terms.on_tick:
         prices = [to_tick(price, up=sign < 0.0) for price, sign in zip(prices, trades.sign.tolist(), strict=True)]
+        price_views = np.array(prices, dtype=np.float64)
     lots = market.instruments.lots
     return _orders(trades, names, prices, market, terms), OrderBatch(
         instrument=trades.place,
         sign=trades.sign,
         quantity=trades.size,
         price=market.price[trades.place],
-        limit_price=np.array(prices, dtype=np.float64) if terms.on_tick else float_views(edges, prices),
+        limit_price=price_views,
         reduction=trades.closing,
         auction=np.full(len(names), terms.time_in_force is not _DAY),
         duplicate=np.zeros(len(names), dtype=np.bool_) if sent.isdisjoint(names) else np.array([name in sent for name in names]),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -91,7 +92,7 @@ class Panel:
         if len(self.sessions) > 1 and not bool((self.sessions[1:] > self.sessions[:-1]).all()):
             message = f"sessions of {self.source} are not strictly increasing"
             raise DataInvalid(message, mend="sort the rows by date and remove duplicates")
-        if len(set(self.symbols)) != len(self.symbols):
+        if not _are_unique(self.symbols):
             message = f"symbols of {self.source} are not unique"
             raise DataInvalid(message)
 
@@ -150,6 +151,12 @@ class Panel:
         sessions = np.concatenate([self.sessions, other.sessions])
         joined = replace(self, sessions=sessions, **changes)
         return joined if keep is None else joined.rows(max(0, len(sessions) - keep), len(sessions))
+
+
+@lru_cache(maxsize=16)
+def _are_unique(names: tuple[str, ...]) -> bool:
+    """Kept, because each session of an account makes panels of the same names."""
+    return len(set(names)) == len(names)
 
 
 def from_long(

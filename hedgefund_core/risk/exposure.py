@@ -51,6 +51,11 @@ def of_instrument(values: Floats, batch: OrderBatch, context: RiskContext) -> Fl
     return cast("Floats", batch.derived[key][1])
 
 
+def seldom_of_instrument(values: Floats, batch: OrderBatch, context: RiskContext) -> Values:
+    """As `of_instrument`, of what is zero in most accounts throughout (shares that work, freezes): then 0.0 and no column."""
+    return of_instrument(values, batch, context) if np.count_nonzero(values) or strangers(batch, context) is not False else 0.0
+
+
 def _of_instrument(values: Floats, batch: OrderBatch, context: RiskContext) -> Floats:
     absent = strangers(batch, context)
     if absent is False:
@@ -138,9 +143,9 @@ def _exposures(batch: OrderBatch, context: RiskContext) -> Exposures:
     settles = batch.reduction & batch.auction
     rests = ~settles
     settled, up, down = only(settles, batch.sign * batch.quantity), only(rests, buys), only(rests, sells)
-    held = of_instrument(context.quantity, batch, context) + earlier_same(settled, batch)
-    high = held + of_instrument(context.working_buy, batch, context) + earlier_same(up, batch)
-    low = held - of_instrument(context.working_sell, batch, context) - earlier_same(down, batch)
+    held = seldom_of_instrument(context.quantity, batch, context) + earlier_same(settled, batch)
+    high = held + seldom_of_instrument(context.working_buy, batch, context) + earlier_same(up, batch)
+    low = held - seldom_of_instrument(context.working_sell, batch, context) - earlier_same(down, batch)
     price = of_instrument(context.price, batch, context)
     before = np.maximum(np.abs(high), np.abs(low))
     after = np.maximum(np.abs(high + settled + up), np.abs(low + settled - down))
@@ -171,9 +176,9 @@ def worst_position(batch: OrderBatch, context: RiskContext) -> Floats:
 
 def _worst_position(batch: OrderBatch, context: RiskContext) -> Floats:
     buys, sells = _once(_sides, batch, None)
-    held = of_instrument(context.quantity, batch, context)
-    high = held + of_instrument(context.working_buy, batch, context) + earlier_same(buys, batch) + buys
-    low = held - of_instrument(context.working_sell, batch, context) - earlier_same(sells, batch) - sells
+    held = seldom_of_instrument(context.quantity, batch, context)
+    high = held + seldom_of_instrument(context.working_buy, batch, context) + earlier_same(buys, batch) + buys
+    low = held - seldom_of_instrument(context.working_sell, batch, context) - earlier_same(sells, batch) - sells
     return np.where(batch.sign > 0.0, high, low)
 
 

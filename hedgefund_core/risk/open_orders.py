@@ -8,14 +8,14 @@ from __future__ import annotations
 import numpy as np
 
 from hedgefund_core.risk.compare import at_most
-from hedgefund_core.risk.exposure import earlier, earlier_same, of_instrument
+from hedgefund_core.risk.exposure import earlier, earlier_same, seldom_of_instrument
 from hedgefund_core.risk.limits import Mandate
 from hedgefund_core.risk.rule import OrderBatch, RiskContext, Rule, RuleResult
 
 
 def check_instrument(batch: OrderBatch, context: RiskContext, mandate: Mandate) -> RuleResult:
     """Orders in the instrument with this one."""
-    count = of_instrument(context.working_orders.astype(np.float64), batch, context) + earlier_same(1.0, batch) + 1.0
+    count = seldom_of_instrument(context.working_orders.astype(np.float64), batch, context) + earlier_same(1.0, batch) + 1.0
     return at_most(count, mandate.limits.max_open_orders_per_instrument, "too many orders work in the instrument")
 
 

@@ -7,11 +7,13 @@ without a fresh price the band widens step by step with the sessions passed: a b
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from hedgefund_core.risk.compare import at_most, some
 from hedgefund_core.risk.exposure import of_instrument
-from hedgefund_core.risk.limits import Limits, Mandate
+from hedgefund_core.risk.limits import CollarBand, Limits, Mandate
 from hedgefund_core.risk.rule import Floats, OrderBatch, RiskContext, Rule, RuleResult
 
 PRICE_GRID = 1e-6
@@ -35,9 +37,14 @@ def check(batch: OrderBatch, context: RiskContext, mandate: Mandate) -> RuleResu
 
 def table_width(price: Floats, limits: Limits) -> Floats:
     """Width of the band by price: float64 (n,), NaN where the price is."""
-    tops = np.array([*(np.inf if band.up_to is None else band.up_to for band in limits.collar_bands[:-1]), np.inf])
-    widths = np.array([*(band.width for band in limits.collar_bands), np.nan])
+    tops, widths = _table(limits.collar_bands)
     return widths[tops.searchsorted(price)]
+
+
+@cache
+def _table(bands: tuple[CollarBand, ...]) -> tuple[Floats, Floats]:
+    tops = np.array([*(np.inf if band.up_to is None else band.up_to for band in bands[:-1]), np.inf])
+    return tops, np.array([*(band.width for band in bands), np.nan])
 
 
 def widening(age: Floats, limits: Limits) -> Floats:

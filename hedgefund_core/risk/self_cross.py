@@ -8,15 +8,15 @@ from __future__ import annotations
 import numpy as np
 
 from hedgefund_core.risk.compare import at_most
-from hedgefund_core.risk.exposure import of_instrument
+from hedgefund_core.risk.exposure import seldom_of_instrument
 from hedgefund_core.risk.limits import Mandate
 from hedgefund_core.risk.rule import OrderBatch, RiskContext, Rule, RuleResult
 
 
 def check(batch: OrderBatch, context: RiskContext, mandate: Mandate) -> RuleResult:
     """Shares of own orders that work on the other side."""
-    buys = of_instrument(context.working_buy, batch, context)
-    sells = of_instrument(context.working_sell, batch, context)
+    buys = seldom_of_instrument(context.working_buy, batch, context)
+    sells = seldom_of_instrument(context.working_sell, batch, context)
     return at_most(np.where(batch.sign > 0.0, sells, buys), 0.0, "an own order works on the other side")
 
 

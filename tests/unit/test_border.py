@@ -5,7 +5,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 import msgspec
 import numpy as np
 
-from hedgefund_core.border import Marks, float_views, floats_of, to_prices
+from hedgefund_core.border import Marks, floats_of, priced
 from hedgefund_core.trading.instrument import SIX_PLACES, Instrument, Instruments, to_price
 
 
@@ -19,8 +19,9 @@ def test_a_column_is_rounded_as_each_value_alone_to_the_digit() -> None:
     odd = np.array([0.0, -0.0, 1e-9, -1e-9, 5e-7, -5e-7, 1.5, 0.1, 1e8, 999_999_999.9999995, 1e12])
     for values in (ties, odd, rng.uniform(0.01, 5000.0, 5000), np.round(rng.uniform(-1.0, 1.0, 5000), 6), np.zeros(0)):
         wanted = [exact(value) for value in values.tolist()]
-        assert [value.as_tuple() for value in to_prices(values)] == [value.as_tuple() for value in wanted]
-        assert float_views(values, to_prices(values)).tolist() == [float(value) for value in wanted]
+        prices, views = priced(values)
+        assert [value.as_tuple() for value in prices] == [value.as_tuple() for value in wanted]
+        assert views.tolist() == [float(value) for value in wanted]
         assert [to_price(value).as_tuple() for value in values.tolist()] == [value.as_tuple() for value in wanted]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
@@ -314,7 +315,7 @@ def scale_weights(  # noqa: PLR0913 - each limit is a number of the mandate, and
     # drawdown could leave a larger one.
     beyond = 1.0 if drawdown >= risk_scale else drawdown / risk_scale
     weights = _quantized(weights * min(beyond, *(scaling.scale for scaling in last)))
-    measured = np.isfinite(sigma) and np.isfinite(drawdown_scale)
+    measured = isfinite(sigma) and isfinite(drawdown_scale)
     traded = given if measured or not book.any() else np.zeros_like(given)  # an exit needs no measure
     return np.where(traded, weights, np.nan), (*first, *caps, *last)
 
@@ -322,7 +323,7 @@ def scale_weights(  # noqa: PLR0913 - each limit is a number of the mandate, and
 def _scaling(name: str, measured: float, limit: float, room: float = 0.0) -> Scaling:
     """The multiplier that brings ``measured`` under ``limit``; zero where it cannot be measured."""
     bound = max(limit - room, 0.0)
-    if not np.isfinite(measured):
+    if not isfinite(measured):
         scale = 0.0
     elif measured <= bound:
         scale = 1.0
@@ -332,7 +333,7 @@ def _scaling(name: str, measured: float, limit: float, room: float = 0.0) -> Sca
 
 
 def _clipped_scale(scale: float) -> float:
-    return float(min(max(scale, 0.0), 1.0)) if np.isfinite(scale) else 0.0
+    return float(min(max(scale, 0.0), 1.0)) if isfinite(scale) else 0.0
 
 
 def _filled(values: Floats) -> Floats:
