@@ -52,10 +52,11 @@ class Prices:
 
     def heard(self, frames: Sequence[e.Event]) -> None:
         """Hear of a commit: after an announced split the first price in new shares is no error, so the filter is told of it."""
-        symbols = {instrument.instrument_id: instrument.symbol for instrument in self._floor.state.instruments}
         for frame in frames:
-            if isinstance(frame, e.SplitAnnounced) and frame.instrument_id in symbols:
-                self._ticks.expect(symbols[frame.instrument_id], frame.ratio)
+            if isinstance(frame, e.SplitAnnounced):
+                for instrument in self._floor.state.instruments:
+                    if instrument.instrument_id == frame.instrument_id:
+                        self._ticks.expect(instrument.symbol, frame.ratio)
 
     def _take(self, seen: QuoteSighting | BarSighting) -> None:
         if self._ticks.admits(seen):

@@ -280,10 +280,11 @@ class Rebalancer:
             return
         if self._opened is None:
             self._opened = Stopwatch(self._floor.timeline.local_now)
-        patience = self._floor.settings.reprice_seconds
+        patience, now = self._floor.settings.reprice_seconds, self._floor.now()
+        if self._opened.seconds <= patience:
+            return
         for name, order in working.items():
-            waited = (self._floor.now() - order.submitted_at).total_seconds()
-            if self._rests(order) and min(waited, self._opened.seconds) > patience:
+            if (now - order.submitted_at).total_seconds() > patience and self._rests(order):
                 self._repricing.add(name)
                 reason = "not filled in time: to be priced anew"
                 asked = e.CancelRequested(

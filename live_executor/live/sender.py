@@ -124,20 +124,21 @@ class Sender:
         under_way = (state.orders.get(name) for name in (*self._waiting, *self._leaving))
         closing = {order.instrument_id for order in under_way if order is not None and order.leg is Leg.CLOSE}
         entries = not self._gates.closed and state.ladder.admits_entries
-        working: dict[str, list[Order]] = {}
+        in_the_way: dict[str, list[Order]] = {}
         for order in state.working:
-            working.setdefault(order.instrument_id, []).append(order)
+            if order.leg is Leg.CLOSE or order.status in _DOUBTFUL:
+                in_the_way.setdefault(order.instrument_id, []).append(order)
         for leg in (Leg.CLOSE, Leg.OPEN) if entries else (Leg.CLOSE,):
             for name, order in list(self._waiting.items()):
                 if len(self._leaving) >= room:
                     return
-                if order.leg is leg and self._may_leave(order, moment, working.get(order.instrument_id, ()), closing):
+                if order.leg is leg and self._may_leave(order, moment, in_the_way.get(order.instrument_id, ()), closing):
                     self._waiting.pop(name, None)
                     self._leaving.add(name)
                     yield order
 
     def _may_leave(self, order: Order, moment: _Moment, same: Sequence[Order], closing: set[str]) -> bool:
-        """``same``: what works in its instrument; ``closing``: instruments with reductions that wait or are on their way."""
+        """``same``: what may be in its way in its instrument; ``closing``: instruments with reductions that wait or are on their way."""
         current = self._floor.state.orders.get(order.client_order_id)
         if current is None or current.status is not OrderStatus.PENDING_NEW:
             return False
