@@ -135,17 +135,18 @@ def _near(values: Floats, edge: Floats | float) -> Bools:
 def _legs(rows: Ints, shares: Floats, holds: Floats) -> Trades:
     """A change that crosses zero takes a closing and an opening leg; one toward zero a closing leg; any other an opening one."""
     target, held = shares[rows], holds[rows]
-    change = np.abs(target - held)
+    signed = target - held
+    change = np.abs(signed)
     crosses = held * target < 0.0
     lowers = crosses | (np.abs(target) < np.abs(held))
     opens = crosses | ~lowers
-    sign = np.where(target > held, 1.0, -1.0)
+    sign = np.sign(signed)
     size = np.concatenate((np.where(crosses, np.abs(held), change)[lowers], np.where(crosses, np.abs(target), change)[opens]))
     return Trades(
         place=np.concatenate((rows[lowers], rows[opens])),
         sign=np.concatenate((sign[lowers], sign[opens])),
         closing=np.arange(len(size)) < np.count_nonzero(lowers),
-        quantities=list(map(Decimal, size.astype(np.int64).tolist())),
+        quantities=[ONE * shares for shares in size.astype(np.int64).tolist()],
         size=size,
     )
 

@@ -126,19 +126,19 @@ def volatility_of(moves: Floats, decay: float, sessions_per_year: float) -> floa
     sessions = moves.shape[0]
     if sessions < MINIMUM_SESSIONS:
         return float("nan")
-    importance = _importance(sessions, decay)
-    variance = (importance * moves**2).sum() / importance.sum()
+    importance, total = _importance(sessions, decay)
+    variance = (importance * moves**2).sum() / total
     return float(np.sqrt(variance * sessions_per_year))
 
 
 @cache
-def _importance(sessions: int, decay: float) -> Floats:
-    """What each session counts, the newest 1: a running product, since pow() may differ between processors."""
+def _importance(sessions: int, decay: float) -> tuple[Floats, float]:
+    """What each session counts, the newest 1 (a running product, since pow() may differ between processors), and all together."""
     steps = np.full(sessions, decay)
     steps[0] = 1.0
     importance = np.cumprod(steps)[::-1].copy()
     importance.flags.writeable = False  # it is handed to every caller
-    return importance
+    return importance, float(importance.sum())
 
 
 def betas(returns: Floats, market: Floats) -> Floats:
@@ -206,7 +206,7 @@ def daily_sigmas(returns: Floats) -> Floats:
     total = returns.sum(axis=0)
     whole = bool(np.isfinite(total).all())
     known = None if whole else ~np.isnan(returns)
-    count = np.full(total.shape, len(returns)) if known is None else known.sum(axis=0)
+    count = np.array([len(returns)]) if known is None else known.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = (total if known is None else np.where(known, returns, 0.0).sum(axis=0)) / count
         gap = returns - mean
