@@ -226,27 +226,15 @@ def _orders(trades: Trades, names: Sequence[str], limits: Sequence[Decimal], mar
         "reference_price": [known[place] or ZERO for place in places],
         "limit_price": limits,
     }
-    decision_id, time_in_force, purpose, session, at = terms.decision_id, terms.time_in_force, terms.purpose, terms.session, terms.at
-    made = [
-        Order(
-            client_order_id=name,
-            decision_id=decision_id,
-            instrument_id=instrument_id,
-            symbol=symbol,
-            side=side,
-            quantity=quantity,
-            order_type=_LIMIT,
-            limit_price=limit,
-            time_in_force=time_in_force,
-            leg=leg,
-            purpose=purpose,
-            session=session,
-            reference_price=price,
-            submitted_at=at,
-        )
-        for name, instrument_id, symbol, side, quantity, leg, price, limit in zip(*columns.values(), strict=True)
-    ]
-    return Orders.of(made, columns)
+    return Orders.made(
+        columns,
+        decision_id=terms.decision_id,
+        order_type=_LIMIT,
+        time_in_force=terms.time_in_force,
+        purpose=terms.purpose,
+        session=terms.session,
+        submitted_at=terms.at,
+    )
 
 
 def _edges(places: Ints, sign: Floats, closing: Bools, market: Market, limits: Limits) -> Floats:

@@ -229,7 +229,7 @@ REFUSED: dict[tuple[OrderStatus, OrderMove], str] = {
 """Every pair that is not in TRANSITIONS, with the reason: together they cover all states and moves."""
 
 
-class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class Order(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One order and what has happened to it so far. Fields with their defaults are left out of the journal."""
 
     client_order_id: str

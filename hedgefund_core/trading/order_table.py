@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from itertools import repeat
 from typing import Any
 
 import msgspec
@@ -96,8 +97,12 @@ class Orders(tuple[Order, ...]):  # noqa: SLOT001 - what is derived of them is k
     table: OrderTable
 
     @classmethod
-    def of(cls, orders: Sequence[Order], columns: Mapping[str, Sequence[object]]) -> Orders:
-        """These orders; they are the same in every field that is not in ``columns``."""
-        found = cls(orders)
+    def made(cls, columns: Mapping[str, Sequence[object]], **shared: object) -> Orders:
+        """Orders from what differs of them, a column a field and one at least, and what they share; together the first fields of an order, without gaps.
+
+        By position and in one go: twice as fast as one after the other with its fields' names.
+        """
+        given = Order.__struct_fields__[: len(columns) + len(shared)]
+        found = cls(map(Order, *[columns[name] if name in columns else repeat(shared[name]) for name in given]))
         found.table = OrderTable.joined(found, columns) if found else OrderTable.of(())
         return found

@@ -16,6 +16,7 @@ from hedgefund_core.trading.order import Leg, Order, OrderStatus, OrderType, Pur
 from hedgefund_core.trading.order_table import Columns, Orders, OrderTable
 
 AT = datetime(2026, 11, 16, 14, 30, tzinfo=UTC)
+REQUIRED = [field.name for field in msgspec.structs.fields(Order) if field.required]
 words, numbers = st.sampled_from(["a", "b"]), st.sampled_from([Decimal(1), Decimal("1.000000"), Decimal("0.5")])
 moments = st.sampled_from([AT, AT.replace(microsecond=1)])
 orders = st.builds(
@@ -38,10 +39,23 @@ def test_orders_come_out_of_their_columns_as_they_went_in(some: list[Order]) -> 
     assert encode(read) == encode(frame)
 
 
-@given(st.lists(orders, max_size=4))
-def test_columns_that_were_known_give_the_same_table(some: list[Order]) -> None:
-    columns = dict(zip(Columns.__struct_fields__, zip(*map(astuple, some), strict=True), strict=True)) if some else {}
-    assert encode(OrdersIntended(ts=AT, orders=Orders.of(some, columns).table)) == encode(OrdersIntended(ts=AT, orders=OrderTable.of(some)))
+@given(st.lists(orders, max_size=4), st.integers(1, len(Order.__struct_fields__)))
+def test_orders_made_of_columns_are_those_made_one_by_one_and_have_their_table(some: list[Order], given: int) -> None:
+    """``given``: how many fields are known; the others are as a new order has them."""
+    fields = Order.__struct_fields__[: max(given, len(REQUIRED))]
+    first = astuple(some[0]) if some else ()
+    shared = {name: cell for name, cell in zip(fields, first, strict=False) if name in {"session", "purpose"}}
+    columns = {name: [getattr(order, name) for order in some] for name in fields if name not in shared}
+    made = Orders.made(columns, **shared)
+    wanted = [Order(**{name: shared.get(name, getattr(order, name)) for name in fields}) for order in some]
+    assert list(made) == wanted
+    assert encode(OrdersIntended(ts=AT, orders=made.table)) == encode(OrdersIntended(ts=AT, orders=OrderTable.of(wanted)))
+    assert OrderTable.of(made) == made.table
+
+
+def test_a_field_left_out_between_others_is_refused() -> None:
+    with pytest.raises(KeyError, match="decision_id"):
+        Orders.made({"client_order_id": ["a"]}, instrument_id="A")
 
 
 def test_every_field_of_an_order_has_its_column() -> None:
