@@ -98,7 +98,7 @@ class Orders(tuple[Order, ...]):  # noqa: SLOT001 - what is derived of them is k
 
     @classmethod
     def made(cls, columns: Mapping[str, Sequence[object]], **shared: object) -> Orders:
-        """Orders from what differs of them, a column a field and one at least, and what they share; together the first fields of an order, without gaps.
+        """Orders from what differs of them (a column a field, one at least) and what they share: their first fields, without gaps.
 
         By position and in one go: twice as fast as one after the other with its fields' names.
         """
