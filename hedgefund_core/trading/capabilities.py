@@ -78,6 +78,8 @@ ALPACA: tuple[Capabilities, ...] = (
         source="Alpaca, fractional trading: limit orders too, day only",
     ),
 )
+_DEAR, _COARSEST = ALPACA[-1].ticks[0]
+"""From where on today's coarsest tick holds, which is that of nearly every price, and the tick."""
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,7 +163,7 @@ def tick_of(price: Decimal, row: Capabilities = ALPACA[-1]) -> Decimal:
 
 def to_tick(price: Decimal, *, up: bool) -> Decimal:
     """A price in whole ticks, rounded up or down; at least one tick."""
-    tick = tick_of(price)
+    tick = _COARSEST if price >= _DEAR else tick_of(price)
     below = price // tick * tick  # exact, and three times as fast as a rounded division
     found = below + tick if up and below != price else below
     return found if found > ZERO else tick
