@@ -50,7 +50,8 @@ def _column(values: Values) -> Column:
     if not isinstance(values, np.ndarray):
         return float(values) if isfinite(values) else None
     first = float(values[0])
-    if every(values == first) or not some(np.isfinite(values)):
+    differs = isfinite(first) and first != values[-1]  # as nearly always, and then nobody has to look at the others
+    if not differs and (every(values == first) or not some(np.isfinite(values))):
         return first if isfinite(first) else None
     return values.astype("<f8").tobytes()
 

@@ -20,7 +20,7 @@ def check(batch: OrderBatch, context: RiskContext, mandate: Mandate) -> RuleResu
         "quantity is not above zero": ~_above_zero(batch.quantity),
         "side is neither buy nor sell": np.abs(batch.sign) != 1.0,
         "no reference price above zero": ~_above_zero(batch.price),
-        "limit price is not above zero": ~(_above_zero(batch.limit_price) | np.isnan(batch.limit_price)),
+        "limit price is not above zero": (batch.limit_price <= 0.0) | (batch.limit_price == np.inf),
         "instrument is not in the universe": strangers(batch, context),
         "quantity is not a multiple of the lot": _broken_lots(batch, context),
         "a reduction would exceed the position": _beyond_position(batch, context),
