@@ -215,7 +215,6 @@ class OrderRequest(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 def order_body(order: Order) -> bytes:
     """What leaves of an order; the limit on the tick, never worse than the order's own."""
     quantity, limit = str(order.quantity), order.limit_price
-    price = None if limit is None else str(to_tick(limit, up=order.side is _SELL))
     return _encode(
         OrderRequest(
             order.symbol,
@@ -224,7 +223,7 @@ def order_body(order: Order) -> bytes:
             order.order_type,
             order.time_in_force,
             order.client_order_id,
-            _plain(price) if price and price[-1] == "0" else price,  # a whole number of ticks has no exponent
+            None if limit is None else str(to_tick(limit, up=order.side is _SELL)),  # a whole number of ticks has no exponent
         )
     )
 
