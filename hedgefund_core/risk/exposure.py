@@ -196,7 +196,6 @@ def largest_sums(batch: OrderBatch, found: Exposures, count: int, *, including: 
     if some(np.isnan(found.base)) or not len(found.base):
         return np.full(len(batch), nan)
     was, now, stays = _moves(batch, found)
-    reserving = np.flatnonzero(stays)
     top = _top(found.base, count)
     floor = _floor(top, count)
     sums = np.full(len(batch), sum(top))
@@ -209,7 +208,7 @@ def largest_sums(batch: OrderBatch, found: Exposures, count: int, *, including: 
                 sums[place] = nan
             continue
         if after < before:  # another one may be larger now: what stands at this place is sorted anew
-            earlier_ones = reserving[: reserving.searchsorted(place)]
+            earlier_ones = np.flatnonzero(stays[:place])
             book = found.base.copy()
             book[batch.instrument[earlier_ones]] = now[earlier_ones]  # of two in one instrument the last one stands
             book[batch.instrument[place]] = after
