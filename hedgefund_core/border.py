@@ -1,4 +1,4 @@
-"""The border between float64 and Decimal, a column at a time."""
+"""The border between float64 and Decimal or the journal, a column at a time."""
 
 from __future__ import annotations
 
@@ -40,6 +40,11 @@ def priced(values: NDArray[np.float64]) -> tuple[list[Decimal], NDArray[np.float
 def floats_of(values: Sequence[Decimal | None]) -> NDArray[np.float64]:
     """What ``float`` gives of each, NaN where there is none: (n,). It reads a Decimal's text too, one at a time."""
     return np.array(_READER.decode(msgspec.json.encode(values)), dtype=np.float64)
+
+
+def packed(values: NDArray[np.float64]) -> bytes:
+    """A column as the journal keeps it: float64 in little-endian order, read by ``outputs.unpacked``."""
+    return values.astype("<f8", copy=False).tobytes()
 
 
 class Marks(tuple[Decimal | None, ...]):  # noqa: SLOT001 - what is derived of them is kept with them

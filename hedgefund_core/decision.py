@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from hedgefund_core.border import Marks, floats_of, to_prices
+from hedgefund_core.border import Marks, floats_of, packed, to_prices
 from hedgefund_core.bundle import Bundle
 from hedgefund_core.identifiers import decision_id
 from hedgefund_core.live_inputs import LiveInputs, context_of, facts_of, members
@@ -378,12 +378,6 @@ def _working(inputs: DecisionInputs) -> tuple[Floats, Floats, NDArray[np.int64]]
     return buying, selling, count
 
 
-def _cells(values: Floats) -> tuple[float | None, ...]:
-    """A row as the journal holds it: null where a value is absent."""
-    cells = values.tolist()
-    return tuple(cells) if np.isfinite(values).all() else tuple(_finite(cell) for cell in cells)
-
-
 def _finite(value: float) -> float | None:
     return float(value) if isfinite(value) else None
 
@@ -397,27 +391,24 @@ def _record(inputs: DecisionInputs, basis: Basis, judgements: Judgements) -> Dec
         for_session=inputs.for_session,
         model_digest="" if bundle is None else bundle.digest,
         instruments=Instruments.of(inputs.instruments).ids,
-        scores=_cells(basis.scores),
-        target_weights=_cells(basis.weights),
+        scores=packed(basis.scores),
+        target_weights=packed(basis.weights),
         scalers=tuple(Scaler(name=s.name, measured=_finite(s.measured), limit=s.limit, scale=s.scale) for s in basis.scalings),
         judgements=judgements,
         inputs_digest=inputs_digest(inputs),
         digest="",
         note=basis.note,
     )
-    return msgspec.structs.replace(record, digest=_digest(record, basis))
+    return msgspec.structs.replace(record, digest=_digest(record))
 
 
-def _digest(record: DecisionMade, basis: Basis) -> str:
-    """Hash over inputs and result, arrays by their bytes; what the rules measured on the way is covered by the frame's own hash."""
+def _digest(record: DecisionMade) -> str:
+    """Hash over inputs and result; what the rules measured on the way is covered by the frame's own hash."""
     result = (
         record.decision_id, record.session, record.for_session, record.model_digest, record.inputs_digest, record.scalers,
         record.judgements.orders, record.judgements.allowed, record.note,
     )  # fmt: skip
-    digest = hashlib.sha256(msgspec.json.encode(result))
-    for values in (basis.scores, basis.weights):
-        digest.update(np.ascontiguousarray(values).data)
-    return digest.hexdigest()
+    return hashlib.sha256(msgspec.json.encode(result) + record.scores + record.target_weights).hexdigest()
 
 
 def inputs_digest(inputs: DecisionInputs) -> str:

@@ -11,6 +11,7 @@ from math import isfinite
 import numpy as np
 from msgspec.structs import replace
 
+from hedgefund_core.border import packed
 from hedgefund_core.risk.compare import every, some
 from hedgefund_core.risk.engine import ALLOW, Judged, RuleVerdicts
 from hedgefund_core.risk.rule import Values
@@ -53,7 +54,7 @@ def _column(values: Values) -> Column:
     differs = isfinite(first) and first != values[-1]  # as nearly always, and then nobody has to look at the others
     if not differs and (every(values == first) or not some(np.isfinite(values))):
         return first if isfinite(first) else None
-    return values.astype("<f8").tobytes()
+    return packed(values)
 
 
 def taken_by_broker(orders: Sequence[Order], judgements: Judgements) -> Judgements:

@@ -81,6 +81,7 @@ from hedgefund_core.trading.outputs import (
     RuleColumn,
     RuleVerdict,
     Scaler,
+    unpacked,
 )
 
 BrokerNews = (
@@ -251,4 +252,5 @@ __all__ = [
     "decode",
     "encode",
     "kind_of",
+    "unpacked",
 ]

@@ -54,6 +54,11 @@ Column = float | None | bytes
 _FLOAT = struct.Struct("<d")
 
 
+def unpacked(column: bytes) -> Row:
+    """A column of float64 bytes as numbers, None where there is none."""
+    return tuple([value if isfinite(value) else None for (value,) in _FLOAT.iter_unpack(column)])
+
+
 class RuleColumn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one rule said of all orders of a decision: a value an order, or a single one that holds for all of them."""
 
@@ -112,9 +117,9 @@ class DecisionMade(Event, tag="decision_made", frozen=True, kw_only=True):
     for_session: str
     model_digest: str
     instruments: tuple[str, ...]
-    scores: Row
-    target_weights: Row
-    """On the grid of a millionth."""
+    scores: bytes
+    target_weights: bytes
+    """On the grid of a millionth. Both by instrument, as ``unpacked`` reads them."""
     scalers: tuple[Scaler, ...]
     judgements: Judgements
     inputs_digest: str
@@ -124,7 +129,7 @@ class DecisionMade(Event, tag="decision_made", frozen=True, kw_only=True):
     @property
     def weights(self) -> dict[str, Decimal]:
         """Target weights by instrument; one that was left alone has none."""
-        pairs = zip(self.instruments, self.target_weights, strict=True)
+        pairs = zip(self.instruments, unpacked(self.target_weights), strict=True)
         return {key: to_price(weight) for key, weight in pairs if weight is not None}
 
 

@@ -182,7 +182,7 @@ def _edited_account(inputs: DecisionInputs, head: str, text: str) -> DecisionInp
 
 
 def _recorded_weights(opened: Reopened) -> Floats:
-    return np.array([np.nan if weight is None else float(weight) for weight in opened.recorded.made.target_weights])
+    return np.frombuffer(opened.recorded.made.target_weights, dtype="<f8")
 
 
 def _columns(opened: Reopened) -> tuple[str, ...]:

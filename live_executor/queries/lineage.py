@@ -223,17 +223,17 @@ def _verdicts(recorded: Recorded | None, order_id: str) -> tuple[VerdictLine, ..
 
 def _decision(recorded: Recorded, instrument_id: str) -> DecisionLine:
     made = recorded.made
-    column = made.instruments.index(instrument_id)
-    scores = sorted(((-score, key) for key, score in zip(made.instruments, made.scores, strict=True) if score is not None))
-    places = {key: place for place, (_, key) in enumerate(scores, start=1)}
+    scores = dict(zip(made.instruments, e.unpacked(made.scores), strict=True))
+    ranked = sorted((-score, key) for key, score in scores.items() if score is not None)
+    places = {key: place for place, (_, key) in enumerate(ranked, start=1)}
     return DecisionLine(
         decision_id=made.decision_id,
         decided_at=made.ts,
         session=made.session,
         for_session=made.for_session,
-        score=made.scores[column],
+        score=scores[instrument_id],
         rank=places.get(instrument_id),
-        scored=len(scores),
+        scored=len(ranked),
         target_weight=made.weights.get(instrument_id),
         scalers=made.scalers,
         inputs_digest=made.inputs_digest,
@@ -377,5 +377,5 @@ def explain_bar(story: Story, found: FoundBar, column: int, data: Path) -> BarEx
 def _use(story: Story, recorded: Recorded, instrument_id: str, later: int) -> BarUse:
     made = recorded.made
     mine = [key for key, order in story.orders.items() if order.decision_id == made.decision_id and order.instrument_id == instrument_id]
-    score = dict(zip(made.instruments, made.scores, strict=True)).get(instrument_id)
+    score = dict(zip(made.instruments, e.unpacked(made.scores), strict=True)).get(instrument_id)
     return BarUse(decision_id=made.decision_id, session=made.session, sessions_later=later, score=score, orders=tuple(mine))

@@ -64,10 +64,11 @@ def signals(story: Story) -> list[SignalRow]:
     made = story.decisions[-1].made
     targets = made.weights
     held = dict(zip((i.instrument_id for i in story.state.instruments), weights_of(story.state).tolist(), strict=True))
-    scored = [(score, key) for key, score in zip(made.instruments, made.scores, strict=True) if score is not None]
+    scores = e.unpacked(made.scores)
+    scored = [(score, key) for key, score in zip(made.instruments, scores, strict=True) if score is not None]
     rank = {key: place for place, (_, key) in enumerate(sorted(scored, key=lambda pair: (-pair[0], pair[1])), start=1)}
     rows = [
         SignalRow(symbol=story.symbol(key), score=score, rank=rank.get(key), target_weight=targets.get(key), weight=held.get(key))
-        for key, score in zip(made.instruments, made.scores, strict=True)
+        for key, score in zip(made.instruments, scores, strict=True)
     ]
     return sorted(rows, key=lambda row: (row.rank is None, row.rank or 0, row.symbol))

@@ -225,13 +225,17 @@ def _frame(folder: Path, *, holding: bool) -> Iterator[Row]:
 
 def _one(state: State, bars: e.BarsClosed, due: e.DecisionDue, append: Callable[[list[e.Event]], object]) -> tuple[State, list[Order]]:
     """Bars in, durable intents and request bodies out. The state is the one of before the orders: each frame orders every name anew."""
-    frames: list[e.Event] = []
-    state, commands = step(state, bars)
-    for event, made in ((bars, commands), (due, commands := step(state, due)[1])):
+    frames, orders = list[e.Event](), list[Order]()
+    for event in (bars, due):
+        after, commands = step(state, event)
+        state = after if event is bars else state
         frames.append(event)
-        frames += [command.frame for command in made if isinstance(command, Record)]
+        for command in commands:
+            if isinstance(command, Record):
+                frames.append(command.frame)
+            elif isinstance(command, SubmitOrder):
+                orders.append(command.order)
     append(frames)
-    orders = [command.order for command in commands if isinstance(command, SubmitOrder)]
     for order in orders:
         order_body(order)
     return state, orders

@@ -44,7 +44,7 @@ def _pre_trade() -> Row:
         inputs = decision_inputs(state, due, Purpose.MODEL)
         made = decide(inputs, state.bundle, state.mandate)
         basis = Basis(
-            bundle=state.bundle, scores=made.scores, weights=np.array(made.record.target_weights, dtype=np.float64), scalings=made.scalings
+            bundle=state.bundle, scores=made.scores, weights=np.frombuffer(made.record.target_weights, dtype="<f8"), scalings=made.scalings
         )
         started = time.perf_counter()
         judged = judged_decision(inputs, made.allowed, state.mandate, basis)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 from datetime import UTC, datetime
+from math import nan
 from pathlib import Path
 
 from hedgefund_core.account import State
@@ -15,9 +17,10 @@ T0 = datetime(2026, 3, 3, 15, tzinfo=UTC)
 
 
 def decided(session: str, *instruments: str) -> Recorded:
+    nothing = struct.pack(f"<{len(instruments)}d", *[nan] * len(instruments))
     made = e.DecisionMade(
         ts=T0, decision_id=f"{session}-manual-1", session=session, for_session=session, model_digest="", instruments=instruments,
-        scores=(None,) * len(instruments), target_weights=(None,) * len(instruments), scalers=(), judgements=e.Judgements(),
+        scores=nothing, target_weights=nothing, scalers=(), judgements=e.Judgements(),
         inputs_digest="", digest="",
     )  # fmt: skip
     due = e.DecisionDue(ts=T0, session=session, for_session=session, time_in_force="day", rebalance=False)

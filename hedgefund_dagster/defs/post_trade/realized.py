@@ -249,7 +249,7 @@ def _trace(fold: Fold, mandate: Mandate, place: dict[str, int]) -> LimitTrace:
 
 def _book(decision: e.DecisionMade) -> dict[str, float]:
     """Ex-ante risk of the book that came out of the scalers, under the names a backtest gives it."""
-    held = np.array([0.0 if weight is None else float(weight) for weight in decision.target_weights])
+    held = np.nan_to_num(np.frombuffer(decision.target_weights, dtype="<f8"))
     book = {"gross_decided": float(np.abs(held).sum()), "net_decided": float(held.sum())}
     book["largest_decided"] = float(np.abs(held).max(initial=0.0))
     last = decision.scalers[-LAST_SCALERS:]
