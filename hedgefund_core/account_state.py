@@ -192,6 +192,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     alarmed: bool = False
     """Whether the last prices in the session were beyond a limit that closes everything."""
     flat_confirmed: bool = False
+    residues_told: frozenset[str] = frozenset()
+    """Instruments of which people know that a part of what is held cannot be closed by an order."""
     running_since: datetime | None = None
     """When the process began that has not ended in order yet."""
     crashed: tuple[datetime, ...] = ()
@@ -219,8 +221,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_flat(self) -> bool:
-        """Whether nothing is held."""
-        return all(position.quantity == ZERO for position in self.ledger.positions.values())
+        """Whether nothing is held that an order could close."""
+        return all(held.quantity == ZERO or residue(self, key) == held.quantity for key, held in self.ledger.positions.items())
 
     @property
     def drawdown(self) -> float:
@@ -242,6 +244,20 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     def in_session(self) -> bool:
         """Whether prices of the session that runs are known."""
         return self.quotes is not None and self.quotes.session == self.session and self.ended != self.session
+
+
+def residue(state: State, instrument_id: str) -> Decimal:
+    """What is held beyond whole lots of a name that the broker trades in whole ones only, signed: no order can close it."""
+    status, held = state.statuses.get(instrument_id), state.ledger.quantity(instrument_id)
+    if held == ZERO or status is None or status.fractionable or not status.tradable:
+        return ZERO
+    return held % state.instruments[column_of(state, instrument_id)].lot
+
+
+def residues(state: State) -> dict[str, Decimal]:
+    """Every residue, by instrument."""
+    found = {key: residue(state, key) for key in state.ledger.positions}
+    return {key: quantity for key, quantity in found.items() if quantity != ZERO}
 
 
 def symbol_of(state: State, instrument_id: str) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from hedgefund_core.account import decision_inputs, prices_of, with_flow
-from hedgefund_core.account_state import Quotes, State, column_of, symbol_of
+from hedgefund_core.account_state import Quotes, State, column_of, residues, symbol_of
 from hedgefund_core.decision import DecisionInputs
 from hedgefund_core.errors import DataInvalid
 from hedgefund_core.freezes import FROZEN_BY_SPLIT, FROZEN_BY_STRANGER, causes_of
@@ -242,6 +242,7 @@ def live_inputs(state: State, event: DecisionDue) -> LiveInputs:
         waiting=frozenset(state.pending),
         barred=frozenset(key for key, until in state.barred_until.items() if event.ts < until),
         left_alone=splitting | {key for key in state.frozen if FROZEN_BY_STRANGER in causes_of(state, key)},
+        whole_only=frozenset(residues(state)),
         buying_power=state.buying_power,
         sent_minute=state.sent_minute if state.sent_at is not None and event.ts - state.sent_at < _MINUTE else 0,
         sent_session=state.sent_session,

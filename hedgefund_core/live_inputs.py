@@ -36,6 +36,7 @@ class LiveInputs:
     closed : instruments that do not trade now. waiting : instruments in which something is to follow already. barred : instrument and
         leg of orders that the broker refused too often. left_alone : instruments in which somebody else has traded (no target undoes
         that before a person has resumed), or which split before the next open and are held in old shares.
+    whole_only : instruments held with a fraction that the broker does not trade.
     """
 
     opened: str
@@ -54,6 +55,7 @@ class LiveInputs:
     waiting: frozenset[str]
     barred: frozenset[str]
     left_alone: frozenset[str]
+    whole_only: frozenset[str] = frozenset()
     buying_power: Decimal | None
     sent_minute: int
     sent_session: int
@@ -86,6 +88,6 @@ def facts_of(live: LiveInputs) -> bytes:
     facts = (
         live.opened, live.number, live.in_session, live.bid, live.ask, sorted(live.quantities.items()), live.gates, sorted(live.no_short),
         sorted(live.closed), sorted(live.waiting), sorted(live.barred), sorted(live.left_alone), live.buying_power, live.sent_minute,
-        live.sent_session, repr(live.seconds_left), *(live.bands or ()),
+        live.sent_session, repr(live.seconds_left), *(live.bands or ()), *sorted(live.whole_only),
     )  # fmt: skip
     return live.quote_age.tobytes() + live.quote_patience.tobytes() + msgspec.json.encode(facts)

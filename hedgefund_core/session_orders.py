@@ -196,8 +196,8 @@ def _toward(plan: Plan, inputs: DecisionInputs, column: int, target: Decimal, wo
     first = legs[0]
     if refusal_key(instrument.instrument_id, first.leg) in _live_of(inputs).barred:
         return
-    quantity = first.quantity
-    if first.leg is Leg.OPEN or inputs.time_in_force is not TimeInForce.DAY:
+    quantity, whole_only = first.quantity, instrument.instrument_id in _live_of(inputs).whole_only
+    if first.leg is Leg.OPEN or inputs.time_in_force is not TimeInForce.DAY or whole_only:
         quantity = to_lots(quantity, instrument.lot)  # fractions are only ever closed, and for the day: brokers take them no other way
     if quantity == ZERO:
         return

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from hedgefund_core import errors
 from hedgefund_core.identifiers import client_order_id
-from hedgefund_core.trading.instrument import ZERO
+from hedgefund_core.trading.instrument import ONE, ZERO
 from hedgefund_core.trading.observed import OVER, PositionSighting
 from hedgefund_core.trading.order import Leg, Order, OrderType, Purpose, Side, TimeInForce
 from live_executor.journals.emergency import Act
@@ -58,23 +58,43 @@ class Closing:
         self._work: dict[str, _Work] = {}
         self._shown: dict[str, _Shown] = {}
         self.sent: dict[str, Order] = {}
+        self._whole_only: dict[str, bool] = {}
+        """Whether the broker trades a name in whole shares only; asked where a fraction is held."""
+        self._residues: dict[str, Decimal] = {}
 
     async def until_flat(self, until: datetime) -> dict[str, Decimal] | None:
-        """Ask until nothing is held twice in a row; gives what is left, None where the broker never said."""
+        """Ask until twice in a row nothing is held that can be closed; gives what is left, None where the broker never said."""
         pause, flat = _PAUSE, 0
         held: dict[str, Decimal] | None = None
         while True:
             found = await self._stop.ask(self._stop.broker.positions)
             if found is not None:
                 held = {position.symbol: position.quantity for position in found if position.quantity != ZERO}
-                flat = flat + 1 if not held else 0
+                self._residues = {position.symbol: await self._residue(position) for position in found}
+                flat = flat + 1 if self.is_flat(held) else 0
                 if flat >= 2:
-                    return {}
+                    return held
                 await self._close(found)
             if self._stop.clock.now() >= until:
                 return held
             await self._stop.sleep(pause)
             pause = _PAUSE if flat else min(pause * 1.5, _LONGEST)
+
+    def is_flat(self, held: dict[str, Decimal] | None) -> bool:
+        """Whether the broker has shown that nothing is held which an order could close."""
+        return held is not None and all(quantity == self._residues[symbol] for symbol, quantity in held.items())
+
+    async def _residue(self, position: PositionSighting) -> Decimal:
+        """What no order can close of a position: the fraction of a name that the broker trades in whole shares only."""
+        part, symbol = position.quantity % ONE, position.symbol
+        if part == ZERO:
+            return ZERO
+        if symbol not in self._whole_only:
+            asset = await self._stop.ask(lambda: self._stop.broker.asset(symbol))
+            if asset is None:  # what is not known refuses nothing
+                return ZERO
+            self._whole_only[symbol] = asset.tradable and not asset.fractionable
+        return part if self._whole_only[symbol] else ZERO
 
     async def _close(self, found: Sequence[PositionSighting]) -> None:
         open_orders = await self._stop.ask(self._stop.broker.orders)
@@ -86,7 +106,7 @@ class Closing:
         working = {order.symbol for order in open_orders}
         for position in found:
             steady = self._is_steady(position)
-            if position.quantity != ZERO and position.symbol not in working and steady:
+            if position.quantity != self._residues[position.symbol] and position.symbol not in working and steady:
                 await self._close_one(position)
 
     def _is_steady(self, position: PositionSighting) -> bool:
@@ -152,7 +172,7 @@ class Closing:
             instrument_id=key,
             symbol=position.symbol,
             side=Side.SELL if position.quantity > ZERO else Side.BUY,
-            quantity=abs(position.quantity),
+            quantity=abs(position.quantity - self._residues[position.symbol]),
             order_type=OrderType.MARKET,
             time_in_force=TimeInForce.DAY,
             leg=Leg.CLOSE,

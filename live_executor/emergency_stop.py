@@ -32,7 +32,10 @@ SURE, SURE_FOR = 2, timedelta(seconds=1)
 
 
 class Stopped(msgspec.Struct, frozen=True, kw_only=True):
-    """What the broker showed at the end. ``verified`` False: the time was up before nothing was left; what was left is named."""
+    """What the broker showed at the end. ``verified`` False: the time was up before nothing was left; what was left is named.
+
+    Fractions of names that the broker trades in whole shares only are left by a verified stop too: no order can close them.
+    """
 
     verified: bool
     answered: bool
@@ -81,9 +84,9 @@ class EmergencyStop:
         if flatten:
             held = await closing.until_flat(until)
             none_open = none_open or await self._cancel_until_none(until)
-        verified = none_open and held == {}
+        verified = none_open and closing.is_flat(held)
         if verified:
-            what = "nothing is open" + (", nothing is held" if flatten else "")
+            what = "nothing is open" + (", nothing is held that an order can close" if flatten else "")
             self._note_if_possible(Act.VERIFIED, note=f"{level.name.lower()}: {what}")
         others = (order for order in self._open if order.client_order_id not in closing.sent)
         return Stopped(

@@ -8,7 +8,7 @@ from decimal import Decimal
 from msgspec.structs import replace
 
 from hedgefund_core.account import split_marks
-from hedgefund_core.account_state import State, column_of, symbol_of
+from hedgefund_core.account_state import State, column_of, residues, symbol_of
 from hedgefund_core.commands import CancelOrder, Command, LookUpOrder, Record
 from hedgefund_core.errors import InvariantViolation
 from hedgefund_core.freezes import FROZEN_BY_DIFFERENCE, FROZEN_BY_SPLIT, causes_of, freeze, thaw
@@ -176,8 +176,9 @@ def on_broker_reported(state: State, event: e.BrokerReported) -> Step:
         if changed and symbol in differing and fresh:
             commands.append(alert(event, f"position of {symbol} differs from the broker's", severity="critical"))
     state, more = _unexplained(state, event, counts, differing - set(symbols.values()))
+    state, kept = _residues(state, event)
     state, said = _flat(state, event, ok=not found)
-    return state, [*commands, *more, *said, *_asked_again(state, event)]
+    return state, [*commands, *more, *kept, *said, *_asked_again(state, event)]
 
 
 def _found(state: State, event: e.BrokerReported, symbols: dict[str, str]) -> tuple[e.Difference, ...]:
@@ -226,12 +227,26 @@ def _splits_in_report(state: State, event: e.BrokerReported) -> Step:
     return state, commands
 
 
+def _residues(state: State, event: e.BrokerReported) -> Step:
+    """Say once of each fraction that no order can close that it stays."""
+    found = residues(state)
+    fresh = found.keys() - state.residues_told
+    if found.keys() != state.residues_told:
+        state = replace(state, residues_told=frozenset(found))
+    words = "stays, whatever the target: the broker trades it in whole shares only. Once it is paid out: executor reconcile --adopt"
+    return state, [alert(event, f"{found[key]} {symbol_of(state, key)} {words}") for key in sorted(fresh)]
+
+
 def _flat(state: State, event: e.BrokerReported, *, ok: bool) -> Step:
     """A flattening is done when the broker's own books say so."""
-    theirs = all(quantity == ZERO for quantity in event.positions.values())
-    if state.ladder.level is not Level.FLATTENING or not event.lagging or not theirs or not state.is_flat or not ok or state.flat_confirmed:
+    if state.ladder.level is not Level.FLATTENING or not event.lagging or not state.is_flat or not ok or state.flat_confirmed:
         return state, []
-    return replace(state, flat_confirmed=True), [alert(event, "flat: the broker's books confirm it", severity="info")]
+    kept = residues(state)
+    if any(quantity != kept.get(key, ZERO) for key, quantity in event.positions.items()):
+        return state, []
+    rest = ", ".join(f"{quantity} {symbol_of(state, key)}" for key, quantity in sorted(kept.items()))
+    but = f", but for what only whole shares are traded of: {rest}" if rest else ""
+    return replace(state, flat_confirmed=True), [alert(event, f"flat: the broker's books confirm it{but}", severity="info")]
 
 
 def _asked_again(state: State, event: e.BrokerReported) -> list[Command]:

@@ -48,10 +48,16 @@ def status(account: AccountOption = "", as_json: JsonOption = False) -> None:
         *_outside(found),
         ("orders open", f"{found.orders_open}, {found.unknown_orders} of unknown outcome"),
         ("frozen", "; ".join(f"{symbol}: {cause}" for symbol, cause in found.frozen.items())),
+        *([("cannot be closed", _residues(found))] if found.residues else []),
         ("journal", f"{found.journal.seq} entries, head {found.journal.head[:16]}"),
         ("reconciled", None if found.reconciled_at is None else found.reconciled_at.isoformat()),
     ]
     show.facts(rows, title=f"Account {found.account}")
+
+
+def _residues(found: Status) -> str:
+    held = ", ".join(f"{quantity} {symbol}" for symbol, quantity in found.residues.items())
+    return f"{held}: the broker trades whole shares only"
 
 
 def _outside(found: Status) -> list[tuple[str, object]]:

@@ -135,8 +135,9 @@ def _print_killed(done: Killed) -> None:
     whose = "the executor adopts it when it can" if not done.journal_seq else f"journaled as entry {done.journal_seq}"
     show.line(f"account {done.account} is {done.state.upper()} ({done.cause}); done at the broker by this command, {whose}")
     if done.verified:
-        what = "nothing is open, nothing is held" if done.state == "flattening" else "nothing is open"
-        show.line(f"verified by query: {what}")
+        show.line(f"verified by query: {_nothing(done.state)}")
+        for symbol, quantity in done.positions_left.items():
+            show.line(f"  stays: {symbol} {quantity}, traded in whole shares only")
         return
     show.line("NOT VERIFIED" + ("" if done.answered else ": the broker never answered"))
     for order in done.orders_left:
@@ -169,9 +170,13 @@ def _print_done(done: Done) -> None:
     cause = f" ({done.cause})" if done.cause else ""
     show.line(f"account {done.account} is {done.state.upper()}{cause}; journaled by {whose} as entry {done.journal_seq}")
     if done.verified:
-        show.line("verified by query: nothing is open" + (", nothing is held" if done.state == "flattening" else ""))
+        show.line(f"verified by query: {_nothing(done.state)}")
     elif done.verified is False:
         show.line(f"NOT VERIFIED yet: {', '.join(done.left)}; the executor stays at it until nothing is")
+
+
+def _nothing(state: str) -> str:
+    return "nothing is open" + (", nothing is held that an order can close" if state == "flattening" else "")
 
 
 def _halt_all_the_same(account: str, command: Latch) -> None:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 from hedgefund_core import errors
-from hedgefund_core.account_state import ids_by_name
+from hedgefund_core.account_state import ids_by_name, residue
 from hedgefund_core.freezes import FROZEN_BY_DIFFERENCE, FROZEN_FOR_A_PERSON, causes_of
 from hedgefund_core.live_account import RETRY_GROWTH, lacks_buying_power
 from hedgefund_core.risk import entries_gate
@@ -222,7 +222,7 @@ class Rebalancer:
         """Decide to close everything, again and again until nothing is held: what was refused, expired or halted is tried again."""
         state, line = self._floor.state, self._floor.timeline
         stuck = [o for o in state.working if o.purpose is Purpose.FLATTEN or o.status is OrderStatus.PENDING_CANCEL]
-        held = {key for key, position in state.ledger.positions.items() if position.quantity}
+        held = {key for key, position in state.ledger.positions.items() if position.quantity != residue(state, key)}
         if held <= {order.instrument_id for order in stuck} or self._decided.seconds < self._floor.settings.urgent_every_seconds:
             return
         if line.is_open and state.session == line.session:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from hedgefund_core.account import prices_of, with_flow
+from hedgefund_core.account_state import residues
 from hedgefund_core.trading.instrument import ZERO, to_money
 from hedgefund_core.trading.ledger import equity as value_of
 from hedgefund_core.trading.order import Order, OrderStatus
@@ -49,6 +50,7 @@ def status(story: Story, *, running: bool, beat: Heartbeat | None = None) -> s.S
         order_stream=None if beat is None else beat.order_stream.connected,
         clock_offset_seconds=None if beat is None else beat.clock_offset_seconds,
         targets_trouble="" if beat is None else beat.targets_trouble,
+        residues={story.symbol(key): quantity for key, quantity in residues(state).items()},
     )
 
 

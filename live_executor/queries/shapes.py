@@ -70,6 +70,8 @@ class Status(_Shape, frozen=True, kw_only=True):
     clock_offset_seconds: float | None = None
     targets_trouble: str = ""
     """Why the file of targets is not followed at the moment."""
+    residues: dict[str, Decimal] = {}
+    """Fractions that are held of names which the broker trades in whole shares only: no order can close them."""
 
 
 class PositionRow(_Shape, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from hedgefund_core.machine import Command, Record
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.order import Leg
 from hedgefund_core.trading.router import route
@@ -15,6 +16,7 @@ from tests.scenario.live_bench import LiveBench
 @pytest.fixture
 def bench() -> LiveBench:
     found = LiveBench()
+    found.status("AAA", fractionable=True)
     held = {"instrument_id": "AAA", "average_price": Decimal(100), "person": "ann", "reason": "held before"}
     found.feed(e.PositionAdopted(ts=found.tick(), quantity=Decimal("10.25"), **held))
     return found
@@ -35,6 +37,38 @@ def test_a_flattening_closes_the_fraction_too(bench: LiveBench) -> None:
     assert close.quantity == Decimal("10.25")
     bench.fill(close)
     assert bench.state.is_flat
+
+
+def told(commands: list[Command]) -> str:
+    return " ".join(c.frame.message for c in commands if isinstance(c, Record) and isinstance(c.frame, e.AlertRaised))
+
+
+def test_of_a_name_in_whole_shares_only_the_whole_ones_are_closed_and_the_rest_is_said_once(bench: LiveBench) -> None:
+    bench.status("AAA", fractionable=False)
+    assert "0.25 AAA stays" in told(bench.report())
+    bench.halt(3)
+    (close,) = bench.sent()
+    assert close.quantity == 10
+    bench.fill(close)
+    assert bench.state.is_flat
+    bench.report(positions={"AAA": Decimal("1.25")})
+    assert not bench.state.flat_confirmed
+    flat = told(bench.report())
+    assert ("flat:" in flat, "0.25 AAA" in flat, "stays" in flat) == (True, True, False)
+    assert told([*bench.prices(), *bench.report()]) == ""
+    bench.status("AAA", fractionable=True)  # the broker takes fractions by now
+    bench.prices()
+    assert [order.quantity for order in bench.sent()] == [Decimal("0.25")]
+
+
+@pytest.mark.parametrize(("target", "sold"), [(0, 10), (5, 5), (-3, 10)])
+def test_a_target_is_met_in_whole_shares_where_nothing_else_is_traded(bench: LiveBench, target: int, sold: int) -> None:
+    bench.status("AAA", fractionable=False)
+    (order,) = bench.decide(AAA=target)
+    assert (order.side, order.leg, order.quantity) == (e.Side.SELL, Leg.CLOSE, sold)
+    bench.fill(order)
+    assert bench.decide(AAA=target) == []
+    assert bench.denied() == {}
 
 
 def test_an_increase_is_in_whole_shares_and_then_at_rest(bench: LiveBench) -> None:

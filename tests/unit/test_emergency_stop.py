@@ -72,6 +72,16 @@ def test_nothing_is_flat_before_the_broker_has_shown_its_positions(broker: Memor
     assert "positions" in done.trouble
 
 
+@pytest.mark.parametrize(("held", "left"), [("10.4", "0.4"), ("-3.5", "-0.5"), ("0.4", "0.4")])
+def test_of_a_name_in_whole_shares_only_the_whole_ones_are_closed(
+    broker: MemoryBroker, stop: Callable[..., Stopped], held: str, left: str
+) -> None:
+    broker.held = {"AAPL": Decimal(held), "MSFT": Decimal(-5)}  # the broker takes no fractions
+    done = stop(Level.FLATTENING)
+    assert (done.verified, done.positions_left, done.trouble) == (True, {"AAPL": Decimal(left)}, "")
+    assert all(order.quantity is not None and order.quantity % 1 == 0 for order in broker.book.values())
+
+
 def test_an_order_that_does_not_go_keeps_no_other_name_from_being_closed(
     broker: MemoryBroker, stop: Callable[..., Stopped], monkeypatch: pytest.MonkeyPatch
 ) -> None:
