@@ -27,6 +27,10 @@ def load_or_create(folder: Path) -> Ed25519PrivateKey:
     path = folder / KEY_FILE
     if not path.exists():
         _create(folder, path)
+    return _private(path)
+
+
+def _private(path: Path) -> Ed25519PrivateKey:
     if path.stat().st_mode & 0o077:
         raise ConfigError(f"{path} can be read by others", mend=f"chmod 600 {path}")
     try:
@@ -65,10 +69,10 @@ def _create(folder: Path, path: Path) -> None:
 
 
 def load_public(folder: Path) -> Ed25519PublicKey | None:
-    """The journal's public key; None where no journal was ever signed from this configuration."""
-    path = folder / PUBLIC_FILE
+    """The journal's public key, from the private one where its file is lost; None where there is neither."""
+    path, private = folder / PUBLIC_FILE, folder / KEY_FILE
     if not path.exists():
-        return None
+        return _private(private).public_key() if private.exists() else None
     try:
         key = serialization.load_pem_public_key(path.read_bytes())
     except ValueError as error:

@@ -16,7 +16,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec.structs import replace
 
-from hedgefund_core.errors import JournalError
+from hedgefund_core.errors import ConfigError, JournalError
 from hedgefund_core.layout import account_folder, journal_file
 from hedgefund_core.trading.events import Event, encode, kind_of
 from live_executor.journals import external, keys
@@ -96,7 +96,7 @@ class JournalReader:
         """Walk the chain and check every signed head with the public key of ``keys_folder``.
 
         ``account`` names a journal that lies elsewhere than in its account's folder; ``whole`` False is for a copy that was taken
-        earlier: the head kept outside may have been signed after it.
+        earlier: the head kept outside may have been signed after it. Raises ConfigError where heads are signed and no key is left.
         """
         public = keys.load_public(keys_folder)
         account, walked = account or self._path.parent.name, 0
@@ -113,6 +113,9 @@ class JournalReader:
             if outside is not None and not whole and outside.seq > self.head.seq:
                 outside = None
             heads = [*self.signed_heads(), *([] if outside is None else [outside])]
+            if heads and public is None:
+                message = f"{keys_folder} has neither {keys.PUBLIC_FILE} nor {keys.KEY_FILE}: who signed the heads cannot be told"
+                raise ConfigError(message, mend=f"put {keys.PUBLIC_FILE} back from a backup")
             found = verify_chain(counted(), heads, lambda head: keys.is_genuine(public, head))
         except JournalError as error:  # damage below the rows: the entry that cannot be read is the first broken one
             return Verification(ok=False, entries=walked, first_broken=walked + 1, reason=error.message)
