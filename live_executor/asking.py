@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from hedgefund_core.errors import ConfigError, DataUnavailable
+from hedgefund_core.errors import BrokerUnavailable, ConfigError, DataUnavailable
 from hedgefund_core.layout import account_folder, journal_file
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.order import TERMINAL, Order, OrderStatus
@@ -24,6 +24,9 @@ _SETTLE_SECONDS = 1.0
 """Seconds to wait for a fill once the broker has the order, so that one which follows at once is shown."""
 USAGE, RISK, BROKER = 2, 5, 6
 CONFLICT, NOT_CONFIRMED, NOT_FILLED = "conflict", "not_confirmed", "not_filled"
+
+
+_GIVEN_UP = "trouble_seen"
 
 
 class Fate(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,8 +106,11 @@ class Asking:
         return fate
 
     def adopt(self, command: Adopt, patience_seconds: float) -> None:
-        """Ask for the broker's books to be taken over; returns once that is journaled."""
+        """Ask for the broker's books to be taken over; returns once that is journaled. Raises BrokerUnavailable where it is given up."""
         self._taken(self._send(command), time.monotonic() + patience_seconds)
+        for entry in self._reader.read(kinds=(_GIVEN_UP,)):
+            if isinstance(entry.frame, e.TroubleSeen) and entry.frame.request_id == command.request_id:
+                raise _given_up(entry.frame)
 
     def _send(self, command: Place | Cancel | Adopt) -> Path:
         return send(self._data, self._account, command)
@@ -116,21 +122,27 @@ class Asking:
         return Fate(account=self._account, request_id=answer.request_id, status=CONFLICT, reason=answer.reason, orders=())
 
     def _answer(self, path: Path, request_id: str, deadline: float) -> e.RequestAnswered:
-        """The machine's answer to what was left at ``path``: the last one under this id once it has been taken from there."""
+        """The machine's answer to what was left at ``path``: the last one under this id once it has been taken from there.
+
+        Raises BrokerUnavailable where the executor has given the request up.
+        """
         self._taken(path, deadline)
-        found: list[e.RequestAnswered] = []
+        found: list[e.RequestAnswered | e.TroubleSeen] = []
         seen = 0
 
         def look() -> bool:
             nonlocal seen
-            for entry in self._reader.read(seen, kinds=("request_answered",)):
+            for entry in self._reader.read(seen, kinds=("request_answered", _GIVEN_UP)):
                 seen, frame = entry.seq, entry.frame
-                if isinstance(frame, e.RequestAnswered) and frame.request_id == request_id:
+                if isinstance(frame, e.RequestAnswered | e.TroubleSeen) and frame.request_id == request_id:
                     found.append(frame)
             return bool(found)
 
         self._wait(look, deadline, self._folder)
-        return found[-1]
+        answer = found[-1]
+        if isinstance(answer, e.TroubleSeen):
+            raise _given_up(answer)
+        return answer
 
     def _wait(self, done: Callable[[], bool], deadline: float, where: Path) -> None:
         if self._until(done, deadline):
@@ -170,3 +182,7 @@ class Asking:
             reason = reason or "the broker gave no clear answer yet; the executor goes on asking: executor orders shows what came of it"
         why = reason or next((f"{row.denied_by}: {row.reason}".strip(": ") for row in rows if row.reason or row.denied_by), "")
         return Fate(account=self._account, request_id=request_id, status=status, reason=why, orders=rows)
+
+
+def _given_up(said: e.TroubleSeen) -> BrokerUnavailable:
+    return BrokerUnavailable(said.message, mend="executor status shows whether the broker is back; then ask again")

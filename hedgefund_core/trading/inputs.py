@@ -297,6 +297,8 @@ class TroubleSeen(Event, tag="trouble_seen", frozen=True, kw_only=True):
 
     severity: str
     message: str
+    request_id: str = ""
+    """The person's request that is given up for it."""
 
 
 class EmergencyAdopted(Event, tag="emergency_adopted", frozen=True, kw_only=True):

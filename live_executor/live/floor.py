@@ -114,9 +114,9 @@ class Floor:
         else:
             self._afterwards.append(act)
 
-    def trouble(self, message: str, *, severity: str = "warning") -> None:
+    def trouble(self, message: str, *, severity: str = "warning", request_id: str = "") -> None:
         """Alert people."""
-        self.take([e.TroubleSeen(ts=self.now(), severity=severity, message=message)])
+        self.take([e.TroubleSeen(ts=self.now(), severity=severity, message=message, request_id=request_id)])
 
     def carry_out(self, commands: Sequence[Command]) -> None:
         """Hand the machine's commands to those who carry them out."""

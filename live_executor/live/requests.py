@@ -87,7 +87,8 @@ class Requests:
         )
 
     async def _work(self, path: Path, command: OperatorCommand) -> None:
-        """Carry out a request. If the broker stays away through several tries it is given up, and people are told."""
+        """Carry out a request. If the broker stays away through several tries it is given up, and whoever asked is told."""
+        why = ""
         for tries in range(_TRIES):
             try:
                 if isinstance(command, Place):
@@ -98,10 +99,13 @@ class Requests:
                     await self._model(command)
                 break
             except (errors.BrokerUnavailable, errors.DataUnavailable) as error:
-                _log.warning("request waits for the broker", request=path.stem, error=error.message)
+                why = error.message
+                _log.warning("request waits for the broker", request=path.stem, error=why)
                 await self._floor.sleep(self._floor.pause(tries))
         else:
-            self._floor.trouble(f"request {path.stem} could not be carried out: the broker does not answer")
+            request = command.request_id if isinstance(command, Place | Adopt) else ""
+            words = f"request {request or path.stem} is given up after {_TRIES} tries, nothing of it was done: {why}"
+            self._floor.trouble(words, request_id=request)
         self._done(path)
 
     async def _model(self, command: LookAtAlias | RollBack) -> None:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
+from threading import Timer
 
 import msgspec
 import pytest
 
-from hedgefund_core.layout import account_folder
+from hedgefund_core.errors import BrokerUnavailable
+from hedgefund_core.layout import account_folder, commands_folder
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.observed import AccountSighting, AssetSighting, LinkState
-from hedgefund_core.trading.order import Order, OrderStatus
-from live_executor.commands import Adopt, Cancel, Halt, Mailbox, send
+from hedgefund_core.trading.order import Order, OrderStatus, OrderType, Side
+from live_executor.asking import Asking
+from live_executor.commands import Adopt, Cancel, Halt, Mailbox, Place, send
 from live_executor.journals.emergency import Act, EmergencyAct, EmergencyLog
-from tests.live_fakes import MemoryBroker, unanswered
+from live_executor.journals.sqlite import open_journal
+from live_executor.settings import read_settings
+from tests.live_fakes import MemoryBroker, away, unanswered
 from tests.scenario.stage import Stage, wait
 
 
@@ -252,3 +257,28 @@ def test_an_order_that_waits_for_the_rate_limit_does_not_leave_once_it_may_not(s
     stage.play(script)
     assert stage.broker.book == {}
     assert stage.of(e.OrderOutcomeUnknown) == []
+
+
+def test_a_request_that_is_given_up_is_answered(stage: Stage) -> None:
+    data = stage.folder / "data"
+    asked = Place(
+        request_id="q1", symbol="MSFT", side=Side.BUY, quantity=Decimal(1), order_type=OrderType.MARKET, limit_price=None,
+        time_in_force=None, reason="", person="ann",
+    )  # fmt: skip
+
+    async def script(stage: Stage) -> None:
+        await wait(3)
+        stage.broker.trouble = away("asset")
+        send(data, "v", asked)
+        await wait(200)
+
+    stage.play(script)
+    (said,) = [frame for frame in stage.of(e.TroubleSeen) if frame.request_id]
+    assert (said.request_id, "given up" in said.message) == ("q1", True)
+    journal = open_journal(data, read_settings().keys, "v")  # an executor runs: the request has been taken, and is over
+    taken = Timer(0.2, lambda: [path.unlink() for path in (data / commands_folder("v")).glob("*.json")])
+    taken.start()
+    with pytest.raises(BrokerUnavailable, match="given up"):
+        Asking(data, "v", lambda _digest: pytest.fail("no bundle is used")).place(asked, 5.0)
+    taken.join()
+    journal.close()
