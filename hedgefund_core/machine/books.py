@@ -61,7 +61,8 @@ def on_position_adopted(state: State, event: e.PositionAdopted) -> Step:
 def on_split_announced(state: State, event: e.SplitAnnounced) -> Step:
     """Before the open: resting orders of the instrument leave the market, and come back in new shares once they are surely gone.
 
-    What is held waits for the broker's word, and nothing is added to it before; where nothing is held nobody will tell of the split.
+    What is held waits for the broker's word, and nothing is added to it before. Nobody will tell of a split of nothing: that nothing
+    is held must then be the broker's word too, since a fill in old shares may not be known here yet.
     """
     known, key = state.announced.get(event.instrument_id), event.instrument_id
     if known is not None and (known.session, known.ratio) == (event.session, event.ratio):
@@ -72,18 +73,11 @@ def on_split_announced(state: State, event: e.SplitAnnounced) -> Step:
     state = replace(state, announced={**state.announced, key: event})
     if _is_applied(state, key, event.ratio, event.session):
         return state, []
-    if state.ledger.quantity(key) == ZERO and not _may_fill_before(state, event):
-        return _split(state, event, key, event.ratio, event.session, ZERO)
     frozen: list[Command] = []
-    if event.session > state.session:
+    if event.session > state.session or state.ledger.quantity(key) == ZERO:
         state, frozen = freeze(state, key, FROZEN_BY_SPLIT, event)
     state, commands = follow.withdraw(state, key, event.ratio, event, adjusted=False, before=event.session)
     return state, [*frozen, *commands]
-
-
-def _may_fill_before(state: State, split: e.SplitAnnounced) -> bool:
-    """Whether an order of a session before the split may still bring old shares, that are perhaps filled and not booked yet."""
-    return any(order.instrument_id == split.instrument_id and order.session < split.session for order in state.working)
 
 
 def splits_overdue(state: State, event: e.SessionEnded) -> Step:
@@ -132,15 +126,15 @@ def _split(state: State, event: e.Event, instrument_id: str, ratio: Decimal, ses
     if state.is_replayed:  # the simulated exchange takes orders in old shares out of the market itself
         return split_marks(state, instrument_id, ratio), []
     known = state.announced.get(instrument_id)
-    if known is not None and known.ratio == ratio and _is_near(known.session, session):
+    is_announced = known is not None and known.ratio == ratio and _is_near(known.session, session)
+    if known is not None and is_announced:
         session = known.session  # the activity list dates it by the day on which it was booked
     if known is None or is_priced_before(state, instrument_id, session):
         state = split_marks(state, instrument_id, ratio)
         state = replace(state, quotes=follow.without_quote(state, instrument_id))
     done = e.SplitAnnounced(ts=event.ts, instrument_id=instrument_id, ratio=ratio, session=session)
     state, thawed = thaw(replace(state, splits={**state.splits, instrument_id: done}), instrument_id, FROZEN_BY_SPLIT, event)
-    before = session if isinstance(event, e.SplitAnnounced) else ""
-    state, commands = follow.withdraw(state, instrument_id, ratio, event, adjusted=True, before=before)
+    state, commands = follow.withdraw(state, instrument_id, ratio, event, adjusted=True, before=session if is_announced else "")
     return with_equity(state), [*thawed, *commands]
 
 
@@ -225,6 +219,11 @@ def _splits_in_report(state: State, event: e.BrokerReported) -> Step:
             state, more = _split(state, event, instrument_id, split.ratio, split.session, ZERO)
             commands += more
     return state, commands
+
+
+def _may_fill_before(state: State, split: e.SplitAnnounced) -> bool:
+    """Whether an order of a session before the split may still bring old shares, that are perhaps filled and not booked yet."""
+    return any(order.instrument_id == split.instrument_id and order.session < split.session for order in state.working)
 
 
 def _residues(state: State, event: e.BrokerReported) -> Step:

@@ -190,10 +190,12 @@ def test_a_split_adjusts_a_position_once_whoever_tells_first(bench: LiveBench, r
     assert bench.replayed() == bench.outputs
 
 
-def test_a_split_of_what_is_not_held_restates_orders_and_yesterdays_prices_at_once(bench: LiveBench) -> None:
+def test_a_split_of_what_is_not_held_restates_orders_and_yesterdays_prices_with_the_next_report(bench: LiveBench) -> None:
     bench.end()
     taken_out_before_a_split(bench)
-    (again,) = bench.sent()  # nobody will tell of a split of nothing: it does not wait for anybody
+    assert bench.sent() == []  # old shares may be held that are not booked yet
+    bench.report()
+    (again,) = bench.sent()  # nobody will tell of a split of nothing: it waits no longer
     assert (again.quantity, again.reference_price) == (Decimal(240), Decimal(25))
     bench.prices(AAA=100.0)
     assert bench.state.marks[0] == Decimal(25)
@@ -213,6 +215,30 @@ def test_a_fill_of_the_day_before_that_is_booked_after_the_announcement_is_of_ol
     bench.begin(1)
     split(bench)
     assert bench.held() == 240
+
+
+@pytest.mark.parametrize("is_late", [False, True], ids=["announced the evening before", "announced after the split"])
+def test_a_fill_in_old_shares_of_an_order_that_was_given_up_is_split_with_the_rest(bench: LiveBench, is_late: bool) -> None:
+    (order,) = bench.decide(AAA=60)
+    bench.feed(e.OrderOutcomeUnknown(ts=bench.tick(), client_order_id=order.client_order_id, reason="no answer"))
+    bench.end()
+    bench.feed(e.OrderAbsent(ts=bench.tick(), client_order_id=order.client_order_id))
+    assert bench.state.frozen == {}
+    if is_late:
+        bench.begin(1)
+        bench.prices(AAA=25.0)
+    bench.feed(e.SplitAnnounced(ts=bench.tick(), instrument_id="AAA", ratio=Decimal(4), session=session(1)))
+    theirs = {"positions": {"AAA": Decimal(240 if is_late else 60)}, "cash": Decimal(94_000)}
+    bench.report(**theirs)
+    assert "AAA" in bench.state.frozen
+    bench.fill(order)
+    bench.report(**theirs)
+    if not is_late:
+        assert (bench.held(), bench.state.marks[0]) == (60, 100)
+        split(bench)
+    assert (bench.held(), bench.state.marks[0], bench.state.equity) == (240, 25, 100_000)
+    assert bench.state.frozen == {}
+    assert bench.replayed() == bench.outputs
 
 
 def test_an_order_of_the_day_before_that_ends_unfilled_holds_its_name_no_longer_than_the_next_report(bench: LiveBench) -> None:

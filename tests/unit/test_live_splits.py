@@ -22,6 +22,7 @@ def announced(session: str, ratio: int = 4) -> SplitSighting:
 
 def test_orders_for_the_open_leave_the_market_and_come_back_in_new_shares(own_house: Path) -> None:
     stage = Stage(own_house, EVENING)
+    stage.targets.write_text('{"weights": {"AAPL": 0.01001}}')  # ten shares, then forty
 
     async def script(stage: Stage) -> None:
         await asyncio.sleep(60)
