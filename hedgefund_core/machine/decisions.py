@@ -26,7 +26,7 @@ def on_decision_due(state: State, event: e.DecisionDue) -> Step:
     """Decide, if the decision is for a time that can still be traded in."""
     check_weights(state, event)
     check_quantities(state, event.target_quantities)
-    live = _is_live(state, event)
+    live = is_live(state, event)
     if not (_is_due_live(state, event) if live else _is_due(state, event)):
         message = f"no decision at {event.session} for {event.for_session}: the account has the bars of {state.session or 'no session'}"
         return state, [alert(event, message)]
@@ -43,7 +43,7 @@ def on_decision_due(state: State, event: e.DecisionDue) -> Step:
     return _sent_for_auction(state, decide(inputs, bundle, state.mandate), event)
 
 
-def _is_live(state: State, event: e.DecisionDue) -> bool:
+def is_live(state: State, event: e.DecisionDue) -> bool:
     """Whether orders are made from quotes and what works counts; a model's decision for an auction is the replay's own."""
     if state.is_replayed:
         return False
@@ -72,7 +72,7 @@ def purpose_of(state: State, event: e.DecisionDue) -> Purpose | None:
     if level is Level.FLATTENING or end_state == "flatten":
         return None if state.is_flat else Purpose.FLATTEN
     if end_state == "decay":
-        return None if state.is_flat or _is_live(state, event) else Purpose.DECAY
+        return None if state.is_flat or is_live(state, event) else Purpose.DECAY
     if event.target_weights is not None or event.target_quantities is not None:
         return Purpose.TARGETS
     return Purpose.MODEL if event.rebalance and state.bundle is not None else None

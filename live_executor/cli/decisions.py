@@ -165,7 +165,10 @@ def decision(
     recorded = decision_named(after, decision_id)
     opened = reopen(reading.story(until_seq=recorded.due_seq), recorded, after)
     if opened is None:
-        raise typer.BadParameter("it cannot be opened alone: `executor replay --verify` makes every decision again", param_hint="ID")
+        raise typer.BadParameter(
+            "it came from a person's order, a fill or a halt: executor explain ORDER_ID shows it, replay --verify decides it again",
+            param_hint="ID",
+        )
     try:
         found = again(opened, edit or [])
     except UnknownField as error:

@@ -12,12 +12,17 @@ import numpy as np
 
 from hedgefund_core.account import decision_inputs
 from hedgefund_core.decision import Decision, DecisionInputs, decide
+from hedgefund_core.live_account import live_decision_inputs
+from hedgefund_core.machine.decisions import is_live
 from hedgefund_core.quant.bars import Floats
 from hedgefund_core.risk.limits import Mandate
+from hedgefund_core.session_orders import decide_live
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.order import Order, Purpose
 from hedgefund_core.trading.state import Ladder, Level
 from live_executor.queries.story import Recorded, Story
+
+_DECIDED = frozenset({Purpose.MODEL, Purpose.DECAY, Purpose.TARGETS, Purpose.FLATTEN})
 
 
 class UnknownField(ValueError):
@@ -86,15 +91,16 @@ def purpose_of(decision_id: str) -> Purpose:
 
 
 def reopen(before: Story, recorded: Recorded, after: Story) -> Reopened | None:
-    """A decision with its inputs, from the account just ``before`` it; None where the journal had loaded no mandate yet, and of a
-    decision in a session, which stands on more than the kernel sees: ``replay --verify`` makes it again.
+    """A decision with its inputs, from the account just ``before`` it; None where the journal had loaded no mandate yet, and of what
+    nobody asked for as a decision (a person's order, the piece after a fill, a halt's closing orders): ``replay --verify`` makes it again.
 
     ``after`` is any later point of the same journal: it has the orders that the decision made.
     """
     purpose = purpose_of(recorded.made.decision_id)
-    if before.state.mandate is None or (not before.state.is_replayed and purpose not in {Purpose.MODEL, Purpose.DECAY}):
+    asked_for = before.state.is_replayed or (recorded.due.time_in_force != "" and purpose in _DECIDED)
+    if before.state.mandate is None or not asked_for:
         return None
-    inputs = decision_inputs(before.state, recorded.due, purpose)
+    inputs = (decision_inputs if before.state.is_replayed else live_decision_inputs)(before.state, recorded.due, purpose)
     mine = {key: order for key, order in after.orders.items() if order.decision_id == recorded.made.decision_id}
     return Reopened(recorded=recorded, inputs=inputs, mandate=before.state.mandate, story=before, orders=mine)
 
@@ -105,8 +111,10 @@ def again(opened: Reopened, edits: Sequence[str]) -> Comparison:
     for edit in edits:
         inputs, mandate = _edited(opened, inputs, mandate, edit)
     state = opened.story.state
-    bundle = state.bundle if inputs.purpose is Purpose.MODEL else None
-    decision = decide(inputs, bundle, mandate)
+    if is_live(state, opened.recorded.due) and inputs.purpose in {Purpose.TARGETS, Purpose.FLATTEN}:
+        decision = decide_live(inputs, mandate, state.pending, state.parents).decision
+    else:
+        decision = decide(inputs, state.bundle if inputs.purpose is Purpose.MODEL else None, mandate)
     return _compare(opened, decision, tuple(edits))
 
 
@@ -159,7 +167,7 @@ def _edited_instrument(opened: Reopened, inputs: DecisionInputs, column: int, wh
     if head == "position":
         return dataclasses.replace(inputs, positions={**inputs.positions, inputs.instruments[column].instrument_id: Decimal(text)})
     if head == "weight":
-        weights = _recorded_weights(opened) if inputs.target_weights is None else inputs.target_weights.copy()
+        weights = (_recorded_weights(opened) if inputs.target_weights is None else inputs.target_weights).copy()
         weights[column] = float(text)
         return dataclasses.replace(inputs, target_weights=weights)
     if head == "feature" and name in _columns(opened):

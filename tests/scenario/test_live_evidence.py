@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from decimal import Decimal
 from threading import Timer
 
@@ -11,14 +12,16 @@ import msgspec
 import pytest
 
 from hedgefund_core.errors import BrokerUnavailable
-from hedgefund_core.layout import account_folder, commands_folder
+from hedgefund_core.layout import account_folder, commands_folder, journal_file
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.observed import AccountSighting, AssetSighting, LinkState
 from hedgefund_core.trading.order import Order, OrderStatus, OrderType, Side
 from live_executor.asking import Asking
 from live_executor.commands import Adopt, Cancel, Halt, Mailbox, Place, send
 from live_executor.journals.emergency import Act, EmergencyAct, EmergencyLog
-from live_executor.journals.sqlite import open_journal
+from live_executor.journals.sqlite import JournalReader, open_journal
+from live_executor.queries.decisions import again, reopen
+from live_executor.queries.story import tell
 from live_executor.settings import read_settings
 from tests.live_fakes import MemoryBroker, away, unanswered
 from tests.scenario.stage import Stage, wait
@@ -282,3 +285,19 @@ def test_a_request_that_is_given_up_is_answered(stage: Stage) -> None:
         Asking(data, "v", lambda _digest: pytest.fail("no bundle is used")).place(asked, 5.0)
     taken.join()
     journal.close()
+
+
+def test_a_decision_on_targets_is_opened_and_decided_again(stage: Stage) -> None:
+    async def script(stage: Stage) -> None:
+        await wait(30)
+
+    stage.play(script)
+    with closing(JournalReader(stage.folder / "data" / journal_file("v"))) as reader:
+        after = tell(reader.read(), lambda _digest: pytest.fail("no bundle is used"))
+        recorded = after.decisions[0]
+        before = tell(reader.read(), lambda _digest: pytest.fail("no bundle is used"), until_seq=recorded.due_seq)
+    opened = reopen(before, recorded, after)
+    assert opened is not None
+    found = again(opened, [])
+    assert (found.identical, [(row.symbol, row.recorded, row.now) for row in found.orders]) == (True, [("AAPL", 10, 10)])
+    assert [row.now for row in again(opened, ["position.AAPL=4"]).orders if row.now] == [6]

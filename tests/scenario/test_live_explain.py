@@ -40,5 +40,8 @@ def test_every_order_of_a_live_account_says_who_asked_for_it(house: House) -> No
     assert shown.exit_code == 0
     assert "targets" in shown.output
     decided = asked["decision"]["decision_id"]
-    assert house.cli("decision", decided).exit_code == 2, "it says how it is proved instead"
+    again = house.json("decision", decided)
+    assert (again["identical"], {row["symbol"]: row["now"] for row in again["orders"]}["AAPL"]) == (True, "10")
+    by_hand = house.json("explain", fills["KO"])["decision"]["decision_id"]
+    assert house.cli("decision", by_hand).exit_code == 2, "it says how it is proved instead"
     house.agree()
