@@ -72,7 +72,7 @@ def assert_decided_with(bundle: Bundle, decisions: list[e.DecisionMade], lake: L
     for decision in decisions:
         assert decision.model_digest == bundle.digest
         row = int(np.searchsorted(panel.sessions, np.datetime64(decision.session)))
-        mine = [np.nan if score is None else float(score) for score in decision.scores]
+        mine = np.frombuffer(decision.scores, dtype="<f8")
         np.testing.assert_array_equal(mine, [scores[row, panel.symbols.index(name)] for name in decision.instruments])
 
 

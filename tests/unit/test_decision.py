@@ -246,7 +246,7 @@ LIVE_CHANGED: dict[str, Any] = {
     "opened": "2020-03-02", "number": 8, "in_session": False, "bid": (1.0,) * N, "ask": (1.0,) * N, "bands": ((1.0,) * N, (2.0,) * N),
     "quote_age": np.ones(N), "quote_patience": np.ones(N), "seconds_left": 1.0, "quantities": {"A": Decimal(1)},
     "gates": ("stream",), "no_short": frozenset("B"), "closed": frozenset("B"), "waiting": frozenset("B"), "barred": frozenset("B"),
-    "left_alone": frozenset("B"),
+    "left_alone": frozenset("B"), "whole_only": frozenset("B"),
     "buying_power": Decimal(1), "sent_minute": 1, "sent_session": 1,
 }  # fmt: skip
 
