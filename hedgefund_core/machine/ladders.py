@@ -35,8 +35,8 @@ def with_ladder(state: State, ladder: Ladder, event: e.Event, extra: tuple[Comma
     )
     commands: list[Command] = [Record(moved), *extra]
     state = replace(state, ladder=ladder, sessions_flat=-1, flat_confirmed=False)
-    if ladder.level > Level.ACTIVE and (state.pending or state.parents):
-        state = replace(state, pending={}, parents={})  # what was still to come was judged on another rung
+    if state.pending or state.parents:
+        state = _without_what_was_to_come(state, ladder)
     if ladder.level in {Level.CANCELLING, Level.FLATTENING}:
         state, cancels = cancel_orders(state, (order for order in state.working if not _is_wanted(ladder, order)), event)
         commands += cancels
@@ -44,6 +44,17 @@ def with_ladder(state: State, ladder: Ladder, event: e.Event, extra: tuple[Comma
         state, cancels = cancel_orders(state, (order for order in state.working if order.leg is not Leg.CLOSE), event)
         commands += cancels
     return state, commands
+
+
+def _without_what_was_to_come(state: State, ladder: Ladder) -> State:
+    """What was still to come was judged on another rung; a resume ends a flattening, and leaves what somebody asked for meanwhile."""
+    if ladder.level > Level.ACTIVE:
+        return replace(state, pending={}, parents={})
+    return replace(
+        state,
+        pending={key: pending for key, pending in state.pending.items() if pending.purpose is not Purpose.FLATTEN},
+        parents={key: parent for key, parent in state.parents.items() if parent.order.purpose is not Purpose.FLATTEN},
+    )
 
 
 def _is_wanted(ladder: Ladder, order: Order) -> bool:
