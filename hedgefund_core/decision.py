@@ -274,7 +274,7 @@ def _terms(inputs: DecisionInputs) -> Terms:
 
 def _trades(inputs: DecisionInputs, market: Market, weights: Floats, mandate: Mandate) -> Trades:
     if inputs.purpose not in {Purpose.FLATTEN, Purpose.DECAY} and inputs.ladder.admits_entries:
-        return rebalanced(market, weights, inputs.positions, inputs.equity, _band(mandate))
+        return rebalanced(market, weights, inputs.positions, inputs.held, inputs.equity, _band(mandate))
     return as_trades(_intents(inputs, as_decimals(inputs.instruments, weights), mandate), inputs.instruments)
 
 

@@ -14,7 +14,7 @@ from decimal import Decimal
 
 import numpy as np
 
-from hedgefund_core.border import floats_of, priced
+from hedgefund_core.border import priced
 from hedgefund_core.identifiers import decision_letters, written
 from hedgefund_core.risk.limits import Limits
 from hedgefund_core.risk.price_collar import table_width, widening
@@ -95,10 +95,12 @@ def _columns(intents: Sequence[tuple[int, Intent]]) -> Trades:
     )
 
 
-def rebalanced(market: Market, weights: Floats, held: Mapping[str, Decimal], equity: Decimal, band: NoTradeBand) -> Trades:
-    """Trades toward ``weights`` (m,) on the grid of 1e-6, closing legs first, then by instrument id. NaN, or no price: left alone."""
+def rebalanced(market: Market, weights: Floats, held: Mapping[str, Decimal], holds: Floats, equity: Decimal, band: NoTradeBand) -> Trades:
+    """Trades toward ``weights`` (m,) on the grid of 1e-6, closing legs first, then by instrument id. NaN, or no price: left alone.
+
+    ``held`` are signed shares by id, ``holds`` float64 (m,) the same as floats.
+    """
     names = market.instruments.ids
-    holds = floats_of([held.get(name, ZERO) for name in names]) if held else np.zeros(len(names))
     value = weights * float(equity)
     with np.errstate(invalid="ignore"):
         raw = value / market.price

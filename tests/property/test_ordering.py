@@ -60,7 +60,8 @@ def test_trades_are_those_of_decimal(
     targets = {name: to_price(weight) for name, weight in zip(ids, grid.tolist(), strict=True) if np.isfinite(weight)}
     known = {name: price for name, price in zip(ids, quoted, strict=False) if price is not None}
     exact = as_trades(rebalance(market.instruments, targets, positions, known, equity, band), market.instruments)
-    found = rebalanced(market, grid, positions, equity, band)
+    holds = np.array([float(positions.get(name, 0)) for name in ids])
+    found = rebalanced(market, grid, positions, holds, equity, band)
     assert found.quantities == exact.quantities
     for name in ("place", "sign", "closing", "size"):
         np.testing.assert_array_equal(getattr(found, name), getattr(exact, name), err_msg=name)
