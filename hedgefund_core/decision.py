@@ -416,7 +416,7 @@ def inputs_digest(inputs: DecisionInputs) -> str:
     digest = hashlib.sha256()
     history = inputs.history
     digest.update(f"returns={history.returns.shape}".encode() + history.digests.tobytes())
-    for name in ("features", "mask", "market", "marks", "bar_ages", "adv", "target_weights"):
+    for name in ("features", "mask", "market", "marks", "held", "bar_ages", "adv", "target_weights"):
         values = history.market if name == "market" else getattr(inputs, name)
         digest.update(f"{name}={'none' if values is None else values.shape}".encode())
         if values is not None:
@@ -425,7 +425,7 @@ def inputs_digest(inputs: DecisionInputs) -> str:
     instruments = Instruments.of(inputs.instruments).encoded
     facts = (
         inputs.account, inputs.book, inputs.session, inputs.for_session, inputs.decided_at, inputs.time_in_force, inputs.purpose,
-        instruments, inputs.equity, inputs.cash, sorted(inputs.positions.items()), inputs.working,
+        instruments, inputs.equity, inputs.cash, inputs.working,
         sorted(inputs.sent), sorted(inputs.frozen_instruments), inputs.ladder, inputs.drawdown, sorted(inputs.waived),
         inputs.sessions_per_year,
     )  # fmt: skip
