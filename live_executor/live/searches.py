@@ -55,7 +55,8 @@ class Searches:
                         absences, tries, pause = absences + 1, 0, self._floor.settings.absence_seconds
                 except (errors.BrokerUnavailable, errors.OrderOutcomeUnknown) as error:  # an answer that did not come is no absence
                     _log.warning("no evidence yet", order=name, error=error.message, tries=tries)
-                if absences >= self._needed(self._floor.order(name) or order):
+                now = self._floor.order(name)  # the stream may have told of its end while the broker was asked
+                if now is not None and now.is_working and absences >= self._needed(now):
                     self._floor.take([e.OrderAbsent(ts=self._floor.now(), client_order_id=name)])
                     return
                 await self._floor.sleep(max(pause, self._floor.settings.absence_seconds if absences else 0.0))

@@ -61,7 +61,7 @@ def _move(order: Order, event: e.Input, after: State) -> OrderMove | None:
         return OrderMove.FILL_REST if order.filled_quantity + event.quantity >= order.quantity else OrderMove.FILL_PART
     if isinstance(event, e.OrderAbsent):
         now = after.known_orders[order.client_order_id].status
-        if order.status is OrderStatus.PENDING_CANCEL or now is OrderStatus.PENDING_NEW:
+        if order.status in {OrderStatus.PENDING_CANCEL, now} or now is OrderStatus.PENDING_NEW:
             return OrderMove.ABSENT
         return OrderMove.EXPIRE if now is OrderStatus.EXPIRED else OrderMove.CANCEL if now is OrderStatus.CANCELED else OrderMove.ABSENT
     return _MOVES.get(type(event))

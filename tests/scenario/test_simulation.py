@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 from typer.testing import CliRunner
 
+from hedgefund_core.trading import events as e
 from live_executor.cli import app
 from live_executor.simulation.campaign import campaign, keep, minimized, read_archive
 from live_executor.simulation.plan import SCENARIOS, plan_of
@@ -53,6 +54,19 @@ def test_what_was_found_once_does_not_come_back(path: Path) -> None:
     kept = read_archive(path)
     assert kept.breaks, "an archive is of a run that broke something"
     assert simulate(kept.plan, house()).breaks == ()
+
+
+def test_an_order_whose_end_was_told_while_it_was_looked_for_is_not_called_absent() -> None:
+    over, absent = set[str](), set[str]()
+    for entry in simulate(plan_of(20_023, "mixed"), house()).entries:
+        match entry.frame:
+            case e.OrderCanceled(client_order_id=name) | e.OrderExpired(client_order_id=name) | e.OrderRejected(client_order_id=name):
+                over.add(name)
+            case e.OrderAbsent(client_order_id=name):
+                absent.add(name)
+                assert name not in over
+    assert over
+    assert absent
 
 
 def found(name: str, monkeypatch: pytest.MonkeyPatch, seeds: range) -> Run | None:
