@@ -29,8 +29,8 @@ SNAPSHOT_EVERY = 5000
 """Frames between two snapshots. A restart folds at most so many, which takes about two seconds."""
 _SIGNED_WITHIN = timedelta(minutes=5)
 """A journal of few frames is signed so often all the same: what is signed cannot be cut off unnoticed."""
-DENIED, REFUSED = "denied", "refused"
-"""By a rule of ours, by the broker."""
+DENIED, REFUSED, INTERRUPTED = "denied", "refused", "interrupted"
+"""By a rule of ours, by the broker, by a signal before the targets were reached."""
 _COUNTED = ("session_began", "orders_intended", "orders_denied", "order_filled")
 
 Watcher = Callable[[Sequence[e.Event]], None]
@@ -40,7 +40,7 @@ Idle = Callable[[State, State, Sequence[e.Event]], bool]
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run did. ``ended`` is end, sigint or sigterm; ``short`` who kept ``--once`` from its targets: denied or refused."""
+    """What a run did. ``ended`` is end, sigint or sigterm; ``short`` who kept ``--once`` from its targets."""
 
     state: State
     sessions: int
@@ -52,8 +52,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def exit_code(self) -> int:
-        """130 after Ctrl-C; 5 and 6 where the targets were to be reached once, and a rule of ours or the broker said no; else 0."""
-        return 130 if self.ended == "sigint" else {DENIED: 5, REFUSED: 6}.get(self.short, 0)
+        """130 after Ctrl-C; where targets were to be reached once, 5, 6 and 130: a rule, the broker or a signal kept us from it; else 0."""
+        return 130 if self.ended == "sigint" else {DENIED: 5, REFUSED: 6, INTERRUPTED: 130}.get(self.short, 0)
 
 
 class _Group:

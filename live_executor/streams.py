@@ -62,15 +62,16 @@ class StreamTiming(msgspec.Struct, frozen=True, kw_only=True):
     quiet: float = 60.0
     """Age of the newest frame at which an open link counts as mute, while data are due; 0: never"""
     backoff_first: float = 0.5
-    backoff_most: float = 30.0
+    backoff_most: float = 10.0
+    """An order stream that is down holds entries: after the longest outage the next try comes within so much"""
     steady: float = 30.0
     """After a link that lived so long the backoff starts from its first pause again"""
     refused: float = 5.0
     """Pause after a refusal, then doubled: a server may hold the connection of a process that was killed for a while"""
-    refused_most: float = 300.0
+    refused_most: float = 60.0
     budget_seconds: float = 300.0
-    budget_connects: int = 30
-    """No more connections than this within ``budget_seconds``."""
+    budget_connects: int = 60
+    """No more connections than this within ``budget_seconds``; what an outage of any length needs is less."""
 
 
 class Link(Protocol):

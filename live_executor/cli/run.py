@@ -56,7 +56,8 @@ def run(
 ) -> None:
     """Trade: the promoted model over past sessions, or a file of targets on a broker. Ctrl-C stops after the step at hand.
 
-    Exit of --once: 0 reached; 5: something was denied by a rule; 6: refused by the broker. The rest is traded all the same.
+    Exit of --once: 0 reached; 5: something was denied by a rule; 6: refused by the broker (the rest is traded all
+    the same); 130: stopped before.
     """
     chosen = _chosen_mode(mode, broker, feed, targets=targets is not None)
     if chosen == "replay":

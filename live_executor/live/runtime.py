@@ -23,7 +23,7 @@ from hedgefund_core.trading.observed import ActivitySighting, LinkChanged, LinkS
 from hedgefund_core.trading.order import Leg, OrderStatus, TimeInForce
 from hedgefund_core.trading.state import Level
 from live_executor.commands import Mailbox
-from live_executor.desk import SNAPSHOT_EVERY, Desk, Summary
+from live_executor.desk import INTERRUPTED, SNAPSHOT_EVERY, Desk, Summary
 from live_executor.feeds.recorder import Recorder
 from live_executor.live import heartbeat
 from live_executor.live.crew import Crew
@@ -186,7 +186,8 @@ class Live:
             self._end_run(ended)
             self._floor.desk.sign()
             self._beat(stopped=not self._floor.desk.failed)
-        return self._floor.desk.summary(self._ended, self._rebalancer.short if self._parts.once else "")
+        short = self._rebalancer.short if self._ended == "end" else INTERRUPTED
+        return self._floor.desk.summary(self._ended, short if self._parts.once else "")
 
     # ---- start -------------------------------------------------------------------------------------------------------------
 
@@ -360,7 +361,7 @@ class Live:
     async def _leave(self) -> None:
         """At an orderly stop: ask no more for decisions, cancel the day's orders as `on_stop` says, and wait for that to be confirmed."""
         policy, floor = self._parts.settings.on_stop, self._floor
-        if policy == "leave" or self._parts.once or floor.state.ladder.level is Level.HALTED:
+        if policy == "leave" or floor.state.ladder.level is Level.HALTED:
             return
         floor.crew.end(_DECIDING)
         self._gates.set(STOPPING, closed=True)

@@ -257,13 +257,15 @@ def test_a_server_that_is_away_is_not_stormed() -> None:
 def test_pauses_grow_with_jitter_up_to_a_bound() -> None:
     endpoints = read_endpoints({"ALPACA_API_KEY": "k", "ALPACA_SECRET_KEY": "s"})
     surroundings = Surroundings(clock=SystemClock(), rng=random.Random(7))
-    timing = StreamTiming(backoff_first=0.5, backoff_most=30.0)
+    timing = StreamTiming()
     stream = WatchedStream("ws://127.0.0.1:9", OrderConversation(endpoints, surroundings.clock), surroundings, timing=timing)
     pauses = []
     for failures in range(12):
         stream._failures = failures
         pauses.append([stream._pause() for _ in range(40)])
-    assert all(0.25 <= pause <= 30.25 for row in pauses for pause in row)
+    assert all(0.25 <= pause <= 10.25 for row in pauses for pause in row)
+    tries = timing.budget_seconds / (sum(pauses[11]) / len(pauses[11]))
+    assert tries < timing.budget_connects, "the budget would make the end of a long outage be noticed late"
     assert max(pauses[0]) < 0.75 < max(pauses[2]) < max(pauses[11])
     assert len({round(pause, 6) for pause in pauses[11]}) == 40
 

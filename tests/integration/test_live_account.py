@@ -328,6 +328,17 @@ def test_stopping_cancels_the_days_entries(house: House) -> None:
     house.agree()
 
 
+def test_once_that_is_stopped_before_it_is_done_leaves_no_order_and_does_not_say_0(house: House) -> None:
+    house.want({"quantities": {"KO": 10}})
+    house.exchange.fault("stuck", target="order", times=100)
+    with house.trading(once=True) as hosted:
+        house.until(lambda: len(house.exchange.open_orders()) == 1)
+    assert house.exchange.open_orders() == []
+    assert hosted.summary is not None
+    assert hosted.summary.exit_code == 130
+    house.agree()
+
+
 def test_refusals_name_what_mends_them(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(code: int, *arguments: str, **env: str) -> str:
         with monkeypatch.context() as patch:

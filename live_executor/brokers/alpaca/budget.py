@@ -17,7 +17,7 @@ RESERVE = 0.2
 _LONGEST_BLOCK = 60.0
 _SOONEST = 0.001
 """Seconds. A shorter timer may end a little too early by rounding, and would be set again without end."""
-_FIRST_BLOCK, _MOST_BLOCK = 1.0, 5.0
+_FIRST_BLOCK, _MOST_BLOCK = 1.0, 2.0
 _MEND = "wait: the broker limits requests; fewer names or longer pauses need fewer of them"
 
 
