@@ -178,7 +178,10 @@ class SqliteJournal:
         return self._head
 
     def tidy(self) -> None:
-        """Move what is durable out of the write-ahead log; what cannot be moved now stays, as durable as before."""
+        """Move what is durable out of the write-ahead log, and begin the log anew; what cannot be moved now stays, as durable as before.
+
+        The first commit into a log that begins anew waits for the disk twice: that is one of a row which nobody reads, and no decision's.
+        """
         if self._failed or self._written < _TIDY_BYTES:
             return
         self._written = 0
@@ -186,6 +189,8 @@ class SqliteJournal:
             self._database.execute("PRAGMA wal_checkpoint(PASSIVE)")
         except sqlite3.Error as error:
             _log.warning("journal not tidied", reason=str(error))
+            return
+        self._commit("INSERT OR REPLACE INTO reserve (rowid, space) VALUES (?, NULL)", [(1,)])
 
     def read(self, after_seq: int = 0) -> Iterator[JournalEntry]:
         """Entries after ``after_seq`` in order."""

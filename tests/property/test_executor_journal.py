@@ -326,9 +326,12 @@ def test_tidying_moves_what_is_durable_and_changes_nothing(data: Path, keys: Pat
         journal.append([e.AlertRaised(ts=T0, severity="warning", message="x" * 300_000)])
     path, hashes = data / journal_file("a"), [entry.hash for entry in journal.read()]
     assert b"x" * 3000 not in path.read_bytes(), "commits stand in the write-ahead log"
+    log, began = path.with_name(f"{path.name}-wal"), 32  # bytes that say where a log began
     journal.tidy()
     assert b"x" * 3000 in path.read_bytes()
+    begun = log.read_bytes()[:began]
     journal.append(frames(1))
+    assert log.read_bytes()[:began] == begun, "no commit after it has to begin the log anew"
     assert [entry.hash for entry in journal.read()][:4] == hashes
     journal.close()
     assert JournalReader(path).verify(keys).ok
