@@ -33,10 +33,10 @@ _KINDS = {
     "shares": _QUANTITY,
     "target_quantity": _QUANTITY,
 }
-_SECTIONS = {"weights": _WEIGHT, "target_weights": _WEIGHT, "quantities": _QUANTITY, "target_quantities": _QUANTITY, "shares": _QUANTITY}
+_SECTIONS = _KINDS | {"weights": _WEIGHT, "target_weights": _WEIGHT, "quantities": _QUANTITY, "target_quantities": _QUANTITY}
 _WRAPPER = "targets"
-_REMARKS = frozenset({"name", "comment", "note", "date"})
-"""Keys and columns beside a target that are ignored. Any other is refused, because it might change what is meant."""
+_REMARKS = frozenset({"name", "comment", "note", "date", "as_of", "timestamp", "version", "source", "strategy"})
+"""Keys and columns beside targets that are ignored. Any other is refused, because it might change what is meant."""
 _SETTLED_LOOKS = 4
 """A table whose last line is not terminated may still be being written: it is read once it was the same so many times."""
 
@@ -133,10 +133,9 @@ Row = tuple[object, str, object]
 
 
 def _json_rows(text: str, name: str) -> Iterable[Row]:
-    content = _decoded(text, name)
-    inner = content[_WRAPPER] if isinstance(content, dict) and set(content) == {_WRAPPER} else None
-    if isinstance(inner, dict | list):
-        content = inner
+    content = _without_remarks(_decoded(text, name), name)
+    if isinstance(content, dict) and set(content) == {_WRAPPER} and isinstance(inner := content[_WRAPPER], dict | list):
+        content = _without_remarks(inner, name)
     if isinstance(content, list):
         return [_listed(row, place, name) for place, row in enumerate(content)]
     if content and set(content) <= set(_SECTIONS):
@@ -147,6 +146,19 @@ def _json_rows(text: str, name: str) -> Iterable[Row]:
             found += [(symbol, _SECTIONS[section], value) for symbol, value in below.items()]
         return found
     return [_named(symbol, value, name) for symbol, value in content.items()]
+
+
+def _without_remarks(content: dict[str, object] | list[object], name: str) -> dict[str, object] | list[object]:
+    """Sections alone. A map of symbols keeps all its keys, since a symbol may be spelt like a remark."""
+    if not isinstance(content, dict):
+        return content
+    sections: dict[str, object] = {
+        key: below for key, below in content.items() if key in {_WRAPPER, *_SECTIONS} and isinstance(below, dict | list)
+    }
+    strange = sorted(set(content) - {*sections, *_REMARKS})
+    if sections and strange:
+        _refuse(name, strange[0], f"beside {next(iter(sections))} means nothing here")
+    return sections or content
 
 
 def _named(symbol: str, value: object, name: str) -> Row:

@@ -124,7 +124,7 @@ def test_a_market_that_is_open_after_its_hours_of_the_calendar_is_traded_in(stag
         await wait(10)
         assert stage.held() == {}
         stage.broker.closes_at = NOON.replace(hour=21)
-        await wait(80)
+        await wait(20)
 
     stage.play(script, every=5.0)
     assert stage.held() == {"AAPL": Decimal(10)}
