@@ -80,7 +80,7 @@ def after_move(state: State, was: Order, event: e.Event) -> Step:
     now = state.orders.get(was.client_order_id)
     if now is None or state.is_replayed:
         return state, []
-    state, commands = _settled(state, was, now, event)
+    state, commands = _settled(state, now, event)
     if now.is_working:
         state, more = _cancel_again(state, was, now, event)
         return _known_again(state, now), [*commands, *more]
@@ -94,10 +94,10 @@ def after_move(state: State, was: Order, event: e.Event) -> Step:
     return state, commands
 
 
-def _settled(state: State, was: Order, now: Order, event: e.Event) -> Step:
+def _settled(state: State, now: Order, event: e.Event) -> Step:
     for key, parent in state.parents.items():
-        if was.client_order_id in parent.children:
-            after = router.settled(parent, was, now)
+        if now.client_order_id in parent.children:
+            after = router.settled(parent, (state.known_orders[name] for name in parent.children))
             return _with_parent(state, key, after), _left_over(key, after, event)
     return state, []
 

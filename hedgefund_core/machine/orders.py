@@ -147,7 +147,7 @@ def on_order_replaced(state: State, event: e.OrderReplaced) -> Step:
 
 def on_fill_busted(state: State, event: e.FillBusted) -> Step:
     """Undo a fill once: position and cash as if it had not been, the order over or working as it was."""
-    state = _revived(state, event.client_order_id)
+    before, state = state, _revived(state, event.client_order_id)
     order = state.orders.get(event.client_order_id)
     if order is None or event.fill_id not in order.fill_ids or taken_back(event.fill_id) in order.fill_ids:
         return state, [alert(event, f"a fill {event.fill_id} was taken back that is not booked here", severity="critical")]
@@ -162,12 +162,12 @@ def on_fill_busted(state: State, event: e.FillBusted) -> Step:
     )
     state = with_equity_if_live(replace(state, ledger=ledger, orders={**state.orders, event.client_order_id: changed}))
     text = f"the exchange took back {event.quantity} {order.symbol} at {event.price} of order {event.client_order_id}"
-    return state, [*commands, alert(event, text, severity="critical")]
+    return _went(before, event.client_order_id, (state, [*commands, alert(event, text, severity="critical")]), event)
 
 
 def on_fill_corrected(state: State, event: e.FillCorrected) -> Step:
     """Undo a fill and book it as it is now."""
-    state = _revived(state, event.client_order_id)
+    before, state = state, _revived(state, event.client_order_id)
     order = state.orders.get(event.client_order_id)
     if order is None or event.fill_id not in order.fill_ids or taken_back(event.fill_id) in order.fill_ids:
         return state, [alert(event, f"a fill {event.fill_id} was corrected that is not booked here", severity="critical")]
@@ -185,7 +185,7 @@ def on_fill_corrected(state: State, event: e.FillCorrected) -> Step:
     )
     state = with_equity_if_live(replace(state, ledger=ledger, orders={**state.orders, event.client_order_id: changed}))
     text = f"the exchange corrected {event.quantity} {order.symbol} at {event.price} to {event.new_quantity} at {event.new_price}"
-    return state, [*commands, alert(event, text, severity="critical")]
+    return _went(before, event.client_order_id, (state, [*commands, alert(event, text, severity="critical")]), event)
 
 
 def _undone(ledger: Ledger, order: Order, quantity: Decimal, price: Decimal) -> Ledger:

@@ -7,6 +7,7 @@ working and remaining quantities always add up to the order's.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import ROUND_CEILING, Decimal
 
 import msgspec
@@ -47,8 +48,11 @@ class Parent(msgspec.Struct, frozen=True, kw_only=True):
     """Not sent yet, or sent in a child that ended without filling it."""
 
     def __post_init__(self) -> None:
-        """Raises InvariantViolation if the parts do not add up: such a parent could send more than was asked for."""
-        if self.filled + self.working + self.remaining != self.order.quantity or self.remaining < ZERO or self.working < ZERO:
+        """Raises InvariantViolation if the parts do not add up: such a parent could send more than was asked for.
+
+        A fill that comes late, or is larger than its order, may fill more than that; then nothing remains to be sent.
+        """
+        if self.remaining != max(self.order.quantity - self.filled - self.working, ZERO) or self.working < ZERO:
             message = (
                 f"parent {self.order.client_order_id}: {self.filled} filled, {self.working} working and {self.remaining} left "
                 f"are not {self.order.quantity}"
@@ -149,12 +153,9 @@ def skipped(parent: Parent) -> Parent:
     return replace(parent, released=parent.released + 1)
 
 
-def settled(parent: Parent, before: Order, after: Order) -> Parent:
-    """The parent after one of its children changed: fills are counted, and what a child ended without filling remains to be sent."""
-    filled = after.filled_quantity - before.filled_quantity
-    worked_before = before.remaining if before.is_working else ZERO
-    works_now = after.remaining if after.is_working else ZERO
-    given = worked_before - works_now - filled
-    return replace(
-        parent, filled=parent.filled + filled, working=parent.working - worked_before + works_now, remaining=parent.remaining + given
-    )
+def settled(parent: Parent, children: Iterable[Order]) -> Parent:
+    """The parent as its children stand now, whatever happened to them: what none of them has filled or may still fill is to be sent."""
+    orders = tuple(children)
+    filled = sum((order.filled_quantity for order in orders), ZERO)
+    working = sum((order.remaining for order in orders if order.is_working), ZERO)
+    return replace(parent, filled=filled, working=working, remaining=max(parent.order.quantity - filled - working, ZERO))

@@ -377,6 +377,46 @@ def test_what_the_last_piece_leaves_is_said() -> None:
     assert bench.state.parents == {}
 
 
+def over_and_sent_again() -> tuple[LiveBench, e.Order]:
+    """A piece that the broker took out of the market, and whose shares are in the pieces after it."""
+    bench, first = sliced(150)
+    bench.canceled_by_broker(first)
+    for _ in range(2):
+        bench.prices()
+        bench.feed(e.SliceDue(ts=bench.tick(), parent_id=next(iter(bench.state.parents)), session=session()))
+    return bench, first
+
+
+@pytest.mark.parametrize("shares", [75, 90])
+def test_a_piece_that_fills_after_its_end_is_booked_and_nothing_more_is_sent(shares: int) -> None:
+    bench, first = over_and_sent_again()
+    assert sum((order.remaining for order in bench.state.working), ZERO) == 150
+    bench.fill(first, shares)
+    assert bench.held() == shares
+    bench.prices()
+    for name in tuple(bench.state.parents):
+        bench.feed(e.SliceDue(ts=bench.tick(), parent_id=name, session=session()))
+        assert bench.sent() == []
+    assert bench.replayed() == bench.outputs
+
+
+def test_a_piece_whose_fill_was_taken_back_is_worked_on() -> None:
+    bench, first = sliced(150)
+    name = next(iter(bench.state.parents))
+    bench.fill(first, 20)
+    fill_id = bench.state.orders[first.client_order_id].fill_ids[0]
+    busted = {"client_order_id": first.client_order_id, "fill_id": fill_id, "quantity": Decimal(20), "price": Decimal(100)}
+    bench.news(e.FillBusted, session=session(), **busted)
+    assert (bench.state.parents[name].filled, bench.state.parents[name].working) == (ZERO, 75)
+    bench.canceled_by_broker(first)
+    while name in bench.state.parents:
+        bench.prices()
+        bench.feed(e.SliceDue(ts=bench.tick(), parent_id=name, session=session()))
+        for order in bench.sent():
+            bench.fill(order)
+    assert bench.held() == 150
+
+
 # ---- the account ----------------------------------------------------------------------------------------------------------------------
 
 
