@@ -20,9 +20,9 @@ import msgspec
 
 from hedgefund_core.errors import DataInvalid
 from hedgefund_core.identifiers import is_symbol
+from hedgefund_core.trading.instrument import LARGEST
 
 _LARGEST = 1 << 20
-_MOST = Decimal(10**12)
 _FORMS = 'write {"AAPL": 0.1}, {"quantities": {"AAPL": 100}}, [{"symbol": "AAPL", "weight": 0.1}], or CSV with symbol,weight|quantity'
 _WEIGHT, _QUANTITY = "weight", "quantity"
 _KINDS = {
@@ -217,7 +217,7 @@ def _number(name: str, symbol: str, kind: str, value: object) -> Decimal:
         number = Decimal(str(value))
     except InvalidOperation:
         _refuse(name, symbol, f"has the {kind} {_shown(value)}, which is no number")
-    if not number.is_finite() or abs(number) > _MOST:
+    if not number.is_finite() or abs(number) > LARGEST:
         _refuse(name, symbol, f"has the {kind} {_shown(value)}, which nobody can hold")
     return number
 

@@ -17,6 +17,8 @@ SIX_PLACES = Decimal("0.000001")
 NINE_PLACES = Decimal("0.000000001")
 ZERO = Decimal(0)
 ONE = Decimal(1)
+LARGEST = Decimal(10**12)
+"""A price, quantity or weight from outside beyond it is a mistake; arithmetic with numbers of too many digits would break off halfway."""
 _FORMATTED = 1e15
 
 
@@ -87,6 +89,11 @@ def to_price(value: float) -> Decimal:
     if -_FORMATTED < value < _FORMATTED:
         return Decimal(f"{value + 0.0:.6f}")  # +0.0 turns -0.0 into 0.0: both are one key of the cache, and may not give two results
     return Decimal(value).quantize(SIX_PLACES, rounding=ROUND_HALF_EVEN)
+
+
+def is_amount(value: Decimal) -> bool:
+    """Whether a number from outside can be a price or quantity: above zero, not beyond what anybody holds, at most nine places."""
+    return value.is_finite() and ZERO < value <= LARGEST and value == value.quantize(NINE_PLACES)
 
 
 def to_money(value: Decimal) -> Decimal:

@@ -130,12 +130,14 @@ def _symbol(text: str) -> str:
 def _positive(text: str, hint: str) -> Decimal:
     from decimal import Decimal, InvalidOperation
 
+    from hedgefund_core.trading.instrument import is_amount
+
     try:
         value = Decimal(text)
     except InvalidOperation:
         raise typer.BadParameter(f"{text!r} is no number", param_hint=hint) from None
-    if not value.is_finite() or value <= 0:
-        raise typer.BadParameter(f"{text!r} is not above zero", param_hint=hint)
+    if not is_amount(value):
+        raise typer.BadParameter(f"{text!r} is not above zero, or nothing that can be traded", param_hint=hint)
     return value
 
 

@@ -13,6 +13,7 @@ from hedgefund_core.trading.observed import AccountSighting, PositionSighting
 from hedgefund_core.trading.order import TimeInForce
 from hedgefund_core.trading.state import Level
 from live_executor.commands import Adopt, Cancel, Halt, LookAtAlias, OperatorCommand, Place, Resume, RollBack, latch_event
+from live_executor.live.dead_letters import POISON
 from live_executor.live.floor import Floor
 from live_executor.live.instruments import Instruments
 from live_executor.live.intake import Intake
@@ -87,26 +88,34 @@ class Requests:
         )
 
     async def _work(self, path: Path, command: OperatorCommand) -> None:
-        """Carry out a request. If the broker stays away through several tries it is given up, and whoever asked is told."""
+        """Carry out a request. If the broker stays away through several tries, or it cannot be carried out at all (it would end every run
+        that finds it), it is given up, and whoever asked is told.
+        """
         why = ""
         for tries in range(_TRIES):
             try:
-                if isinstance(command, Place):
-                    await self._place(command)
-                elif isinstance(command, Adopt):
-                    await self._adopt(command)
-                elif isinstance(command, LookAtAlias | RollBack):
-                    await self._model(command)
+                await self._carry_out(command)
+                why = ""
                 break
             except (errors.BrokerUnavailable, errors.DataUnavailable) as error:
-                why = error.message
+                why = f"{error.message} ({tries + 1} tries)"
                 _log.warning("request waits for the broker", request=path.stem, error=why)
                 await self._floor.sleep(self._floor.pause(tries))
-        else:
+            except POISON as error:
+                why = f"{type(error).__name__}: {error}"
+                break
+        if why:
             request = command.request_id if isinstance(command, Place | Adopt) else ""
-            words = f"request {request or path.stem} is given up after {_TRIES} tries, nothing of it was done: {why}"
-            self._floor.trouble(words, request_id=request)
+            self._floor.trouble(f"request {request or path.stem} is given up, nothing of it was done: {why}", request_id=request)
         self._done(path)
+
+    async def _carry_out(self, command: OperatorCommand) -> None:
+        if isinstance(command, Place):
+            await self._place(command)
+        elif isinstance(command, Adopt):
+            await self._adopt(command)
+        elif isinstance(command, LookAtAlias | RollBack):
+            await self._model(command)
 
     async def _model(self, command: LookAtAlias | RollBack) -> None:
         if self._swaps is None:

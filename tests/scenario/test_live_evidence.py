@@ -287,6 +287,19 @@ def test_a_request_that_is_given_up_is_answered(stage: Stage) -> None:
     journal.close()
 
 
+def test_a_request_that_cannot_be_carried_out_ends_no_run_and_is_answered(stage: Stage) -> None:
+    async def script(stage: Stage) -> None:
+        await wait(6)
+        stage.broker.held["MSFT"] = Decimal("Infinity")  # whatever the reason: it would be found again by every start
+        send(stage.folder / "data", "v", Adopt(request_id="a", reason="as the broker has it", person="someone"))
+        await wait(30)
+        assert not list(Mailbox(stage.folder / "data", "v").commands())
+
+    stage.play(script)
+    (said,) = [frame for frame in stage.of(e.TroubleSeen) if frame.request_id]
+    assert (said.request_id, "given up" in said.message, "impossible position" in said.message) == ("a", True, True)
+
+
 def test_a_decision_on_targets_is_opened_and_decided_again(stage: Stage) -> None:
     async def script(stage: Stage) -> None:
         await wait(30)
