@@ -89,7 +89,8 @@ def splits_overdue(state: State, event: e.SessionEnded) -> Step:
             if thawed:
                 thawed = [*thawed, alert(event, f"the split of {key} announced for {split.session} was not seen at the broker")]
             commands += thawed
-    return state, commands
+    near = {key: split for key, split in state.announced.items() if split.session > event.session or _is_near(split.session, event.session)}
+    return replace(state, announced=near), commands  # one that never came must not explain a difference of another day
 
 
 def on_split_processed(state: State, event: e.SplitProcessed) -> Step:

@@ -241,7 +241,9 @@ def drop_overdue(state: State, event: e.SessionBegan | e.SessionEnded | e.SliceD
         if parent.order.session < state.session or parent.order.session == state.ended
     ]
     waits = {key: p for key, p in state.pending.items() if p.session < state.session or p.session == state.ended}
-    if not over and not waits:
+    coming = {key: order for key in state.reissues if (order := state.known_orders.get(key)) is not None}
+    again = {key for key, order in coming.items() if order.session >= state.session and order.session != state.ended}
+    if not over and not waits and len(again) == len(state.reissues):
         return state, []
     said: list[Command] = [alert(event, f"{p.remaining} {p.order.symbol} of order {key} were not worked in its session") for key, p in over]
     gone = {key for key, _ in over}
@@ -249,6 +251,7 @@ def drop_overdue(state: State, event: e.SessionBegan | e.SessionEnded | e.SliceD
         state,
         parents={key: parent for key, parent in state.parents.items() if key not in gone},
         pending={key: pending for key, pending in state.pending.items() if key not in waits},
+        reissues={key: reissue for key, reissue in state.reissues.items() if key in again},
     ), said
 
 

@@ -35,7 +35,7 @@ def with_ladder(state: State, ladder: Ladder, event: e.Event, extra: tuple[Comma
     )
     commands: list[Command] = [Record(moved), *extra]
     state = replace(state, ladder=ladder, sessions_flat=-1, flat_confirmed=False)
-    if state.pending or state.parents:
+    if state.pending or state.parents or state.reissues:
         state = _without_what_was_to_come(state, ladder)
     if ladder.level in {Level.CANCELLING, Level.FLATTENING}:
         state, cancels = cancel_orders(state, (order for order in state.working if not _is_wanted(ladder, order)), event)
@@ -49,7 +49,8 @@ def with_ladder(state: State, ladder: Ladder, event: e.Event, extra: tuple[Comma
 def _without_what_was_to_come(state: State, ladder: Ladder) -> State:
     """What was still to come was judged on another rung; a resume ends a flattening, and leaves what somebody asked for meanwhile."""
     if ladder.level > Level.ACTIVE:
-        return replace(state, pending={}, parents={})
+        again = state.reissues if ladder.level is Level.REDUCING else {}  # there a rule judges each of them when it is to go out
+        return replace(state, pending={}, parents={}, reissues=again)
     return replace(
         state,
         pending={key: pending for key, pending in state.pending.items() if pending.purpose is not Purpose.FLATTEN},

@@ -19,7 +19,7 @@ from hedgefund_core.risk.limits import Mandate
 from hedgefund_core.session_orders import Plan, Wanted, judge_plan
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.capabilities import Asked, Market, refusal
-from hedgefund_core.trading.instrument import ONE, ZERO, to_lots
+from hedgefund_core.trading.instrument import ONE, ZERO, is_amount, to_lots
 from hedgefund_core.trading.order import Leg, Order, OrderType, Purpose, TimeInForce
 from hedgefund_core.trading.rebalance import Intent, intents_toward
 from hedgefund_core.trading.state import Level, Scope, escalate, resume
@@ -103,11 +103,13 @@ def _refused(state: State, event: e.OrderRequested) -> str:
         return f"{event.instrument_id} is not an instrument of the account"
     late = event.session < state.session or (event.session == state.session and not state.in_session)
     reasons = (
+        (not event.request_id, "a request needs an id, so that asking twice is asking once"),
         (state.marks[column] is None, f"no price of {state.instruments[column].symbol} has been seen yet"),
         (state.ladder.level >= Level.CANCELLING, f"the account is {state.ladder.name}: {state.ladder.cause}"),
         (late, f"session {event.session} is over, or its prices are not known yet"),
         (event.instrument_id in state.pending, "another order of this instrument waits for one before it: ask again when it is done"),
-        (not event.quantity.is_finite() or event.quantity <= ZERO, f"quantity {event.quantity} is not above zero"),
+        (not is_amount(event.quantity), f"quantity {event.quantity} is not above zero, or no number of shares"),
+        (event.limit_price is not None and not is_amount(event.limit_price), f"limit {event.limit_price} is not above zero, or no price"),
     )
     return next((reason for found, reason in reasons if found), "") or _not_taken(state, event) or ""
 
@@ -189,6 +191,8 @@ def _pending(state: State, event: e.OrderRequested, change: Decimal, after: list
 
 
 def _answered(state: State, event: e.OrderRequested | e.CancelRequested, names: tuple[str, ...], reason: str) -> Step:
+    if not event.request_id:  # the executor's own: it asks once, and may not crowd out what people asked for
+        return state, [_answer(event, names, reason)]
     known = {**state.answered, event.request_id: Answered(asked=_asked(event), orders=names)}
     kept = dict(islice(known.items(), max(0, len(known) - REMEMBERED), None))
     return replace(state, answered=kept), [_answer(event, names, reason)]
@@ -198,9 +202,14 @@ def _asked(event: e.OrderRequested | e.CancelRequested) -> str:
     """What makes two requests the same one: neither who asks, nor when, nor why."""
     if isinstance(event, e.CancelRequested):
         return f"cancel {event.client_order_id or 'all'}"
-    limit = "" if event.limit_price is None else f" at {event.limit_price.normalize():f}"
+    limit = "" if event.limit_price is None else f" at {_written(event.limit_price)}"
     force = "" if event.usual_time else f" {event.time_in_force.value}"
-    return f"{event.side.value} {event.quantity.normalize():f} {event.instrument_id} {event.order_type.value}{limit}{force}"
+    return f"{event.side.value} {_written(event.quantity)} {event.instrument_id} {event.order_type.value}{limit}{force}"
+
+
+def _written(number: Decimal) -> str:
+    """The same of 10 and 10.0; what can be no amount as it came."""
+    return f"{number.normalize():f}" if is_amount(number) else str(number)
 
 
 def _asked_before(state: State, event: e.OrderRequested | e.CancelRequested, words: str) -> Record:
@@ -226,11 +235,15 @@ def on_cancel_requested(state: State, event: e.CancelRequested) -> Step:
     parents = [key for key, parent in state.parents.items() if not name or name == key or name in parent.children]
     children = {child for key in parents for child in state.parents[key].children}
     wanted = [order for order in state.working if not name or order.client_order_id == name or order.client_order_id in children]
+    again = {key for key in state.reissues if not name or key == name or key in children}  # it would come back in new shares
     touched = {order.instrument_id for order in wanted}
     pending = {key: value for key, value in state.pending.items() if name and key not in touched}
-    state = replace(state, pending=pending, parents={key: value for key, value in state.parents.items() if key not in parents})
+    left = {key: value for key, value in state.reissues.items() if key not in again}
+    state = replace(
+        state, pending=pending, parents={key: value for key, value in state.parents.items() if key not in parents}, reissues=left
+    )
     state, cancels = cancel_orders(state, wanted, event)
     names = tuple(order.client_order_id for order in wanted)
-    why = "" if names or parents else ("nothing works" if not name else f"no order {name} works here")
+    why = "" if names or parents or again else ("nothing works" if not name else f"no order {name} works here")
     state, said = _answered(state, event, names, why)
     return state, [*said, *cancels]

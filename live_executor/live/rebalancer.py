@@ -287,10 +287,9 @@ class Rebalancer:
             if (now - order.submitted_at).total_seconds() > patience and self._rests(order):
                 self._repricing.add(name)
                 reason = "not filled in time: to be priced anew"
-                asked = e.CancelRequested(
-                    ts=self._floor.now(), request_id=f"reprice-{name}", client_order_id=name, person=HOUSE, reason=reason
+                self._floor.take(
+                    [e.CancelRequested(ts=self._floor.now(), request_id="", client_order_id=name, person=HOUSE, reason=reason)]
                 )
-                self._floor.take([asked])
 
     def _rests(self, order: Order) -> bool:
         resting = order.status in {OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED}

@@ -160,7 +160,7 @@ class Sender:
             elif current.status is OrderStatus.PENDING_CANCEL:
                 self.cancel(name)
             elif reason := self._too_late(order, moment):
-                request = e.CancelRequested(ts=moment.now, request_id=f"late-{name}", client_order_id=name, person=HOUSE, reason=reason)
+                request = e.CancelRequested(ts=moment.now, request_id="", client_order_id=name, person=HOUSE, reason=reason)
                 self._floor.take([request])
 
     def _too_late(self, order: Order, moment: _Moment) -> str:

@@ -173,6 +173,39 @@ def test_resting_orders_leave_before_a_split_and_come_back_in_new_shares_after_b
     assert bench.state.reissues == {}
 
 
+@pytest.mark.parametrize("how", ["the order", "all", "a halt"])
+def test_what_was_called_off_does_not_come_back_in_new_shares(bench: LiveBench, how: str) -> None:
+    bench.hold(AAA=100)
+    bench.end()
+    order = taken_out_before_a_split(bench)
+    if how == "a halt":
+        bench.halt(2)
+        bench.feed(e.ResumeRequested(ts=bench.tick(), reason="over", person="ann", session=session()))
+    else:
+        bench.cancel(order.client_order_id if how == "the order" else "")
+        assert bench.frames(e.RequestAnswered)[0].reason == ""
+    split(bench)
+    assert bench.held() == 400
+    assert bench.sent() == []
+
+
+def test_a_split_that_never_comes_is_over_with_its_session_and_explains_no_later_difference(bench: LiveBench) -> None:
+    bench.hold(AAA=100)
+    bench.end()
+    taken_out_before_a_split(bench)
+    bench.begin(1)
+    bench.end()
+    assert (bench.state.reissues, bench.state.frozen) == ({}, {})
+    bench.begin(9)
+    bench.end()
+    assert bench.state.announced == {}
+    for _ in range(2):
+        bench.report(positions={"AAA": Decimal(400)})
+    assert bench.held() == 100, "somebody else may have bought: a person has to look"
+    assert "AAA" in bench.state.frozen
+    assert bench.replayed() == bench.outputs
+
+
 @pytest.mark.parametrize("report_first", [True, False])
 def test_a_split_adjusts_a_position_once_whoever_tells_first(bench: LiveBench, report_first: bool) -> None:
     bench.hold(AAA=100)

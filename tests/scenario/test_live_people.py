@@ -35,6 +35,14 @@ def test_asking_twice_is_asking_once(bench: LiveBench) -> None:
     assert len(bench.order("AAA", "buy", 100, request="q2")) == 1
 
 
+def test_what_the_executor_asks_itself_crowds_out_no_request_of_a_person(bench: LiveBench) -> None:
+    (order,) = bench.order("AAA", "buy", 100)
+    bench.accept(order)
+    assert bench.cancel(order.client_order_id, request="") == [order.client_order_id]
+    assert bench.frames(e.RequestAnswered)[0].orders == (order.client_order_id,)
+    assert set(bench.state.answered) == {"q1"}
+
+
 def test_a_request_id_that_comes_again_with_other_content_does_nothing_and_says_so(bench: LiveBench) -> None:
     bench.order("AAA", "buy", 100, usual_time=True)
     assert bench.order("AAA", "buy", 100, time_in_force=e.TimeInForce.CLS, usual_time=True) == [], "the usual time of another moment"
@@ -53,7 +61,14 @@ def test_a_request_id_that_comes_again_with_other_content_does_nothing_and_says_
     [
         ({"instrument_id": "ZZZ"}, "not an instrument"),
         ({"quantity": Decimal(0)}, "not above zero"),
+        ({"quantity": Decimal("NaN")}, "no number of shares"),
+        ({"quantity": Decimal("1E+30")}, "no number of shares"),
+        ({"quantity": Decimal("1E-999999")}, "no number of shares"),
         ({"quantity": Decimal("1.5")}, "whole shares"),
+        ({"order_type": e.OrderType.LIMIT, "limit_price": Decimal("1E+30")}, "no price"),
+        ({"order_type": e.OrderType.LIMIT, "limit_price": Decimal("sNaN")}, "no price"),
+        ({"order_type": e.OrderType.LIMIT, "limit_price": Decimal(-100)}, "no price"),
+        ({"request_id": ""}, "needs an id"),
         ({"quantity": Decimal(2_000)}, "order_value"),
         ({"order_type": e.OrderType.LIMIT, "limit_price": Decimal("100.005")}, "tick"),
         ({"order_type": e.OrderType.LIMIT, "limit_price": Decimal(150)}, "price_collar"),
