@@ -201,7 +201,8 @@ class WatchedStream(Generic[T]):
         read = self._conversation.read
         try:
             async with self._open() as socket:
-                early = await asyncio.wait_for(self._conversation.greet(socket), self._timing.ready)
+                async with asyncio.timeout(self._timing.ready):  # in this task: who sends meanwhile finds no link, or one that is greeted
+                    early = await self._conversation.greet(socket)
                 was_up, self._socket, self._refusals = True, socket, 0
                 yield [*early, self._changed(LinkState.UP, "")]
                 receive = socket.receive

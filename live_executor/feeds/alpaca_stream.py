@@ -148,11 +148,14 @@ class DataConversation:
         said = list(self.read(hello))
         await link.send(self._codec.message({"action": "auth", **self._keys}))
         await self._until(link, _Success, "authenticated", said)
-        for message in self.subscriptions(sorted(self._symbols)):
-            await link.send(message)
-        with contextlib.suppress(TimeoutError):  # some servers send prices and no answer
-            async with asyncio.timeout(self._answer_seconds):
-                await self._until(link, _Subscription, "", said)
+        asked = set[str]()
+        while fresh := sorted(set(self._symbols) - asked):  # more of them may be asked for while the server answers
+            asked.update(fresh)
+            for message in self.subscriptions(fresh):
+                await link.send(message)
+            with contextlib.suppress(TimeoutError):  # some servers send prices and no answer
+                async with asyncio.timeout(self._answer_seconds):
+                    await self._until(link, _Subscription, "", said)
         return said
 
     def subscriptions(self, symbols: Sequence[str]) -> list[bytes | str]:

@@ -300,6 +300,22 @@ def conversation() -> DataConversation:
     return DataConversation("k", "s", {"AAPL"}, SystemClock())
 
 
+def test_names_asked_for_while_the_server_answers_are_subscribed_to_all_the_same() -> None:
+    symbols, sent = {"AAPL"}, list[str]()
+    answers = iter([b'[{"T":"success","msg":"connected"}]', b'[{"T":"success","msg":"authenticated"}]', *[b'[{"T":"subscription"}]'] * 2])
+
+    class Server:
+        async def send(self, message: bytes | str) -> None:
+            sent.append(str(message))
+
+        async def receive(self) -> bytes:
+            symbols.add("NVDA") if len(sent) > 1 else None
+            return next(answers)
+
+    run(DataConversation("k", "s", symbols, SystemClock()).greet(Server()))
+    assert {symbol for symbol in symbols if any(f'"{symbol}"' in message for message in sent)} == {"AAPL", "NVDA"}
+
+
 BAR = {"T": "b", "S": "AAPL", "o": 1.5, "h": 2, "l": 1, "c": 1.75, "v": 100, "n": 3, "vw": 1.6}
 
 
