@@ -150,8 +150,13 @@ class Mailbox:
         return HaltRequested(ts=ts, level=int(Level.HALTED), reason="HALT file", person="file", session=session)
 
     def mirror(self, *, on: bool) -> None:
-        """Make the HALT file show the latch. The journal is the truth of it: a disk that takes no file keeps no cancel from leaving."""
+        """Make the HALT file show the latch. The journal is the truth of it: a disk that takes no file keeps no cancel from leaving.
+
+        A file that is there stays: if it is a person's, it asks for more than a mirror does, and may not have been read yet.
+        """
         try:
+            if on and self._halt.exists():
+                return
             if on:  # renamed into place: a file that is still empty would be taken for a person's
                 fresh = self._halt.with_name(f".HALT.{os.getpid()}")
                 fresh.write_text(_MIRROR)

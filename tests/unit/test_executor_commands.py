@@ -39,3 +39,13 @@ def test_a_halt_file_that_cannot_be_written_stops_no_cancel(tmp_path: Path) -> N
     assert mailbox.halt_file_event("2026-03-02", T0) is None, "ours is a mirror and asks for nothing"
     mailbox.mirror(on=False)
     assert not (tmp_path / halt_file("a")).exists()
+
+
+def test_a_mirror_never_covers_the_halt_file_of_a_person_that_nobody_has_read(tmp_path: Path) -> None:
+    (tmp_path / halt_file("a")).parent.mkdir(parents=True)
+    (tmp_path / halt_file("a")).write_text("stop everything")
+    mailbox = Mailbox(tmp_path, "a")
+    mailbox.mirror(on=True)  # somebody else asks for less at the same time
+    latched = mailbox.halt_file_event("2026-03-02", T0)
+    assert latched is not None
+    assert latched.level == 4
