@@ -12,6 +12,7 @@ from collections import Counter
 from datetime import timedelta
 from decimal import Decimal
 
+from hedgefund_core.trading.instrument import LARGEST, SIX_PLACES
 from hedgefund_core.trading.observed import BarSighting, QuoteSighting
 
 FLASH = Decimal("0.10")
@@ -65,15 +66,20 @@ def price_of(seen: Seen) -> tuple[Decimal, str]:
     """A sighting's price, or the rule that it breaks."""
     if isinstance(seen, BarSighting):
         prices = [Decimal(str(value)) for value in (seen.open, seen.high, seen.low, seen.close)]
-        if not all(price.is_finite() and price > _ZERO for price in prices):
+        if not all(map(_is_price, prices)):
             return _ZERO, "no price"
         return prices[3], "" if prices[2] <= min(prices) and max(prices) <= prices[1] else "range"
     values = [value for value in (seen.bid, seen.ask, seen.last) if value is not None]
-    if not values or not all(value.is_finite() and value > _ZERO for value in values):
+    if not values or not all(map(_is_price, values)):
         return _ZERO, "no price"
     if seen.bid is not None and seen.ask is not None:
         return (seen.bid + seen.ask) / _TWO, "crossed" if seen.bid > seen.ask else ""
     return (seen.last if seen.last is not None else values[0]), ""
+
+
+def _is_price(value: Decimal) -> bool:
+    """Whether the books can hold it: six places, and no more digits than arithmetic has."""
+    return value.is_finite() and SIX_PLACES <= value <= LARGEST
 
 
 def _near(price: Decimal, other: Decimal) -> bool:

@@ -224,7 +224,11 @@ class SqliteJournal:
 
     def snapshot(self) -> bytes | None:
         """The newest snapshot that our own key signed; None where there is none."""
-        row = self._database.execute("SELECT signature, payload FROM snapshots ORDER BY seq DESC LIMIT 1").fetchone()
+        try:
+            row = self._database.execute("SELECT signature, payload FROM snapshots ORDER BY seq DESC LIMIT 1").fetchone()
+        except sqlite3.Error as error:  # the entries themselves say everything that a snapshot does
+            _log.error("snapshot cannot be read", reason=str(error), mend="run `executor audit verify`")
+            return None
         if row is None:
             return None
         try:

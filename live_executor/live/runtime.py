@@ -174,6 +174,7 @@ class Live:
                 self._recording.end()
             ended = self._ended
         except errors.JournalError as error:
+            self._floor.desk.failed = True  # a head that cannot be signed fails as a commit does: the heartbeat may not call this an end
             await self._floor.crew.dismiss()
             await stop_past_journal(self._floor, self._parts.folder, error)
             raise
@@ -372,8 +373,7 @@ class Live:
         }
         for name in sorted(names):
             reason = f"the executor was stopped ({self._ended})"
-            asked = e.CancelRequested(ts=floor.now(), request_id=f"stop-{name}", client_order_id=name, person=HOUSE, reason=reason)
-            floor.take([asked])
+            floor.take([e.CancelRequested(ts=floor.now(), request_id="", client_order_id=name, person=HOUSE, reason=reason)])
         watch = Stopwatch(floor.timeline.local_now)
         while watch.seconds < self._parts.settings.stop_patience_seconds and names & {o.client_order_id for o in floor.state.working}:
             await floor.sleep(_TICK_SECONDS)

@@ -56,7 +56,8 @@ class Timeline:
         seen, now = self._seen, self.now()
         if seen is None:
             return False
-        return (seen.is_open and now < seen.next_close) or seen.next_open <= now  # the next open, too, where the clock is away all night
+        closed_since = seen.next_open < seen.next_close <= now
+        return (seen.is_open and now < seen.next_close) or (seen.next_open <= now and not closed_since)  # where the clock is away for long
 
     @property
     def session(self) -> str:

@@ -78,6 +78,14 @@ def test_time_goes_on_between_readings_to_the_close() -> None:
     assert found.closes_at is None
 
 
+def test_a_session_ends_also_where_the_clock_was_not_read_since_before_its_open() -> None:
+    found, clock = line("2026-11-27T14:00")
+    clock.at += timedelta(hours=3)
+    assert (found.is_open, found.closes_at) == (True, at("2026-11-27T18:00"))
+    clock.at += timedelta(hours=2)
+    assert (found.is_open, found.session, found.next_session) == (False, "2026-11-27", "2026-11-30")
+
+
 @pytest.mark.parametrize(
     ("now", "session"),
     [

@@ -58,6 +58,8 @@ def test_a_real_gap_is_believed_with_its_second_message_or_when_it_still_stands(
     [
         (quote(0, "100.05", "100.01"), "crossed"),
         (quote(0, "0", "100"), "no price"),
+        (quote(0, "1E-9", "2E-9"), "no price"),
+        (quote(0, "1E+300", "2E+300"), "no price"),
         (quote(0, "NaN", "100"), "no price"),
         (quote(0, None, None), "no price"),
         (quote(0, None, None, last="-3"), "no price"),
