@@ -185,7 +185,7 @@ class Rebalancer:
             self._held = None
         elif not self._waited_for_gates():
             return  # entries would be denied: wait for the gates for a while, then decide all the same so that reductions can leave
-        await self._decide(state.session, TimeInForce.DAY, only_drift=not (self._due or new_session))
+        await self._decide(state.session, TimeInForce.DAY, quiet=not (self._due or new_session))
         self._decided_session = state.session
 
     async def _wake_waiting(self) -> None:
@@ -226,11 +226,12 @@ class Rebalancer:
         if held <= {order.instrument_id for order in stuck} or self._decided.seconds < self._floor.settings.urgent_every_seconds:
             return
         if line.is_open and state.session == line.session:
-            await self._decide(state.session, TimeInForce.DAY, flatten=True)
+            await self._decide(state.session, TimeInForce.DAY, flatten=True, quiet=True)
         elif line.takes_opening_orders:
-            await self._decide(line.next_session, TimeInForce.OPG, flatten=True)
+            await self._decide(line.next_session, TimeInForce.OPG, flatten=True, quiet=True)
 
-    async def _decide(self, for_session: str, time_in_force: TimeInForce, *, flatten: bool = False, only_drift: bool = False) -> None:
+    async def _decide(self, for_session: str, time_in_force: TimeInForce, *, flatten: bool = False, quiet: bool = False) -> None:
+        """``quiet``: a decision that changes nothing is not journaled, as it is asked for again and again."""
         state = self._floor.state
         wanted = set() if flatten else set(ids_by_name(state, self._targets.symbols).values())
         self._due, self._held = False, None
@@ -249,7 +250,7 @@ class Rebalancer:
             origin="" if flatten else self._targets.origin,
         )
         denied = self._denied
-        self._floor.take([seen, due], idle=nothing_came if only_drift else None)
+        self._floor.take([seen, due], idle=nothing_came if quiet else None)
         self.decisions += 1
         self._decided.start()
         self._in_a_row = min(self._in_a_row + 1, _MOST_IN_A_ROW) if self._fell_short else 0

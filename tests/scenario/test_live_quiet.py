@@ -6,9 +6,12 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from hedgefund_core.trading import events as e
+from hedgefund_core.trading.observed import HaltSighting
 from hedgefund_core.trading.order import Order, OrderStatus
+from live_executor.commands import Halt, send
 from tests.scenario.stage import Stage, wait
 
 
@@ -50,6 +53,25 @@ def test_prices_that_move_are_journaled_within_a_minute_and_drift_is_traded_at_o
         assert {order.status for order in stage.live.state.known_orders.values()} == {OrderStatus.FILLED}
 
     stage.play(script, every=5.0)
+
+
+def test_a_flattening_that_waits_for_a_halted_name_writes_no_look_a_second(stage: Stage) -> None:
+    async def script(stage: Stage) -> None:
+        await wait(30)
+        halted = HaltSighting(symbol="AAPL", halted=True, reason="news pending", at=stage.clock.now())
+        stage.live._floor.view.take(halted)
+        stage.live._instruments.halt_changed("AAPL")
+        send(stage.folder / "data", "v", Halt(level=3, reason="drill", person="ann"))
+        await wait(60)
+        assert set(stage.live.state.ledger.positions) == {"AAPL"}
+        await wait(600)
+        stage.live._floor.view.take(replace(halted, halted=False, at=stage.clock.now()))
+        stage.live._instruments.halt_changed("AAPL")
+        await wait(10)
+        assert stage.live.state.is_flat
+
+    stage.play(script)
+    assert max(looks(stage)) <= 40
 
 
 def test_a_loss_is_seen_at_once_however_quiet_it_was(stage: Stage) -> None:
