@@ -12,6 +12,7 @@ import os
 import random
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -60,6 +61,7 @@ from live_executor.targets import TargetsFile
 
 _log = logger("live")
 _TICK_SECONDS = 0.1
+_UNKNOWN_EVERY, _UNKNOWNS = timedelta(minutes=1), 1_000
 _DECIDING = frozenset({"rebalancing", "model"})
 """Names of the tasks that ask for orders: they end first when the run is stopped."""
 _MODEL_KINDS = ("decision_due", "model_loaded")
@@ -100,7 +102,7 @@ class Live:
 
     def __init__(self, parts: LiveParts, recovered: Recovered) -> None:
         self._parts = parts
-        self._stop, self._ended, self._no_beat = asyncio.Event(), "end", ""
+        self._stop, self._ended, self._no_beat, self._unknowns = asyncio.Event(), "end", "", dict[str, datetime]()
         self._left_over = tuple(order.client_order_id for order in recovered.state.working)
         known = Known(past := _remembered(parts))
         desk = Desk(parts.journal, recovered, sign_every=parts.sign_every, now=parts.clock.now, snapshot_every=parts.snapshot_every)
@@ -305,10 +307,21 @@ class Live:
             elif isinstance(update, OrderSighting):
                 self._intake.take(update)
             elif isinstance(update, UnknownUpdate):
-                self._intake.unknown(update)
-                self._reconciler.ask_now()
+                self._unknown(update)
             elif isinstance(update, ActivitySighting):
                 self._reconciler.ask_now()  # the activity list has the line too, and in order
+
+    def _unknown(self, update: UnknownUpdate) -> None:
+        """Journal what we cannot interpret and ask what it was about, of each kind once a minute: some servers send what nobody knows every
+        second, and a bad row comes again with the very query that it is a reason for.
+        """
+        told = self._unknowns.pop(update.what, None)
+        self._unknowns[update.what] = update.at if told is None or update.at - told >= _UNKNOWN_EVERY else told
+        while len(self._unknowns) > _UNKNOWNS:
+            del self._unknowns[next(iter(self._unknowns))]
+        if self._unknowns[update.what] is not told:
+            self._intake.unknown(update)
+            self._reconciler.ask_now()
 
     def _heard(self, frames: Sequence[e.Event]) -> None:
         """Tell every task of a commit, so that whoever waits for something checks again."""

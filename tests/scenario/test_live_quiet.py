@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import pytest
 from msgspec.structs import replace
 
 from hedgefund_core.trading import events as e
-from hedgefund_core.trading.observed import HaltSighting
+from hedgefund_core.trading.observed import HaltSighting, OrderSighting, UnknownUpdate
 from hedgefund_core.trading.order import Order, OrderStatus
 from live_executor.commands import Halt, send
+from tests.live_fakes import MemoryBroker
 from tests.scenario.stage import Stage, wait
 
 
@@ -72,6 +74,25 @@ def test_a_flattening_that_waits_for_a_halted_name_writes_no_look_a_second(stage
 
     stage.play(script)
     assert max(looks(stage)) <= 40
+
+
+def test_what_nobody_understands_is_journaled_and_asked_about_once_a_minute_of_each_kind(stage: Stage) -> None:
+    async def script(stage: Stage) -> None:
+        await wait(10)
+        asked: list[str] = []
+        stage.broker.trouble = asked.append
+
+        async def orders(*, since: datetime | None = None) -> list[OrderSighting]:
+            await wait(0.1)
+            stage.broker._news.put_nowait(UnknownUpdate(what="a row of the list", payload="{}", at=stage.clock.now()))
+            return await MemoryBroker.orders(stage.broker, since=since)
+
+        stage.broker.orders = orders  # type: ignore[method-assign] # one of its rows is bad, each time
+        await wait(120)
+        assert len(asked) < 120
+
+    stage.play(script)
+    assert len(stage.of(e.NewsNotUnderstood)) <= 3
 
 
 def test_a_loss_is_seen_at_once_however_quiet_it_was(stage: Stage) -> None:
