@@ -244,7 +244,7 @@ def live_inputs(state: State, event: DecisionDue) -> LiveInputs:
         left_alone=splitting | {key for key in state.frozen if FROZEN_BY_STRANGER in causes_of(state, key)},
         whole_only=frozenset(residues(state)),
         buying_power=state.buying_power,
-        sent_minute=state.sent_minute if state.sent_at is not None and event.ts - state.sent_at < _MINUTE else 0,
+        sent_minute=state.sent_minute if state.sent_at is not None and abs(event.ts - state.sent_at) < _MINUTE else 0,
         sent_session=state.sent_session,
     )
 
@@ -291,7 +291,7 @@ def counted(state: State, orders: tuple[Order, ...], event: Event) -> State:
     """The rate of orders, and the buying power that entries take until the broker says it anew."""
     if state.is_replayed or not orders:
         return state
-    new_minute = state.sent_at is None or event.ts - state.sent_at >= _MINUTE
+    new_minute = state.sent_at is None or abs(event.ts - state.sent_at) >= _MINUTE  # the broker's clock may have been set back
     need = sum((order.quantity * order.reference_price for order in orders if order.leg is Leg.OPEN), ZERO)
     return replace(
         state,

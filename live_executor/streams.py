@@ -288,8 +288,10 @@ class WatchedStream(Generic[T]):
         try:
             Path(self._lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
             self._lock.acquire()
-        except (Timeout, OSError) as error:
-            return f"another process of this computer holds this stream's key ({type(error).__name__}: {self._lock.lock_file})"
+        except Timeout:
+            return f"another process of this computer holds this stream's key ({self._lock.lock_file})"
+        except OSError as error:
+            return f"the lock of this stream cannot be taken ({self._lock.lock_file}: {error})"
         return None
 
     def _changed(self, state: LinkState, reason: str) -> LinkChanged:

@@ -178,6 +178,22 @@ def test_the_broker_says_why_it_refuses(order: dict[str, object], words: str) ->
     run(body())
 
 
+@pytest.mark.parametrize("words", ["Duplicate clientOrderId", "order with client-order-id x already exists"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_other_words_for_an_id_that_is_taken_are_believed_where_the_broker_shows_the_order(words: str, when: str) -> None:
+    async def body() -> None:
+        async with desk(QUIET) as (server, broker):
+            refusal = msgspec.json.encode({"message": words}).decode()
+            server.faults.arm(Fault(kind="status", route="POST /v2/orders", when=when, status=422, body=refusal))
+            if when == "after":
+                assert (await broker.submit(an_order())).client_order_id == an_order().client_order_id
+            else:
+                with pytest.raises(OrderRejected, match=words):
+                    await broker.submit(an_order())
+
+    run(body())
+
+
 def test_an_id_that_is_taken_gives_back_the_order_that_has_it() -> None:
     async def body() -> None:
         async with desk(QUIET) as (server, broker):

@@ -301,6 +301,11 @@ def test_addresses_of_the_environment() -> None:
     own = read_endpoints(keys | {"ALPACA_TRADING_URL": "http://127.0.0.1:9000/v2/", "ALPACA_DATA_STREAM_URL": "ws://127.0.0.1:9000/v2/sip"})
     assert (own.trading, own.trading_stream, own.feed) == ("http://127.0.0.1:9000", "ws://127.0.0.1:9000/stream", "sip")
     assert own.holder != paper.holder
+    quoted = read_endpoints({name: f' "{value}" ' for name, value in keys.items()} | {"ALPACA_TRADING_URL": "'http://127.0.0.1:9000/'"})
+    assert (quoted.api_key, quoted.secret_key, quoted.trading) == ("k", "very-secret", "http://127.0.0.1:9000")
+    with pytest.raises(ConfigError, match="ALPACA_DATA_URL") as raised:
+        read_endpoints(keys | {"ALPACA_DATA_URL": "https://me:hidden@127.0.0.1:9000"})
+    assert "hidden" not in f"{raised.value} {raised.value.mend}"
 
 
 @pytest.mark.parametrize(

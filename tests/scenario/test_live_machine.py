@@ -166,6 +166,8 @@ def test_orders_that_run_away_are_stopped() -> None:
     bench.state = replace(bench.state, sent_at=bench.now, sent_minute=limit)
     assert bench.decide(AAA=10) == []
     assert bench.denied() == {"AAA": "orders_per_minute"}
+    bench.state = replace(bench.state, sent_at=bench.now + timedelta(hours=1))  # the broker's clock was an hour ahead, and was set back
+    assert len(bench.decide(AAA=10)) == 1
 
 
 def test_a_decision_before_prices_of_the_session_decides_nothing() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from pathlib import Path
@@ -39,6 +40,8 @@ from live_executor.ports import MayLeave
 from live_executor.streams import StreamTiming, Surroundings, WatchedStream
 
 _DUPLICATE = "client_order_id must be unique"
+_LIKE_DUPLICATE = re.compile(r"client.?order.?id|duplicate|already exist", re.IGNORECASE)
+"""Other servers' words for it, which may mean something else."""
 _MAYBE_DONE = frozenset({408, 409, 425})
 """Answers below 500 after which the server may still act."""
 _REFUSALS = 3
@@ -163,8 +166,10 @@ class AlpacaBroker(AlpacaQueries):
             raise _unknown(order, f"HTTP {status}" + (f": {problem[1]}" if problem else ""))
         if status == 401 or problem is None or (status == 403 and not trading_reason(answer)):
             await self._doubt_the_keys(order, status)
-        if _DUPLICATE in problem[1].lower():
-            return await self._already_there(order)
+        if _LIKE_DUPLICATE.search(problem[1]):
+            found = await self._already_there(order, surely=_DUPLICATE in problem[1].lower())
+            if found is not None:
+                return found
         raise OrderRejected(problem[1] or f"HTTP {status}", mend="the reason is the broker's; nothing is sent again")
 
     async def _doubt_the_keys(self, order: Order, status: int) -> NoReturn:
@@ -180,13 +185,15 @@ class AlpacaBroker(AlpacaQueries):
             )
         raise ConfigError(f"POST /v2/orders: the broker refuses the credentials (HTTP {status})", mend=CREDENTIALS_MEND)
 
-    async def _already_there(self, order: Order) -> OrderSighting:
-        """The broker has an order of this id already: this very order, sent before. It is looked up and returned."""
+    async def _already_there(self, order: Order, *, surely: bool) -> OrderSighting | None:
+        """The broker has an order of this id already: this very order, sent before. It is looked up and returned; None where the words of
+        the refusal may mean something else, and the broker has none.
+        """
         try:
             found = await self.look_up(order.client_order_id)
         except HedgefundError as error:
             raise _unknown(order, f"the broker has this id already, and did not say what became of it: {error.message}") from error
-        if found is None:
+        if found is None and surely:
             raise _unknown(order, "the broker has this id already and does not show it yet")
         return found
 

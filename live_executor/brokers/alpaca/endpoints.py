@@ -66,10 +66,16 @@ def read_endpoints(env: Mapping[str, str], *, live: bool = False) -> Endpoints:
 
 
 def _required(env: Mapping[str, str], name: str) -> str:
-    value = (env.get(name) or "").strip()
+    value = _given(env, name)
     if not value or not value.isprintable() or not value.isascii():
         raise ConfigError(f"{name} is {'not set' if not value else 'no key: it has odd characters'}", mend=_MEND)
     return value
+
+
+def _given(env: Mapping[str, str], name: str) -> str:
+    """What a variable says; some readers of environment files leave the quotes on."""
+    value = (env.get(name) or "").strip()
+    return value[1:-1].strip() if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" else value
 
 
 def _rest(env: Mapping[str, str], name: str) -> str:
@@ -83,7 +89,7 @@ def _stream(env: Mapping[str, str], name: str) -> str:
 
 
 def _address(env: Mapping[str, str], name: str, schemes: tuple[str, str]) -> str:
-    value = (env.get(name) or "").strip().rstrip("/")
+    value = _given(env, name).rstrip("/")
     if not value:
         return ""
     try:
@@ -91,6 +97,8 @@ def _address(env: Mapping[str, str], name: str, schemes: tuple[str, str]) -> str
         good = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
     except ValueError:
         good = False
+    if "@" in value:
+        raise ConfigError(f"{name} holds a user or a password, which would be shown in messages", mend=f"take them out of {name}: {_MEND}")
     if not good:
         raise ConfigError(
             f"{name}: {value!r} is no {' or '.join(schemes)} address", mend=f"correct {name}, for example {schemes[0]}://127.0.0.1:9000"
