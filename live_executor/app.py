@@ -71,6 +71,9 @@ def run(settings: Settings, request: RunRequest, on_session: Callable[[State], N
 async def _trade(
     settings: Settings, request: RunRequest, account: str, journal: Journal, recovered: Recovered, on_session: Callable[[State], None]
 ) -> Summary:
+    if recovered.state.account and not recovered.state.is_replayed:
+        message = f"account {account} trades in mode {recovered.state.mode}, on the wall clock: past sessions are no part of it"
+        raise ConfigError(message, mend=f"executor run --mode {recovered.state.mode} --account {account}, or name another --account")
     source = recovered.state.source or request.source or settings.universe.source
     if request.source not in {"", source}:
         raise ConfigError(f"account {account} trades {source}, not {request.source}", mend="use another --account for another source")

@@ -96,8 +96,8 @@ def decision_named(story: Story, wanted: str) -> Recorded:
 
 def order_named(story: Story, wanted: str) -> str:
     """An order by its client id, the broker's id, or a unique beginning of the client id."""
-    exact = [key for key, order in story.orders.items() if wanted in {key, order.broker_order_id}]
-    found = exact or [key for key in story.orders if key.startswith(wanted)]
+    exact = [key for key, order in story.orders.items() if wanted and wanted in {key, order.broker_order_id}]
+    found = exact or [key for key in story.orders if wanted and key.startswith(wanted)]  # an empty variable of a shell names nothing
     if len(found) != 1:
         known = ", ".join((found or list(story.orders))[-3:]) or "none"
         what = "no order begins with" if not found else f"{len(found)} orders begin with"

@@ -150,6 +150,7 @@ def test_an_unknown_symbol_is_a_usage_error(traded: Path) -> None:
     [
         ("explain", "zzz"),
         ("explain",),
+        ("explain", ""),
         ("explain", "--bar", "S1@1980-01-01"),
         ("explain", "--bar", "S1"),
         ("decision", "1999"),

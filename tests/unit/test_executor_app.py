@@ -10,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -40,6 +41,7 @@ from live_executor.journals.sqlite import JournalReader, open_journal
 from live_executor.models import child
 from live_executor.models.child import newest
 from live_executor.models.loader import first_model
+from live_executor.panels import instruments_of
 from live_executor.recovery import recover, refold
 from live_executor.runtime import Summary
 from live_executor.settings import read_settings
@@ -100,6 +102,19 @@ def test_nothing_is_left_to_do_the_second_time(bundle: Path) -> None:
     before = frames()
     assert trade(bundle).sessions == 0
     assert frames() == before
+
+
+def test_an_account_on_the_wall_clock_is_never_replayed_on(bundle: Path, panel: Panel) -> None:
+    journal = open_journal(read_settings().data, read_settings().keys, "a")
+    opened = e.AccountOpened(
+        ts=datetime(2026, 3, 2, 15, tzinfo=UTC), account="a", book="b", mode="paper", broker="alpaca", instruments=instruments_of(panel),
+        initial_cash=Decimal(1000), source="noise", price_kind=panel.price_kind.value,
+    )  # fmt: skip
+    journal.append([opened])
+    journal.close()
+    with pytest.raises(ConfigError, match="paper"):
+        trade(bundle)
+    assert frames() == [opened]
 
 
 def test_max_sessions_stops_and_goes_on(bundle: Path) -> None:
