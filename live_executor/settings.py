@@ -59,7 +59,8 @@ class TradingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     alias: str
     alias_every: str
     initial_cash: Decimal
-    mode: Literal["replay", "paper", "live"]
+    mode: Literal["replay"]
+    """Of what the other keys here describe; paper and live are asked for by the command, and described under ``live``."""
     broker: str
     feed: str
     fill: Literal["auto", "next_open", "next_close"]

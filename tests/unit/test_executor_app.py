@@ -292,6 +292,12 @@ def test_a_misspelt_key_names_file_and_key(own_house: Path) -> None:
     assert "trading.yaml" in caught.value.message
 
 
+def test_a_replay_cannot_be_called_paper_by_the_configuration(own_house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEDGEFUND_TRADING__MODE", "paper")
+    with pytest.raises(ConfigError, match="mode"):
+        read_settings()
+
+
 @pytest.mark.parametrize("content", ["", "- a\n", "a: [", None])
 def test_unusable_settings_files_are_named(own_house: Path, content: str | None) -> None:
     path = own_house / "config" / "risk.yaml"
