@@ -82,8 +82,8 @@ restore: env ## check a backup and put it in place, what was there moved aside: 
 test: check ## lint, types, import contracts, definitions, and the default test suite
 	$(BIN)/python -m pytest -n 3
 
-test-all: check ## the same with the slow and the browser tests
-	$(BIN)/python -m pytest -n 3 -m "slow or browser or not slow"
+test-all: check ## the same with the slow and the browser tests (a long test is no hanging one: its own limit ends it)
+	$(BIN)/python -m pytest -n 3 -m "slow or browser or not slow" -o faulthandler_timeout=0
 
 check: env lint ## everything of `make test` but the tests
 	$(BIN)/mypy
