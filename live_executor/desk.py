@@ -40,7 +40,7 @@ Idle = Callable[[State, State, Sequence[e.Event]], bool]
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run did. ``ended`` is end, sigint or sigterm; ``short`` who kept ``--once`` from its targets."""
+    """What a run did. ``ended`` is end, sigint or sigterm; ``short`` who kept the run from its targets or its end."""
 
     state: State
     sessions: int
@@ -52,7 +52,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def exit_code(self) -> int:
-        """130 after Ctrl-C; where targets were to be reached once, 5, 6 and 130: a rule, the broker or a signal kept us from it; else 0."""
+        """130 after Ctrl-C; 5, 6 and 130 where a rule, the broker or a signal kept us from what was to be reached; else 0."""
         return 130 if self.ended == "sigint" else {DENIED: 5, REFUSED: 6, INTERRUPTED: 130}.get(self.short, 0)
 
 

@@ -24,7 +24,7 @@ from hedgefund_core.trading.observed import ActivitySighting, LinkChanged, LinkS
 from hedgefund_core.trading.order import Leg, OrderStatus, TimeInForce
 from hedgefund_core.trading.state import Level
 from live_executor.commands import Mailbox
-from live_executor.desk import INTERRUPTED, SNAPSHOT_EVERY, Desk, Summary
+from live_executor.desk import INTERRUPTED, REFUSED, SNAPSHOT_EVERY, Desk, Summary
 from live_executor.feeds.recorder import Recorder
 from live_executor.live import heartbeat
 from live_executor.live.crew import Crew
@@ -102,7 +102,8 @@ class Live:
 
     def __init__(self, parts: LiveParts, recovered: Recovered) -> None:
         self._parts = parts
-        self._stop, self._ended, self._no_beat, self._unknowns = asyncio.Event(), "end", "", dict[str, datetime]()
+        self._stop, self._ended, self._unconfirmed = asyncio.Event(), "end", False
+        self._no_beat, self._unknowns = "", dict[str, datetime]()
         self._left_over = tuple(order.client_order_id for order in recovered.state.working)
         known = Known(past := _remembered(parts))
         desk = Desk(parts.journal, recovered, sign_every=parts.sign_every, now=parts.clock.now, snapshot_every=parts.snapshot_every)
@@ -129,8 +130,7 @@ class Live:
         self._reconciler = Reconciler(self._floor, self._gates, self._intake, self._instruments)
         self._prices = Prices(self._floor, self._gates, self._instruments)
         self._rebalancer = Rebalancer(self._floor, self._gates, self._prices, self._instruments, parts.targets, parts.rebalance_every)
-        self._slices = Slices(self._floor, self._prices)
-        self._splits = Splits(self._floor)
+        self._slices, self._splits = Slices(self._floor, self._prices), Splits(self._floor)
         self._volumes = None if parts.model is not None else Volumes(self._floor)
         self._trader, self._swaps = self._of_model(parts.model, past)
         seconds = parts.settings.record_sync_seconds
@@ -189,8 +189,16 @@ class Live:
             self._end_run(ended)
             self._floor.desk.sign()
             self._beat(stopped=not self._floor.desk.failed)
-        short = self._rebalancer.short if self._ended == "end" else INTERRUPTED
-        return self._floor.desk.summary(self._ended, short if self._parts.once else "")
+        return self._floor.desk.summary(self._ended, self._short)
+
+    @property
+    def _short(self) -> str:
+        """Who kept the run from what it was to reach: the targets once, and at its end no order of the day left."""
+        if self._unconfirmed:
+            return REFUSED
+        if not self._parts.once:
+            return ""
+        return self._rebalancer.short if self._ended == "end" else INTERRUPTED
 
     # ---- start -------------------------------------------------------------------------------------------------------------
 
@@ -387,9 +395,17 @@ class Live:
         for name in sorted(names):
             reason = f"the executor was stopped ({self._ended})"
             floor.take([e.CancelRequested(ts=floor.now(), request_id="", client_order_id=name, person=HOUSE, reason=reason)])
-        watch = Stopwatch(floor.timeline.local_now)
-        while watch.seconds < self._parts.settings.stop_patience_seconds and names & {o.client_order_id for o in floor.state.working}:
+        watch, patience = Stopwatch(floor.timeline.local_now), self._parts.settings.stop_patience_seconds
+        while (left := names & {o.client_order_id for o in floor.state.working}) and watch.seconds < patience:
             await floor.sleep(_TICK_SECONDS)
+        if left:
+            self._say_unconfirmed(len(left))
+
+    def _say_unconfirmed(self, left: int) -> None:
+        self._unconfirmed = True
+        words = f"orders may still work at the broker ({left}): it did not confirm their cancels before the executor stopped"
+        _log.warning(words, mend="start it again, or see to them now: executor halt --level 2 --reason …")
+        self._floor.trouble(words, severity="critical")
 
     # ---- the heartbeat -----------------------------------------------------------------------------------------------------------
 

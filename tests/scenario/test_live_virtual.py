@@ -322,6 +322,21 @@ def test_targets_to_be_reached_once_say_by_the_exit_code_who_kept_them_from_it(s
     assert {order.denied_by for frame in stage.of(e.OrdersDenied) for order in frame.orders} >= {"entries_gate"}
 
 
+def test_a_stop_whose_cancels_the_broker_does_not_confirm_says_so_and_is_no_success(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage.broker, "match", lambda _name: None)
+
+    async def script(stage: Stage) -> None:
+        await wait(10)
+        stage.broker.trouble = away("cancel")
+
+    stage.play(script)
+    assert [order.status for order in stage.live.state.working] == [OrderStatus.PENDING_CANCEL]
+    assert stage.summary.exit_code == 6
+    assert [trouble.message for trouble in stage.of(e.TroubleSeen) if trouble.severity == "critical"] == [
+        "orders may still work at the broker (1): it did not confirm their cancels before the executor stopped"
+    ]
+
+
 def test_a_name_that_changes_while_it_is_traded_stays_the_target_that_it_was(stage: Stage) -> None:
     stage.broker.ids = {"AAPL": "id-1", "MSFT": "id-2"}
 
