@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from functools import lru_cache
 from typing import NewType
 
 InstrumentId = NewType("InstrumentId", str)
@@ -87,6 +88,7 @@ def is_own_order(text: str) -> bool:
     return _OWN_ORDER.fullmatch(text) is not None
 
 
+@lru_cache(maxsize=16)
 def decision_id(*, account: str, book: str, session: str, kind: str) -> DecisionId:
-    """Id of the decision of a book at a session: one per (account, book, session, kind), so a late run is the same run."""
+    """Id of the decision of a book at a session: one per (account, book, session, kind), so a late run is the same run. Kept, because each part of it asks."""
     return DecisionId(f"{session}-{kind}-{_base32(_fives(account, book, session, kind))[:10]}")

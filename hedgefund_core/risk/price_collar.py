@@ -51,7 +51,7 @@ def widening(age: Floats, limits: Limits) -> Floats:
     """What a reduction may pay beyond the table: nothing with a fresh price, then one step a session up to the last."""
     steps = np.array([0.0, *limits.reduction_band_steps])
     last = len(steps) - 1
-    return steps[np.clip(np.where(np.isnan(age), last, age), 0, last).astype(np.int64)]
+    return steps[np.maximum(np.fmin(age, last), 0.0).astype(np.int64)]
 
 
 RULE = Rule(name="price_collar", control=4, unit="fraction of price", applies_to_reductions=True, check=check)
