@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from hedgefund_core.account_state import State, WindDown, column_of
-from hedgefund_core.border import Marks, floats_of
+from hedgefund_core.border import Marks, floats_of, in_millionths
 from hedgefund_core.bundle import Bundle
 from hedgefund_core.decision import DecisionInputs
 from hedgefund_core.errors import DataInvalid
@@ -62,13 +62,17 @@ def prices_of(state: State) -> dict[str, Decimal]:
 def weights_of(state: State) -> Floats:
     """Positions as signed fractions of equity: float64 (n,)."""
     held, prices = state.ledger.positions, prices_of(state) if state.ledger.positions else {}
-    return _fractions(state, {key: held[key].quantity * price for key, price in prices.items() if key in held})
+    values = _column(state, {key: held[key].quantity * price for key, price in prices.items() if key in held})
+    return _fractions(values, state.equity)
 
 
-def _fractions(state: State, values: Mapping[str, Decimal]) -> Floats:
-    if not values or state.equity <= ZERO:
-        return np.zeros(len(state.instruments))
-    return floats_of([values.get(key, ZERO) for key in Instruments.of(state.instruments).ids]) / float(state.equity)
+def _column(state: State, values: Mapping[str, Decimal]) -> Floats:
+    """Float views by instrument, zero where there is none: (n,)."""
+    return floats_of([values.get(key, ZERO) for key in Instruments.of(state.instruments).ids])
+
+
+def _fractions(values: Floats, equity: Decimal) -> Floats:
+    return values / float(equity) if equity > ZERO else np.zeros(len(values))
 
 
 # ---- bars -------------------------------------------------------------------------------------------------------------
@@ -209,8 +213,7 @@ def with_flow(state: State) -> State:
 
 def mark(state: State, event: BarsClosed | SessionEnded) -> tuple[State, AccountMarked, float]:
     """Value the account at a close: the new state, its record, and the day's return net of deposits."""
-    values = market_values(state.ledger, prices_of(state)) if state.ledger.positions else {}
-    value = worth(state.ledger.cash, values.values())
+    value, values = _valued(state)
     state = with_flow(state)
     basis = state.marked_equity
     day_pnl = value - basis
@@ -223,10 +226,23 @@ def mark(state: State, event: BarsClosed | SessionEnded) -> tuple[State, Account
         resume_mark=max(state.resume_mark, value),
         session=event.session,
     )
-    record, volatility = _record(marked, event, day_pnl, _fractions(marked, values))
+    record, volatility = _record(marked, event, day_pnl, _fractions(values, value))
     flat = marked.sessions_flat + 1 if marked.is_flat and marked.ladder.level is Level.FLATTENING else -1
     day_return = float(day_pnl / basis) if basis > ZERO else 0.0
     return replace(marked, expected_volatility=volatility, sessions_flat=flat), record, day_return
+
+
+def _valued(state: State) -> tuple[Decimal, Floats]:
+    """Equity, and the signed value of what is held of each instrument: (n,). Whole millionths are added as floats; else Decimals are."""
+    ledger = state.ledger
+    if not ledger.positions:
+        return ledger.cash, np.zeros(len(state.instruments))
+    if ledger.positions.keys() <= Instruments.of(state.instruments).places.keys():
+        millionths = in_millionths(state.shares, Marks.of(state.marks))
+        if millionths is not None and np.count_nonzero(millionths):
+            return ledger.cash + SIX_PLACES * int(millionths.sum()), millionths / 1e6
+    values = market_values(ledger, prices_of(state))
+    return worth(ledger.cash, values.values()), _column(state, values)
 
 
 def _after_flow(mark: Decimal, equity: Decimal, flow: Decimal) -> Decimal:
@@ -306,7 +322,7 @@ def decision_inputs(state: State, event: DecisionDue, purpose: Purpose, live: Li
         waived=state.waived,
         target_weights=_given(state, event, purpose),
         live=live,
-    )
+    ).with_held(state.shares)
 
 
 def _scorable(state: State, bundle: Bundle | None, ages: Floats) -> NDArray[np.bool_]:

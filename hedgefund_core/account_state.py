@@ -7,23 +7,29 @@ of its own, and stays empty where nothing live is seen.
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from operator import is_
+from typing import Generic, TypeVar
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
+from hedgefund_core.border import floats_of
 from hedgefund_core.bundle import Bundle
 from hedgefund_core.quant.bars import Panel
 from hedgefund_core.quant.features.window import Window
 from hedgefund_core.risk.limits import Mandate
 from hedgefund_core.trading.events import Difference, InstrumentStatusSeen, Row, SplitAnnounced
 from hedgefund_core.trading.instrument import ZERO, Instrument, Instruments
-from hedgefund_core.trading.ledger import Ledger
+from hedgefund_core.trading.ledger import Ledger, Position
 from hedgefund_core.trading.order import Order, OrderType, Purpose, Side, TimeInForce
 from hedgefund_core.trading.router import Parent
 from hedgefund_core.trading.state import Ladder, Level
 
+T = TypeVar("T")
 REPLAYED_MODES = frozenset({"replay", "backtest"})
 
 
@@ -90,21 +96,31 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
     rule: str
 
 
-class _Working:
-    """The orders that may still trade among those of the state asked about last: it is asked many times between two of its changes."""
+class _Last(Generic[T]):
+    """What was made of the things asked about last: they are asked about many times between two of their changes."""
 
-    def __init__(self) -> None:
-        self._last: tuple[dict[str, Order], tuple[Order, ...]] = ({}, ())
+    def __init__(self, make: Callable[..., T]) -> None:
+        self._make = make
+        self._last: tuple[tuple[object, ...], T] | None = None
 
-    def of(self, orders: dict[str, Order]) -> tuple[Order, ...]:
-        asked, found = self._last
-        if orders is not asked:
-            found = tuple(order for order in orders.values() if order.is_working)
-            self._last = (orders, found)
-        return found
+    def of(self, *asked: object) -> T:
+        last = self._last
+        if last is None or not all(map(is_, asked, last[0])):
+            self._last = last = (asked, self._make(*asked))
+        return last[1]
 
 
-_WORKING = _Working()
+def _working(orders: Mapping[str, Order]) -> tuple[Order, ...]:
+    return tuple(order for order in orders.values() if order.is_working)
+
+
+def _shares(positions: Mapping[str, Position], instruments: Sequence[Instrument]) -> NDArray[np.float64]:
+    if not positions:
+        return np.zeros(len(instruments))
+    return floats_of([positions[key].quantity if key in positions else ZERO for key in Instruments.of(instruments).ids])
+
+
+_WORKING, _SHARES = _Last(_working), _Last(_shares)
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -213,6 +229,11 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     def working(self) -> tuple[Order, ...]:
         """Orders that may still trade."""
         return _WORKING.of(self.orders)
+
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """Signed shares held of each instrument: float64 (n,)."""
+        return _SHARES.of(self.ledger.positions, self.instruments)
 
     @property
     def known_orders(self) -> Mapping[str, Order]:

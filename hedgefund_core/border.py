@@ -14,6 +14,8 @@ from hedgefund_core.trading.instrument import SIX_PLACES, to_price
 
 _EXACT, _NEAR_A_TIE = 1e6, 0.499
 """Below a million a product is off by less than a thousandth of a millionth: one so far from a tie is on the side that it was on."""
+_WHOLE = 2.0**53
+"""Whole numbers below have a float64 each."""
 _READER = msgspec.json.Decoder(list[float | None], strict=False)
 
 
@@ -50,6 +52,9 @@ def packed(values: NDArray[np.float64]) -> bytes:
 class Marks(tuple[Decimal | None, ...]):  # noqa: SLOT001 - what is derived of them is kept with them
     """Last good prices in the order of an account's rows, None where there is none, with their float views."""
 
+    on_grid = False
+    """Whether all are known to be whole millionths."""
+
     @classmethod
     def of(cls, prices: Sequence[Decimal | None]) -> Marks:
         """The same prices; themselves where they are kept so already."""
@@ -66,10 +71,19 @@ class Marks(tuple[Decimal | None, ...]):  # noqa: SLOT001 - what is derived of t
             row.insert(place, other)
             views[place] = np.nan if other is None else float(other)
         marks = cls(row)
-        marks.views = views
+        marks.views, marks.on_grid = views, all(other is None for other in others.values())
         return marks
 
     @cached_property
     def views(self) -> NDArray[np.float64]:
         """What ``float`` gives of each, NaN where there is none: (n,)."""
         return floats_of(self)
+
+
+def in_millionths(shares: NDArray[np.float64], marks: Marks) -> NDArray[np.float64] | None:
+    """What signed shares (n,) are worth to the last millionth, and also their sum: (n,). None where float64 may not hold that."""
+    if not marks.on_grid:
+        return None
+    values = np.where(shares == 0.0, 0.0, shares * np.rint(marks.views * 1e6))
+    whole = np.array_equal(shares, np.rint(shares)) and not np.count_nonzero(marks.views >= _EXACT)
+    return values if whole and np.abs(values).sum() < _WHOLE else None

@@ -101,6 +101,11 @@ class DecisionInputs:
             self._views["held"] = floats_of(shares) if shares else np.zeros(len(self.instruments))
         return self._views["held"]
 
+    def with_held(self, shares: Floats) -> DecisionInputs:
+        """Itself, with the floats that somebody has of its positions."""
+        self._views["held"] = shares
+        return self
+
     def sigmas(self, mandate: Mandate) -> Floats:
         """Daily standard deviations over the mandate's window."""
         return self.history.sigmas(mandate.volatility_window)

@@ -90,5 +90,5 @@ def is_own_order(text: str) -> bool:
 
 @lru_cache(maxsize=16)
 def decision_id(*, account: str, book: str, session: str, kind: str) -> DecisionId:
-    """Id of the decision of a book at a session: one per (account, book, session, kind), so a late run is the same run. Kept, because each part of it asks."""
+    """Id of the decision of a book at a session: one per (account, book, session, kind), so a late run is the same run."""
     return DecisionId(f"{session}-{kind}-{_base32(_fives(account, book, session, kind))[:10]}")

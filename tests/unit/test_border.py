@@ -5,8 +5,8 @@ from decimal import ROUND_HALF_EVEN, Decimal
 import msgspec
 import numpy as np
 
-from hedgefund_core.border import Marks, floats_of, priced
-from hedgefund_core.trading.instrument import SIX_PLACES, Instrument, Instruments, to_price
+from hedgefund_core.border import Marks, floats_of, in_millionths, priced
+from hedgefund_core.trading.instrument import SIX_PLACES, ZERO, Instrument, Instruments, to_price
 
 
 def exact(value: float) -> Decimal:
@@ -41,6 +41,22 @@ def test_marks_are_what_was_seen_and_what_stood_where_nothing_was() -> None:
     np.testing.assert_array_equal(marks.views, [np.nan, 1.0, 7.1, 2.25, 3.3])
     np.testing.assert_array_equal(Marks.of(tuple(marks)).views, marks.views)
     assert Marks.of(marks) is marks
+
+
+def test_what_shares_are_worth_is_exact_in_millionths_or_not_said() -> None:
+    rng = np.random.default_rng(7)
+    prices, shares = np.round(rng.uniform(0.01, 5000.0, 500), 2), np.rint(rng.uniform(-1e4, 1e4, 500))
+    prices[3], shares[3:5] = np.nan, 0.0
+    marks = Marks.seen(prices, {3: None})
+    values = [ZERO if mark is None else Decimal(count) * mark for count, mark in zip(shares.tolist(), marks, strict=True)]
+    found = in_millionths(shares, marks)
+    assert found is not None
+    assert (found / 1e6).tolist() == [float(value) for value in values]
+    assert SIX_PLACES * int(found.sum()) == sum(values)
+    for place, count in ((0, 0.5), (3, 1.0), (0, 1e12)):  # a fraction, no price, more than float64 holds
+        assert in_millionths(np.where(np.arange(500) == place, count, shares), marks) is None
+    assert in_millionths(shares, Marks.seen(prices, {3: Decimal("1.00000001")})) is None
+    assert in_millionths(shares, Marks.of(tuple(marks))) is None
 
 
 def test_what_is_read_of_instruments_is_kept_with_them() -> None:
