@@ -67,7 +67,7 @@ class Asking:
         frame = None if opened is None else opened.frame
         if isinstance(frame, e.AccountOpened) and frame.mode == "replay":
             raise ConfigError(f"account {account} replays past sessions and takes no orders of people", mend=mend)
-        self._story = Story()
+        self._story, self._asked = Story(), ""
 
     def place(self, command: Place, patience_seconds: float) -> Fate:
         """Ask for an order and follow it."""
@@ -113,6 +113,7 @@ class Asking:
                 raise _given_up(entry.frame)
 
     def _send(self, command: Place | Cancel | Adopt) -> Path:
+        self._asked = command.request_id
         return send(self._data, self._account, command)
 
     def _taken(self, path: Path, deadline: float) -> None:
@@ -122,7 +123,8 @@ class Asking:
         return Fate(account=self._account, request_id=answer.request_id, status=CONFLICT, reason=answer.reason, orders=())
 
     def _answer(self, path: Path, request_id: str, deadline: float) -> e.RequestAnswered:
-        """The machine's answer to what was left at ``path``: the last one under this id once it has been taken from there.
+        """The machine's answer to what was left at ``path``: the last one under this id once it has been taken from there. One that was
+        asked before gets the first answer's reason, too.
 
         Raises BrokerUnavailable where the executor has given the request up.
         """
@@ -142,6 +144,9 @@ class Asking:
         answer = found[-1]
         if isinstance(answer, e.TroubleSeen):
             raise _given_up(answer)
+        first = next(frame for frame in found if isinstance(frame, e.RequestAnswered))
+        if first.reason and not (first is answer or answer.conflict):
+            return msgspec.structs.replace(answer, reason=f"{first.reason} ({answer.reason})")
         return answer
 
     def _wait(self, done: Callable[[], bool], deadline: float, where: Path) -> None:
@@ -149,7 +154,8 @@ class Asking:
             return
         holder = holder_of(self._folder)
         who = "no executor runs any more" if holder is None else f"the executor (process {holder}) has not answered in time"
-        raise DataUnavailable(f"{who}; the request was left in {where}", mend="executor status, then the same command with --request-id")
+        mend = f"executor status, then the same command with --request-id {self._asked}"
+        raise DataUnavailable(f"{who}; the request was left in {where}", mend=mend)
 
     def _until(self, done: Callable[[], bool], deadline: float) -> bool:
         while not done():

@@ -241,7 +241,9 @@ def test_orders_of_people_meet_the_same_rules_and_tell_their_fate(house: House) 
         assert (other["status"], other["orders"]) == ("conflict", [])
         assert house.json("cancel", "all", "--request-id", filled["request_id"], code=2)["status"] == "conflict"
         assert house.json("order", "AAPL", "BUY", "50000", code=5)["status"] == "denied"
-        assert house.json("order", "NOPE", "BUY", "5", code=5)["status"] == "denied"
+        denied = house.json("order", "NOPE", "BUY", "5", code=5)
+        same = house.json("order", "NOPE", "BUY", "5", "--request-id", denied["request_id"], code=5)
+        assert (same["status"], same["reason"]) == ("denied", f"{denied['reason']} (asked before: nothing is sent again)")
         house.exchange.fault("status", route="POST /v2/orders", status=403, body='{"code":40310000,"message":"insufficient buying power"}')
         rejected = house.json("order", "MSFT", "BUY", "5", code=6)
         assert (rejected["status"], "insufficient" in rejected["reason"]) == ("rejected", True)
