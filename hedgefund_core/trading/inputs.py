@@ -28,6 +28,8 @@ class AccountOpened(Event, tag="account_opened", frozen=True, kw_only=True):
     """Ids of activities listed before the opening, whose money is in the initial cash. Their times cannot tell: they have a date only."""
     activities_through: str = ""
     """Id of the last line that was there."""
+    broker_account: str = ""
+    """Name of the account at the broker that does not tell its number; empty where the broker gives none."""
 
 
 class ConfigurationLoaded(Event, tag="configuration_loaded", frozen=True, kw_only=True):

@@ -31,7 +31,7 @@ class Known:
         self._ids: dict[str, str] = {}
         self._before_opening: frozenset[str] = frozenset()
         self._read_through = ""
-        self.opened_at, self.broker = EPOCH, ""
+        self.opened_at, self.broker, self.broker_account = EPOCH, "", ""
         self.emergency = 0
         self.note(tuple(frames))
 
@@ -39,7 +39,7 @@ class Known:
         """Take frames of the journal, in order."""
         for frame in frames:
             if isinstance(frame, e.AccountOpened):
-                self.opened_at, self.broker = frame.ts, frame.broker
+                self.opened_at, self.broker, self.broker_account = frame.ts, frame.broker, frame.broker_account
                 self._before_opening, self._read_through = frozenset(frame.activities), frame.activities_through
             elif isinstance(frame, e.ExternalFilled):
                 before = self._external.get(frame.broker_order_id, External())

@@ -187,7 +187,7 @@ class Books:
         equity = self.cash + sum(worth.values(), ZERO)
         used = sum((abs(value) for value in worth.values()), ZERO)
         return AccountSighting(
-            account_number="SIM", status="ACTIVE", cash=self.cash, equity=equity, buying_power=max(equity * MULTIPLIER - used, ZERO),
+            account_number="", status="ACTIVE", cash=self.cash, equity=equity, buying_power=max(equity * MULTIPLIER - used, ZERO),
             multiplier=MULTIPLIER, shorting_enabled=True,
         )  # fmt: skip
 

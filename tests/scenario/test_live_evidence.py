@@ -10,8 +10,9 @@ from threading import Timer
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
-from hedgefund_core.errors import BrokerUnavailable
+from hedgefund_core.errors import BrokerUnavailable, ConfigError
 from hedgefund_core.layout import account_folder, commands_folder, journal_file
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.observed import AccountSighting, AssetSighting, LinkState
@@ -260,6 +261,27 @@ def test_an_order_that_waits_for_the_rate_limit_does_not_leave_once_it_may_not(s
     stage.play(script)
     assert stage.broker.book == {}
     assert stage.of(e.OrderOutcomeUnknown) == []
+
+
+def test_the_keys_of_another_account_book_nothing_here(stage: Stage) -> None:
+    async def script(stage: Stage) -> None:
+        await wait(10)
+
+    async def another() -> AccountSighting:
+        return replace(await MemoryBroker.account(stage.broker), account_number="2")
+
+    async def away() -> AccountSighting:
+        raise BrokerUnavailable("no answer")
+
+    stage.play(script)
+    there = len(stage.frames)
+    stage.broker.account = another
+    with pytest.raises(ConfigError, match="another account"):
+        stage.play(script)
+    assert len(stage.frames) == there
+    stage.broker.account = away
+    stage.play(script)  # an account that has something to close is not kept waiting
+    assert len(stage.frames) > there
 
 
 def test_a_request_that_is_given_up_is_answered(stage: Stage) -> None:

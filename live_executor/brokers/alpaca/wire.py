@@ -111,7 +111,6 @@ class WireAccount(msgspec.Struct, kw_only=True):
     """The Account object, as far as we use it."""
 
     account_number: str = ""
-    id: str = ""
     status: str = ""
     cash: Number = None
     equity: Number = None
@@ -328,7 +327,7 @@ def account_sighting(account: WireAccount) -> AccountSighting:
     if equity is None:
         equity = needed(account.portfolio_value, "equity")
     return AccountSighting(
-        account_number=account.account_number or account.id,
+        account_number=account.account_number,
         status=account.status,
         cash=cash,
         equity=equity,
