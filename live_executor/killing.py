@@ -8,6 +8,7 @@ account's adapter, goes past journal and lock, and writes what it does into the 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from hedgefund_core.errors import HedgefundError, JournalError
+from hedgefund_core.errors import BrokerUnavailable, HedgefundError, JournalError, OrderOutcomeUnknown
 from hedgefund_core.layout import account_folder, journal_file
 from hedgefund_core.trading.events import AccountOpened
 from hedgefund_core.trading.state import Level
@@ -32,13 +33,16 @@ from live_executor.journals.lock import holder_of
 from live_executor.journals.sqlite import JournalReader
 from live_executor.live import heartbeat
 from live_executor.live.adapters import LIVE_BROKERS, LiveSetup
+from live_executor.live.opening import name_of, refuse_another
 from live_executor.logging import logger
 from live_executor.operations import Done, journal_directly, wait_until_taken
-from live_executor.ports import Clock
+from live_executor.ports import Clock, LiveBroker
 from live_executor.settings import Settings
 
 _log = logger("killing")
 LEFT, NEVER_ANSWERED = 5, 6
+_WHOSE_SECONDS = 2.0
+"""What is spent on asking whose keys these are: a broker that does not say is stopped all the same."""
 _INSIDE = frozenset({"simulated"})
 """Brokers inside the executor's own process: nobody else can reach them."""
 
@@ -48,6 +52,8 @@ class Where(msgspec.Struct, frozen=True, kw_only=True):
 
     mode: str
     broker: str
+    broker_account: str = ""
+    """As the journal names it; empty where it cannot be read."""
 
 
 class Killed(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,7 +94,9 @@ def _by_journal(data: Path, account: str) -> Where | None:
         _log.warning("the journal cannot be read", reason=error.message)
         return None
     frame = None if first is None else first.frame
-    return Where(mode=frame.mode, broker=frame.broker) if isinstance(frame, AccountOpened) else None
+    if not isinstance(frame, AccountOpened):
+        return None
+    return Where(mode=frame.mode, broker=frame.broker, broker_account=frame.broker_account)
 
 
 def _by_heartbeat(data: Path, account: str) -> Where | None:
@@ -157,12 +165,20 @@ def stop_at_broker(
     async def act() -> Stopped:
         broker = LIVE_BROKERS[where.broker](setup)
         try:
+            await _refuse_another(broker, where)
             stop = EmergencyStop(broker, log, account=account, person=command.person, reason=command.reason, clock=clock, sleep=setup.sleep)
             return await stop.run(Level(command.level), until=clock.now() + timedelta(seconds=seconds))
         finally:
             await broker.close()
 
     return asyncio.run(act())
+
+
+async def _refuse_another(broker: LiveBroker, where: Where) -> None:
+    """Raise ConfigError where the keys of this shell are surely another account's: its orders and positions are not meant."""
+    with contextlib.suppress(TimeoutError, BrokerUnavailable, OrderOutcomeUnknown):
+        async with asyncio.timeout(_WHOSE_SECONDS):
+            refuse_another(name_of(await broker.account()), where.broker_account)
 
 
 def leave(data: Path, account: str, command: Halt) -> Path | None:

@@ -61,7 +61,7 @@ async def open_account(floor: Floor, opening: Opening, cursor: ActivityCursor) -
         if trades != asked:  # watchdog and emergency stop go where the journal says
             message = f"account {state.account} trades in mode {trades[0]} at broker {trades[1]}, not in mode {asked[0]} at {asked[1]}"
             raise errors.ConfigError(message, mend="name another account with --account")
-        await _refuse_another(floor)
+        await _whose_keys(floor)
         floor.desk.open(_configuration(floor, opening))
         return
     opened_at, account, positions, lines = await _steady(floor)
@@ -102,22 +102,21 @@ def name_of(account: AccountSighting) -> str:
     return hashlib.sha256(account.account_number.encode()).hexdigest()[:16] if account.account_number else ""
 
 
-async def _refuse_another(floor: Floor) -> None:
-    """Raise ConfigError where the keys are those of another account: its fills and its cash would be booked here, and its orders cancelled.
+def refuse_another(there: str, ours: str) -> None:
+    """Raise ConfigError where the keys are those of another account: its fills would be booked here, and its orders cancelled."""
+    if there and ours and there != ours:
+        message = "the keys are of another account at the broker than the one that this account was opened with"
+        raise errors.ConfigError(message, mend="set the keys of that account, or name another account with --account")
 
-    A broker that does not say keeps nobody from starting: the account may have something to close.
-    """
-    ours = floor.known.broker_account
-    if not ours:
+
+async def _whose_keys(floor: Floor) -> None:
+    """A broker that does not say keeps nobody from starting: the account may have something to close."""
+    if not floor.known.broker_account:
         return
     try:
-        there = name_of(await floor.broker.account())
+        refuse_another(name_of(await floor.broker.account()), floor.known.broker_account)
     except (errors.BrokerUnavailable, errors.OrderOutcomeUnknown) as error:
         _log.warning("whose keys these are is not known yet", error=error.message)
-        return
-    if there not in {"", ours}:
-        message = f"the keys are of another account at the broker than the one that {floor.state.account} was opened with"
-        raise errors.ConfigError(message, mend="set the keys of that account, or name another account with --account")
 
 
 def _configuration(floor: Floor, opening: Opening) -> list[e.Input]:

@@ -11,11 +11,17 @@ from pathlib import Path
 import async_solipsism
 import pytest
 
+from hedgefund_core.errors import ConfigError
+from hedgefund_core.layout import account_folder
 from hedgefund_core.trading.observed import Channel, OrderSighting
 from hedgefund_core.trading.order import Order
 from hedgefund_core.trading.state import Level
+from live_executor.commands import Halt
 from live_executor.emergency_stop import EmergencyStop, Stopped
 from live_executor.journals.emergency import EmergencyLog
+from live_executor.killing import Where, stop_at_broker
+from live_executor.live.adapters import LIVE_BROKERS
+from live_executor.live.opening import name_of
 from tests.live_fakes import LoopClock, MemoryBroker, away
 
 NOON = datetime(2026, 11, 24, 17, tzinfo=UTC)
@@ -55,6 +61,28 @@ def resting(broker: MemoryBroker, symbol: str) -> str:
         average_price=None, status="new", channel=Channel.QUERY, at=NOON, limit_price=Decimal(1),
     )  # fmt: skip
     return name
+
+
+def test_another_accounts_orders_are_not_cancelled_and_one_that_is_not_told_is_stopped(
+    broker: MemoryBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(LIVE_BROKERS, "memory", lambda _setup: broker)
+    log, name = EmergencyLog(tmp_path / account_folder("a")), resting(broker, "AAPL")
+    log.prepare()
+    told = asyncio.run(broker.account())
+
+    def stopped(broker_account: str) -> Stopped:
+        where = Where(mode="paper", broker="memory", broker_account=broker_account)
+        return stop_at_broker(tmp_path, "a", where, Halt(level=2, reason="enough", person="ann"), seconds=5.0)
+
+    with pytest.raises(ConfigError, match="another account"):
+        stopped("of somebody else")
+    assert (broker.book[name].status, log.read()) == ("new", [])
+    broker.trouble = away("account")
+    assert stopped("of somebody else").verified, "a broker that does not say is stopped all the same"
+    broker.trouble = lambda _call: None
+    assert stopped(name_of(told)).verified
+    assert broker.book[name].status == "canceled"
 
 
 def test_everything_is_cancelled_and_closed_and_that_is_proven(broker: MemoryBroker, stop: Callable[..., Stopped]) -> None:
