@@ -28,6 +28,7 @@ from live_executor.journals.chain import Verification
 from live_executor.journals.emergency import FILE as EMERGENCY
 from live_executor.journals.lock import holder_of
 from live_executor.journals.sqlite import JournalReader
+from live_executor.ports import UNREADABLE
 from live_executor.settings import Settings
 
 MANIFEST = "backup.json"
@@ -139,7 +140,7 @@ def _unpack(source: Path, scratch: Path) -> BackupManifest:
                 raise DataInvalid(f"{source} holds more than the files of an account", mend=mend)
             archive.extractall(scratch, filter="data")
         manifest = msgspec.json.decode((scratch / MANIFEST).read_bytes(), type=BackupManifest)
-    except (tarfile.TarError, OSError, EOFError, msgspec.MsgspecError) as error:
+    except (tarfile.TarError, OSError, EOFError, *UNREADABLE) as error:
         raise DataInvalid(f"{source} is no backup of an account: {error}", mend=mend) from error
     there = {str(path.relative_to(scratch)): _sha256(path) for path in _files(scratch) if path.name != MANIFEST}
     differing = sorted(set(there.items()) ^ set(manifest.files.items()))

@@ -18,6 +18,7 @@ from hedgefund_core.trading.events import HaltRequested, ResumeRequested
 from hedgefund_core.trading.order import OrderType, Side, TimeInForce
 from hedgefund_core.trading.state import Level
 from live_executor.logging import logger
+from live_executor.ports import UNREADABLE
 
 _log = logger("commands")
 _MIRROR = "mirror of the latch; deleting this file resumes nothing\n"
@@ -113,7 +114,7 @@ def _read(path: Path) -> OperatorCommand | None:
         return _decoder.decode(path.read_bytes())
     except FileNotFoundError:
         return None  # taken back by the one who left it
-    except (msgspec.MsgspecError, UnicodeDecodeError, OSError) as error:
+    except (*UNREADABLE, OSError) as error:
         return Halt(level=int(Level.HALTED), reason=f"unreadable command {path.name}: {error}", person="unknown")
 
 

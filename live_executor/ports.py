@@ -35,6 +35,8 @@ from hedgefund_core.trading.order import Order
 
 Sleep = Callable[[float], Awaitable[None]]
 """Waiting, in seconds: virtual in a simulation."""
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What reading a message of others may end with: it is not what was expected, no text, or nested deeper than anybody can follow."""
 MayLeave = Callable[[], bool]
 """Whether an order may still be sent."""
 

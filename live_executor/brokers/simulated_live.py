@@ -37,7 +37,7 @@ from hedgefund_core.trading.observed import (
     SplitSighting,
 )
 from hedgefund_core.trading.order import Order
-from live_executor.ports import Clock, LiveFeed, MayLeave, Sleep
+from live_executor.ports import UNREADABLE, Clock, LiveFeed, MayLeave, Sleep
 from live_executor.simulation.market import CENT, Market, SimulatedFeed
 from live_executor.simulation.venue import Venue, VenueOrder
 
@@ -259,7 +259,7 @@ class SimulatedBroker(SimulatedViews):
             return
         try:
             book = msgspec.json.decode(self._path.read_bytes(), type=_Book)
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, *UNREADABLE) as error:
             raise BrokerUnavailable(f"the simulated exchange's book {self._path.name} is unreadable: {error}", mend="restore it") from error
         venue = self._venue
         venue.cash, venue.positions, venue.costs = book.cash, book.positions, book.costs

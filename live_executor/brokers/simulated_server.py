@@ -20,6 +20,7 @@ from live_executor.brokers import BrokerSetup, wire
 from live_executor.brokers.exchange import Exchange
 from live_executor.brokers.simulated import open_exchange
 from live_executor.brokers.simulated_client import port_file
+from live_executor.ports import UNREADABLE
 
 
 def answer(exchange: Exchange, request: wire.Request) -> wire.Reply:
@@ -52,7 +53,7 @@ async def serve(exchange: Exchange, announce: Path) -> None:
                 reply: wire.Reply = answer(exchange, wire.read_request(line))
             except HedgefundError as error:
                 reply = wire.Refused(error=type(error).__name__, message=error.message, mend=error.mend)
-            except msgspec.MsgspecError as error:
+            except UNREADABLE as error:
                 reply = wire.Refused(error="InvariantViolation", message=f"garbled request: {error}", mend="")
             writer.write(wire.to_line(reply))
             await writer.drain()

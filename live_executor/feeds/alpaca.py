@@ -20,6 +20,7 @@ from live_executor.brokers.alpaca.endpoints import Endpoints
 from live_executor.brokers.alpaca.transport import MEND, RequestTiming, Transport
 from live_executor.brokers.alpaca.wire import EXCHANGE_ZONE
 from live_executor.feeds.alpaca_stream import ANSWER_SECONDS, DataConversation, Said, positive
+from live_executor.ports import UNREADABLE
 from live_executor.streams import StreamTiming, Surroundings, WatchedStream
 
 T = TypeVar("T")
@@ -200,7 +201,7 @@ class AlpacaFeed:
         asked, path = {"symbols": ",".join(symbols), "feed": self.feed}, f"/v2/stocks/{source}"
         answer = await self._ask(path if source == "snapshots" else f"{path}/latest", asked, dict[str, msgspec.Raw])
         rows: dict[str, msgspec.Raw] = {}
-        with contextlib.suppress(msgspec.MsgspecError):  # null where there is none
+        with contextlib.suppress(*UNREADABLE):  # null where there is none
             keyed = source == "snapshots" and source not in answer  # some name the list, some have the symbols at once
             rows = answer if keyed else msgspec.json.decode(answer.get(source, b"{}"), type=dict[str, msgspec.Raw])
         reads = {"quotes": self._of_quote, "trades": self._of_trade, "bars": self._of_bar}
@@ -224,7 +225,7 @@ class AlpacaFeed:
 
     def _parts(self, raw: msgspec.Raw) -> list[_Part]:
         """What a snapshot holds, the best first; one that cannot be read holds nothing."""
-        with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
+        with contextlib.suppress(*UNREADABLE):
             row = msgspec.json.decode(raw, type=_Snapshot)
             return [(self._of_quote, row.latest_quote), (self._of_trade, row.latest_trade), (self._of_bar, row.daily_bar)]
         return []
@@ -263,7 +264,7 @@ class AlpacaFeed:
             return msgspec.json.decode(answer.body, type=kind, strict=False)
         except (BrokerUnavailable, ConfigError) as error:  # keys without prices may trade: nothing is bought blind
             raise DataUnavailable(error.message, mend=error.mend) from error
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise DataUnavailable(f"GET {path}: unreadable answer: {error}", mend=MEND) from error
 
     def _regular_hours(self) -> bool:
@@ -275,7 +276,7 @@ class AlpacaFeed:
 def _first(parts: Sequence[_Part], symbol: str) -> QuoteSighting | None:
     """The first of a symbol's parts that is a price; what cannot be read is none."""
     for read, part in parts:
-        with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, ValueError, ArithmeticError):
+        with contextlib.suppress(*UNREADABLE, ValueError, ArithmeticError):
             price = read(symbol, part)
             if price.last is not None or (price.bid is not None and price.ask is not None):
                 return price

@@ -15,7 +15,7 @@ from typing import cast
 import msgspec
 
 from hedgefund_core.trading.observed import BandSighting, BarSighting, HaltSighting, QuoteSighting, UnknownUpdate
-from live_executor.ports import Clock
+from live_executor.ports import UNREADABLE, Clock
 from live_executor.streams import Link, StreamEndedError, StreamRefusedError, unreadable
 
 Said = QuoteSighting | BarSighting | HaltSighting | BandSighting | UnknownUpdate
@@ -177,7 +177,7 @@ class DataConversation:
         codec, now = _codec_of(frame), self._clock.now()
         try:
             rows = codec.rows(frame)
-        except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, ArithmeticError):
+        except (*UNREADABLE, ValueError, ArithmeticError):
             said = self._one_by_one(codec, frame, now)
         else:
             said = _bars(cast("list[_Bar]", rows)) if set(map(type, rows)) == {_Bar} else self._mixed(rows, now)
@@ -196,13 +196,13 @@ class DataConversation:
     def _one_by_one(self, codec: _Codec, frame: bytes, now: datetime) -> list[Said]:
         try:
             raws = codec.raw_rows(frame)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except UNREADABLE:
             return [unreadable("a frame that is no list of messages", frame, self._clock)]
         said: list[Said] = []
         for raw in raws:
             try:
                 found = self._said(codec.row(raw), now)
-            except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, ArithmeticError) as error:
+            except (*UNREADABLE, ValueError, ArithmeticError) as error:
                 found = unreadable(f"a market data message: {error}"[:300], bytes(raw), self._clock)
             if found is not None:
                 said.append(found)

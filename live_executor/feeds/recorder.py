@@ -29,7 +29,7 @@ from hedgefund_core.trading.observed import (
     UnknownUpdate,
 )
 from live_executor.logging import logger
-from live_executor.ports import Clock, LiveFeed
+from live_executor.ports import UNREADABLE, Clock, LiveFeed
 
 _log = logger("recorder")
 FOLDER, SUFFIX, OPEN, DAMAGED = "recorded", ".jsonl", ".open", ".damaged"
@@ -222,7 +222,7 @@ def read_segment(path: Path) -> Iterator[Recorded]:
 def _read_line(line: bytes, path: Path) -> _Line:
     try:
         kind, at, seen = msgspec.json.decode(line, type=tuple[str, datetime, msgspec.Raw])
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         message = f"{path.name}: a line cannot be read: {error}"
         raise DataInvalid(message, mend="restore the segment from a backup; the journal has its sha256") from error
     return _Line(kind=kind, at=at, seen=seen)

@@ -15,6 +15,7 @@ import msgspec
 
 from hedgefund_core.errors import JournalError
 from live_executor.journals.chain import SignedHead
+from live_executor.ports import UNREADABLE
 
 FOLDER = "heads"
 
@@ -43,7 +44,7 @@ def kept(keys_folder: Path, account: str, journal: str) -> SignedHead | None:
         return None
     try:
         return msgspec.json.decode(path.read_bytes(), type=SignedHead)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise JournalError(f"{path} is no signed head: {error}", mend=f"restore {path} from a backup, or remove it knowingly") from error
 
 

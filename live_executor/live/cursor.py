@@ -13,6 +13,7 @@ import msgspec
 
 from hedgefund_core.trading.observed import ActivitySighting
 from live_executor.logging import logger
+from live_executor.ports import UNREADABLE
 
 _log = logger("cursor")
 FILE = "activities.json"
@@ -45,7 +46,7 @@ class ActivityCursor:
             return ""
         try:
             return msgspec.json.decode(self._path.read_bytes(), type=_Kept).after
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, *UNREADABLE) as error:
             _log.warning("reading place of the activity list is unreadable: the journal's own is taken", error=str(error))
             return ""
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import msgspec
 
+from live_executor.ports import UNREADABLE
+
 FILE = "heartbeat.json"
 
 
@@ -70,5 +72,5 @@ def read(folder: Path) -> Heartbeat | None:
     """The last one; None where there is none that can be read."""
     try:
         return msgspec.json.decode((folder / FILE).read_bytes(), type=Heartbeat)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, *UNREADABLE):
         return None

@@ -22,6 +22,7 @@ from live_executor.clock import SystemClock
 from live_executor.models import MODEL_SOURCES
 from live_executor.models.loader import Admitted, admit
 from live_executor.models.trust import trusted_verifier
+from live_executor.ports import UNREADABLE
 from live_executor.settings import Settings, read_settings
 
 TIMEOUT_SECONDS = 150.0
@@ -71,7 +72,7 @@ async def ask(settings: Settings, account: str, bundle: Path | None) -> str:
     if child.returncode == 0:
         try:
             return msgspec.json.decode(said, type=Found).digest
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             message = f"the child that asks for models said something else: {error}"
             raise ModelUnavailable(message) from error
     reason = (told.decode(errors="replace").strip().splitlines() or [f"the child that asks for models ended with {child.returncode}"])[-1]

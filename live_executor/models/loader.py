@@ -21,6 +21,7 @@ from hedgefund_core.errors import ModelMismatch, ModelUnavailable
 from hedgefund_core.trading.events import ModelLoaded
 from live_executor.logging import logger
 from live_executor.models.mlflow_registry import FILES, VERSION_FILE, RegisteredVersion
+from live_executor.ports import UNREADABLE
 
 _log = logger("models")
 
@@ -133,7 +134,7 @@ def _registered(folder: Path, manifest: bytes, alias: str) -> RegisteredVersion:
     if path.is_file():
         try:
             return msgspec.json.decode(path.read_bytes(), type=RegisteredVersion)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             message = f"{path} does not say which version the bundle is: {error}"
             raise ModelMismatch(message, mend="promote the model again: the last good bundle stays in use") from error
     return RegisteredVersion(name=read_manifest(manifest).name, version=sha256(manifest)[:12], alias=alias)

@@ -110,6 +110,8 @@ def test_too_many_requests_is_surely_not_done_and_the_pause_is_kept(headers: dic
         (404, "nothing here", BrokerUnavailable),
         (307, "", BrokerUnavailable),
         (422, "not json", OrderOutcomeUnknown),
+        pytest.param(422, '{"message":' + "[" * 100_000, OrderOutcomeUnknown, id="a deep refusal"),
+        pytest.param(200, '{"id":' + "[" * 100_000, OrderOutcomeUnknown, id="a deep order"),
     ],
 )
 def test_what_the_other_answers_mean(status: int, body: str, error: type[Exception]) -> None:

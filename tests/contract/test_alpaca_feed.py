@@ -336,7 +336,20 @@ def test_numbers_as_text_are_read() -> None:
     assert bar.close == 1.75
 
 
-@pytest.mark.parametrize("frame", [b"", b"\xc1", b"{}", b"[[]]", b"[1,2", b'[{"T":"b"}]', b'[{"T":"q","S":"A","t":"x"}]', b'["\xff"]'])
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"",
+        b"\xc1",
+        b"{}",
+        b"[[]]",
+        b"[1,2",
+        b'[{"T":"b"}]',
+        b'[{"T":"q","S":"A","t":"x"}]',
+        b'["\xff"]',
+        pytest.param(b"[" * 100_000, id="deep"),
+    ],
+)
 def test_no_frame_raises(frame: bytes) -> None:
     said = conversation().read(frame)
     assert said

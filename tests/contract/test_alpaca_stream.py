@@ -19,7 +19,7 @@ from live_executor.brokers.alpaca.endpoints import read_endpoints
 from live_executor.brokers.alpaca.order_stream import OrderConversation
 from live_executor.brokers.alpaca.wire import WireOrder
 from live_executor.clock import SystemClock
-from live_executor.streams import StreamTiming, Surroundings, WatchedStream
+from live_executor.streams import StreamEndedError, StreamTiming, Surroundings, WatchedStream
 from tests.alpaca_server.acts import act
 from tests.alpaca_server.faults import Fault
 from tests.alpaca_server.server import AlpacaServer, Scenario
@@ -318,12 +318,23 @@ def test_a_disconnect_of_the_server_and_a_wanted_restart() -> None:
         b'{"stream":"trade_updates","data":{"event":"partial_fill","qty":"-1","price":"9","order":{"id":"1"}}}',
         b'{"stream":"trade_updates","data":{"event":"new","timestamp":"yesterday","order":{"id":"1"}}}',
         b'{"stream":"something_new","data":{}}',
+        pytest.param(b"[" * 100_000, id="deep"),
+        pytest.param(b'{"stream":"trade_updates","data":' + b"[" * 100_000, id="deep data"),
+        pytest.param(
+            b'{"stream":"trade_updates","data":{"order":{"id":"1","x":' + b"[" * 100_000 + b"]" * 100_000 + b"}}}", id="deep field"
+        ),
     ],
 )
 def test_no_frame_raises(frame: bytes) -> None:
     conversation = OrderConversation(read_endpoints({"ALPACA_API_KEY": "k", "ALPACA_SECRET_KEY": "s"}), SystemClock())
     (update,) = conversation.read(frame)
     assert isinstance(update, UnknownUpdate)
+
+
+def test_an_answer_that_is_no_text_ends_the_link_and_not_the_run() -> None:
+    conversation = OrderConversation(read_endpoints({"ALPACA_API_KEY": "k", "ALPACA_SECRET_KEY": "s"}), SystemClock())
+    with pytest.raises(StreamEndedError, match="unreadable answer"):
+        conversation.read(b'{"stream":"authorization","data":{"status":"\xff"}}')
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(["fill", "1.5", "NaN", "new"])

@@ -5,8 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
+from hedgefund_core.errors import JournalError
 from hedgefund_core.layout import commands_folder, halt_file
 from live_executor.commands import Halt, Mailbox, send
+from live_executor.journals import external
+from live_executor.live import cursor, heartbeat
+from live_executor.live.cursor import ActivityCursor
 
 T0 = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 STOP = Halt(level=2, reason="enough", person="ann")
@@ -49,3 +55,19 @@ def test_a_mirror_never_covers_the_halt_file_of_a_person_that_nobody_has_read(tm
     latched = mailbox.halt_file_event("2026-03-02", T0)
     assert latched is not None
     assert latched.level == 4
+
+
+@pytest.mark.parametrize("content", [b'{"after":"\xff","pid":1}', b"[" * 100_000], ids=["no text", "too deep"])
+def test_a_file_whose_bytes_have_rotted_ends_nothing(tmp_path: Path, content: bytes) -> None:
+    for name in (cursor.FILE, heartbeat.FILE):
+        (tmp_path / name).write_bytes(content)
+    assert ActivityCursor(tmp_path, fallback="7").after == "7", "the journal's own"
+    assert heartbeat.read(tmp_path) is None
+    (tmp_path / commands_folder("a")).mkdir(parents=True)
+    (tmp_path / commands_folder("a") / "00000001-1.json").write_bytes(content)
+    ((_, command),) = Mailbox(tmp_path, "a").commands()
+    assert isinstance(command, Halt)
+    (tmp_path / external.FOLDER).mkdir()
+    (tmp_path / external.FOLDER / "a.j.json").write_bytes(content)
+    with pytest.raises(JournalError, match="no signed head"):
+        external.kept(tmp_path, "a", "j")

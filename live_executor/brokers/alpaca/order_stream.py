@@ -10,7 +10,7 @@ import msgspec
 from hedgefund_core.trading.observed import Channel, OrderSighting, UnknownUpdate
 from live_executor.brokers.alpaca import wire
 from live_executor.brokers.alpaca.endpoints import Endpoints
-from live_executor.ports import Clock
+from live_executor.ports import UNREADABLE, Clock
 from live_executor.streams import Link, StreamEndedError, StreamRefusedError, unreadable
 
 Said = OrderSighting | UnknownUpdate
@@ -74,7 +74,7 @@ class OrderConversation:
     def _check(self, message: _Message, answered_by: str) -> None:
         try:
             control = self._control.decode(message.data)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise StreamEndedError(f"unreadable answer on the stream {answered_by}: {error}") from error
         if "unauthorized" in {control.status, control.error} or control.status == "failed":
             raise StreamRefusedError("the order stream refuses the credentials: check ALPACA_API_KEY and ALPACA_SECRET_KEY")
@@ -91,7 +91,7 @@ class OrderConversation:
         """The messages of a frame: one, or a list of them as on the data stream."""
         try:
             rows = self._rows.decode(frame) if frame[:1] == b"[" else []
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except UNREADABLE:
             rows = []
         return [bytes(row) for row in rows] or [frame]
 
@@ -105,7 +105,7 @@ class OrderConversation:
             update = self._update.decode(message.data)
             now = self._clock.now()
             return [wire.order_sighting(update.order, channel=Channel.STREAM, now=now, update=update)]
-        except (msgspec.MsgspecError, wire.Unreadable, UnicodeDecodeError) as error:
+        except (*UNREADABLE, wire.Unreadable) as error:
             return [unreadable(f"an order's update: {error}", frame, self._clock)]
 
     def _read_other(self, message: _Message, frame: bytes) -> Sequence[Said]:
@@ -122,5 +122,5 @@ class OrderConversation:
     def _read_envelope(self, frame: bytes) -> _Message | None:
         try:
             return self._message.decode(frame)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except UNREADABLE:
             return None

@@ -27,7 +27,7 @@ from hedgefund_core.trading.observed import (
 from live_executor.brokers.alpaca import wire
 from live_executor.brokers.alpaca.budget import Lane
 from live_executor.brokers.alpaca.transport import MEND, Answer, Transport, problem_of
-from live_executor.ports import Clock
+from live_executor.ports import UNREADABLE, Clock
 from live_executor.streams import unreadable
 
 W = TypeVar("W")
@@ -289,7 +289,7 @@ def _is_absence(answer: Answer) -> bool:
         return False
     try:
         return isinstance(msgspec.json.decode(answer.body), dict)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return False
 
 

@@ -13,7 +13,7 @@ import msgspec
 from hedgefund_core.errors import BrokerUnavailable, ConfigError
 from live_executor.brokers.alpaca.budget import Budget, Lane
 from live_executor.brokers.alpaca.endpoints import Endpoints
-from live_executor.ports import MayLeave
+from live_executor.ports import UNREADABLE, MayLeave
 from live_executor.streams import Surroundings
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def problem_of(answer: Answer) -> tuple[str, str] | None:
     """Code and sentence of an error body; None where the body is no JSON object that says something (HTML, empty, cut off)."""
     try:
         found = msgspec.json.decode(answer.body, type=dict[str, object])
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
     sentence = next((said for key in _WORDS if isinstance(said := found.get(key), str)), None)
     if sentence is None and not any(found.values()):

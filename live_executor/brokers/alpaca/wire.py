@@ -27,6 +27,7 @@ from hedgefund_core.trading.observed import (
     OrderSighting,
     PositionSighting,
 )
+from live_executor.ports import UNREADABLE
 
 T = TypeVar("T")
 Number = str | int | float | None
@@ -204,20 +205,20 @@ def decode(body: bytes, kind: type[T]) -> T:
     """One object; Unreadable where it is none."""
     try:
         return msgspec.json.decode(body, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise Unreadable(f"{type(error).__name__}: {error}") from error
 
 
 def decode_rows(body: bytes, kind: type[T]) -> tuple[list[T], list[bytes]]:
     """The rows of a list, and those that cannot be read: one bad row never hides the others."""
-    with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
+    with contextlib.suppress(*UNREADABLE):
         return msgspec.json.decode(body, type=list[kind]), []  # type: ignore[valid-type]
     rows: list[T] = []
     bad: list[bytes] = []
     for raw in decode(body, list[msgspec.Raw]):
         try:
             rows.append(msgspec.json.decode(raw, type=kind))
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except UNREADABLE:
             bad.append(bytes(raw))
     return rows, bad
 
