@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hedgefund_core.errors import BrokerUnavailable, ConfigError, OrderOutcomeUnknown, OrderRejected
 from hedgefund_core.trading.capabilities import to_tick
 from hedgefund_core.trading.order import Leg, Order, OrderType, Side, TimeInForce
+from live_executor.brokers.alpaca import transport
 from live_executor.brokers.alpaca.broker import order_body
 from live_executor.brokers.alpaca.budget import Lane
 from tests.alpaca_server.faults import Fault
@@ -126,6 +127,19 @@ def test_what_the_other_answers_mean(status: int, body: str, error: type[Excepti
                 assert (words["text"] if isinstance(words, dict) else words) in str(raised.value)
             assert server.book.orders == {}
             assert "test-secret" not in str(raised.value)
+
+    run(scene())
+
+
+def test_an_answer_without_end_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "_LARGEST", 10_000)
+
+    async def scene() -> None:
+        async with desk(QUIET) as (server, broker):
+            server.faults.arm(Fault(kind="status", route="POST /v2/orders", when="after", status=200, body=" " * 20_000))
+            with pytest.raises(OrderOutcomeUnknown, match="more than"):
+                await broker.submit(an_order())
+            assert await broker.look_up(an_order().client_order_id) is not None
 
     run(scene())
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 MEND = "see whether the broker answers: executor doctor; what is open is looked up again by itself"
 _NOT_IMPLEMENTED = 501
 """The one 5xx that asking again does not change."""
+_LARGEST = 64 << 20
+"""Bytes of an answer; all assets are a tenth of that. What goes on and on would take the memory of everything else."""
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 CREDENTIALS_MEND = "check ALPACA_API_KEY and ALPACA_SECRET_KEY: paper keys work at the paper address only"
 
@@ -124,7 +126,7 @@ class Transport:
         try:
             session = self._session or self._open()
             async with session.request(method, self._base + path, data=body, params=params, allow_redirects=False) as response:
-                raw = (await response.read()).removeprefix(_BYTE_ORDER_MARK)
+                raw = (await _body(response)).removeprefix(_BYTE_ORDER_MARK)
                 headers, status = response.headers, response.status
                 if status == 429:
                     self.budget.refused(headers)
@@ -153,6 +155,17 @@ class Transport:
             trust_env=False,
         )
         return self._session
+
+
+async def _body(response: aiohttp.ClientResponse) -> bytes:
+    """All of an answer; raises ValueError where it is too long."""
+    parts, size = list[bytes](), 0
+    async for part in response.content.iter_any():
+        parts.append(part)
+        size += len(part)
+        if size > _LARGEST:
+            raise ValueError(f"more than {_LARGEST} bytes")
+    return b"".join(parts)
 
 
 def checked(answer: Answer, what: str) -> Answer:
