@@ -21,7 +21,7 @@ from live_executor.feeds.alpaca import AlpacaFeed
 from live_executor.streams import StreamTiming, Surroundings
 from tests.alpaca_server.server import AlpacaServer, Scenario
 
-SHORT_REQUESTS = RequestTiming(connect=0.5, read=0.25, patience=1.0, pause=0.01)
+SHORT_REQUESTS = RequestTiming(connect=1.0, read=1.0, patience=1.0, pause=0.01)
 SHORT_STREAM = StreamTiming(
     connect=1.0,
     ready=0.3,
