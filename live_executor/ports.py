@@ -242,7 +242,7 @@ class Journal(Protocol):
         """Write frames in one durable transaction: all of them or none."""
 
     def tidy(self) -> None:
-        """Put in order what commits have left behind; called while nobody waits for one."""
+        """Put in order what commits have left behind, while nobody waits for one; raises JournalError where a commit would."""
 
     def read(self, after_seq: int = 0) -> Iterator[JournalEntry]:
         """Entries after ``after_seq`` in order."""
