@@ -19,7 +19,7 @@ from live_executor.brokers.alpaca.budget import Budget
 from live_executor.brokers.alpaca.endpoints import Endpoints
 from live_executor.brokers.alpaca.transport import MEND, RequestTiming, Transport
 from live_executor.brokers.alpaca.wire import EXCHANGE_ZONE
-from live_executor.feeds.alpaca_stream import ANSWER_SECONDS, DataConversation, Said, positive
+from live_executor.feeds.alpaca_stream import ANSWER_SECONDS, DataConversation, Said, positive, utc
 from live_executor.ports import UNREADABLE
 from live_executor.streams import StreamTiming, Surroundings, WatchedStream
 
@@ -30,6 +30,7 @@ SYMBOLS_A_REQUEST = 200
 _CONSOLIDATED = "sip"
 """Every plan may ask for these bars of days that are over. One exchange's volume is a fiftieth of the market's, and would pass for it."""
 _SPLITS = "forward_split,reverse_split"
+_LARGEST_RATIO = Decimal(100_000)
 _OPEN, _CLOSE = time(9, 30), time(16, 0)
 _SATURDAY = 5
 
@@ -75,8 +76,8 @@ class _Snapshot(msgspec.Struct, rename="camel"):
 
 
 class _Actions(msgspec.Struct, frozen=True):
-    forward_splits: tuple[_Split, ...] = ()
-    reverse_splits: tuple[_Split, ...] = ()
+    forward_splits: tuple[msgspec.Raw, ...] = ()
+    reverse_splits: tuple[msgspec.Raw, ...] = ()
 
 
 class _ActionsPage(msgspec.Struct):
@@ -233,7 +234,7 @@ class AlpacaFeed:
     def _of_quote(self, symbol: str, raw: msgspec.Raw) -> QuoteSighting:
         row = msgspec.json.decode(raw, type=_Quote, strict=False)
         bid, ask, now = positive(row.bp), positive(row.ap), self._clock.now()
-        return QuoteSighting(symbol=symbol, at=row.t, received_at=now, bid=bid, ask=ask, channel=Channel.QUERY)
+        return QuoteSighting(symbol=symbol, at=utc(row.t), received_at=now, bid=bid, ask=ask, channel=Channel.QUERY)
 
     def _of_trade(self, symbol: str, raw: msgspec.Raw) -> QuoteSighting:
         row = msgspec.json.decode(raw, type=_Trade, strict=False)
@@ -245,7 +246,7 @@ class AlpacaFeed:
 
     def _last(self, symbol: str, at: datetime, price: Decimal | None, source: str) -> QuoteSighting:
         now, last = self._clock.now(), positive(price)
-        return QuoteSighting(symbol=symbol, at=at, received_at=now, last=last, source=source, channel=Channel.QUERY)
+        return QuoteSighting(symbol=symbol, at=utc(at), received_at=now, last=last, source=source, channel=Channel.QUERY)
 
     async def _pages(self, path: str, asked: Mapping[str, str], kind: type[P]) -> AsyncIterator[P]:
         """All pages. A server that names a page again has no further one: it would be asked for ever."""
@@ -288,17 +289,19 @@ def _chunks(symbols: Sequence[str]) -> Iterator[Sequence[str]]:
         yield symbols[start : start + SYMBOLS_A_REQUEST]
 
 
-def _split(row: _Split) -> SplitSighting | None:
-    """None for rates that are no ratio."""
-    rates = (row.new_rate, row.old_rate)
-    if not all(rate.is_finite() and rate > 0 for rate in rates):
-        return None
-    return SplitSighting(symbol=row.symbol, ratio=row.new_rate / row.old_rate, session=row.ex_date[:10])
+def _split(raw: msgspec.Raw) -> SplitSighting | None:
+    """None for what is no split: it hides no other, and would break off whatever counts with it."""
+    with contextlib.suppress(*UNREADABLE, ValueError, ArithmeticError):
+        row = msgspec.json.decode(raw, type=_Split, strict=False)
+        session, ratio = date.fromisoformat(row.ex_date[:10]).isoformat(), row.new_rate / row.old_rate
+        if 1 / _LARGEST_RATIO <= ratio <= _LARGEST_RATIO:
+            return SplitSighting(symbol=row.symbol, ratio=ratio, session=session)
+    return None
 
 
 def _daily(symbol: str, bar: _Bar) -> BarSighting:
     """The vendor dates a daily bar by midnight in New York; ours ends at the regular close of that day."""
-    day: date = bar.t.astimezone(EXCHANGE_ZONE).date()
+    day: date = utc(bar.t).astimezone(EXCHANGE_ZONE).date()
     close = datetime.combine(day, _CLOSE, EXCHANGE_ZONE).astimezone(UTC)
     return BarSighting(
         symbol=symbol, resolution="1d", at=close, open=bar.o, high=bar.h, low=bar.l, close=bar.c, volume=bar.v, channel=Channel.QUERY

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import cast
 
@@ -210,9 +210,9 @@ class DataConversation:
 
     def _said(self, row: _Row, now: datetime) -> Said | None:
         if isinstance(row, _Quote):
-            return QuoteSighting(symbol=row.S, at=row.t, received_at=now, bid=positive(row.bp), ask=positive(row.ap))
+            return QuoteSighting(symbol=row.S, at=utc(row.t), received_at=now, bid=positive(row.bp), ask=positive(row.ap))
         if isinstance(row, _Trade):
-            return QuoteSighting(symbol=row.S, at=row.t, received_at=now, last=positive(row.p), source="trade")
+            return QuoteSighting(symbol=row.S, at=utc(row.t), received_at=now, last=positive(row.p), source="trade")
         if isinstance(row, _Bar):
             return _bars([row])[0]
         if isinstance(row, _Status | _Band):
@@ -230,7 +230,7 @@ class DataConversation:
         halted = row.sc in _HALTS or (row.sc not in _RESUMPTIONS and "halt" in row.sm.lower())
         if not halted and row.sc not in _RESUMPTIONS:
             return UnknownUpdate(what=f"trading status {row.sc!r} of {row.S}", payload=words, at=self._clock.now())
-        return HaltSighting(symbol=row.S, halted=halted, reason=words or row.sc, at=row.t)
+        return HaltSighting(symbol=row.S, halted=halted, reason=words or row.sc, at=utc(row.t))
 
     def _error(self, row: _Error) -> Said | None:
         words = f"data stream: {row.code} {row.msg}"
@@ -246,13 +246,20 @@ class DataConversation:
 def _bars(rows: Sequence[_Bar]) -> list[Said]:
     """Minute bars; the vendor's time is the bar's beginning, ours its close."""
     minute = _MINUTE
-    return [BarSighting(symbol=b.S, resolution="1m", at=b.t + minute, open=b.o, high=b.h, low=b.l, close=b.c, volume=b.v) for b in rows]
+    return [
+        BarSighting(symbol=b.S, resolution="1m", at=utc(b.t) + minute, open=b.o, high=b.h, low=b.l, close=b.c, volume=b.v) for b in rows
+    ]
 
 
 def _band(row: _Band) -> BandSighting | None:
     """Limit up/limit down, where both are prices."""
     lower, upper = positive(row.d), positive(row.u)
-    return None if lower is None or upper is None else BandSighting(symbol=row.S, lower=lower, upper=upper, at=row.t)
+    return None if lower is None or upper is None else BandSighting(symbol=row.S, lower=lower, upper=upper, at=utc(row.t))
+
+
+def utc(at: datetime) -> datetime:
+    """A vendor's time; one without a zone is UTC."""
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
 def positive(price: Decimal | None) -> Decimal | None:

@@ -330,6 +330,15 @@ def test_messagepack_is_read_as_json_is() -> None:
     assert (mine[1].bid, mine[1].ask) == (Decimal("1.1"), Decimal("1.2"))
 
 
+def test_a_time_without_a_zone_is_utc() -> None:
+    rows = [{**BAR}, {"T": "q", "S": "AAPL", "bp": 1.1, "ap": 1.2}, {"T": "t", "S": "AAPL", "p": 1.1}, {"T": "s", "S": "AAPL", "sc": "H"}]
+    rows += [{"T": "l", "S": "AAPL", "u": 2, "d": 1}]
+    for frame in (rows, rows[:1]):
+        said = conversation().read(msgspec.json.encode([{**row, "t": "2026-11-20T15:00:00"} for row in frame]))
+        assert len(said) == len(frame)
+        assert {update.at.replace(minute=0) for update in said} == {datetime(2026, 11, 20, 15, 0, tzinfo=UTC)}
+
+
 def test_numbers_as_text_are_read() -> None:
     (bar,) = conversation().read(msgspec.json.encode([{**BAR, "c": "1.75", "t": "2026-11-20T15:00:00Z"}]))
     assert isinstance(bar, BarSighting)

@@ -83,6 +83,16 @@ def test_announced_splits() -> None:
                 ("KO", Decimal("0.1"), "2026-11-20"),
                 ("AAPL", Decimal(4), "2026-11-23"),
             ]
+            good = '{"symbol":"KO","ex_date":"2026-11-20","new_rate":1,"old_rate":10}'
+            odd = (
+                good.replace("2026-11-20", "soon"),
+                good.replace(":10", ":null"),
+                good.replace(":10", ":1e-30"),
+                good.replace(":1,", ':"NaN",'),
+            )
+            page = f'{{"corporate_actions":{{"forward_splits":[7,{",".join(odd)},{good}]}}}}'
+            server.faults.arm(Fault(kind="status", route="GET /v1/corporate-actions", status=200, body=page))
+            assert [split.session for split in await feed.splits(["KO"], "2026-11-20", "2026-11-27")] == ["2026-11-20"]
             await feed.close()
 
     run(body())
