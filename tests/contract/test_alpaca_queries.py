@@ -164,6 +164,8 @@ def test_account_positions_assets_clock_and_calendar() -> None:
             assert held["KO"].average_price == 200
             account = await broker.account()
             assert (account.status, account.trouble, account.multiplier) == ("ACTIVE", (), 4)
+            act(server, {"do": "flags", "status": "PAPER_ONLY"})
+            assert (await broker.account()).trouble == (), "that it may trade no money is the live address's to say"
             act(server, {"do": "flags", "trading_blocked": True, "status": "ACCOUNT_CLOSED"})
             assert (await broker.account()).trouble == ("status ACCOUNT_CLOSED", "trading_blocked")
             clock = await broker.market_clock()

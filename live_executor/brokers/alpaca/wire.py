@@ -321,7 +321,7 @@ def account_sighting(account: WireAccount) -> AccountSighting:
     """Every flag that forbids trading is named."""
     flags = ("trading_blocked", "account_blocked", "trade_suspended_by_user")
     trouble = tuple(name for name in flags if getattr(account, name))
-    if account.status and account.status.upper() != "ACTIVE":
+    if account.status.upper() not in {"", "ACTIVE", "PAPER_ONLY"}:
         trouble = (f"status {account.status}", *trouble)
     cash = needed(account.cash, "cash")
     equity = decimal_of(account.equity)
