@@ -177,10 +177,9 @@ class DataConversation:
         codec, now = _codec_of(frame), self._clock.now()
         try:
             rows = codec.rows(frame)
+            said = _bars(cast("list[_Bar]", rows)) if set(map(type, rows)) == {_Bar} else self._mixed(rows, now)
         except (*UNREADABLE, ValueError, ArithmeticError):
             said = self._one_by_one(codec, frame, now)
-        else:
-            said = _bars(cast("list[_Bar]", rows)) if set(map(type, rows)) == {_Bar} else self._mixed(rows, now)
         if self._trouble is not None and not said:
             raise self._trouble
         return said

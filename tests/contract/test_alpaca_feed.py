@@ -339,6 +339,11 @@ def test_a_time_without_a_zone_is_utc() -> None:
         assert {update.at.replace(minute=0) for update in said} == {datetime(2026, 11, 20, 15, 0, tzinfo=UTC)}
 
 
+def test_a_time_at_the_end_of_all_times_takes_no_other_row_along() -> None:
+    far, good = {**BAR, "t": "9999-12-31T23:59:30Z"}, {**BAR, "t": "2026-11-20T15:00:00Z"}
+    assert [type(update) for update in conversation().read(msgspec.json.encode([far, good]))] == [UnknownUpdate, BarSighting]
+
+
 def test_numbers_as_text_are_read() -> None:
     (bar,) = conversation().read(msgspec.json.encode([{**BAR, "c": "1.75", "t": "2026-11-20T15:00:00Z"}]))
     assert isinstance(bar, BarSighting)

@@ -122,6 +122,24 @@ def test_a_server_with_smaller_pages_than_asked_for_hides_nothing() -> None:
     run(body())
 
 
+def test_a_time_that_cannot_be_read_ends_no_query() -> None:
+    row = '{"id":"1","client_order_id":"c","qty":"1","status":"new",%s}'
+    times = (('"submitted_at":"yesterday"', []), ('"submitted_at":"0001-01-01T00:00:00Z"', ["c"]), ('"updated_at":"soon"', []))
+
+    async def body() -> None:
+        async with desk() as (server, broker):
+            for since in (None, server.clock.now()):
+                for when, readable in times:
+                    asked = 1 if since is None else 2
+                    server.faults.arm(Fault(kind="status", route="GET /v2/orders", status=200, body=f"[{row % when}]", times=asked))
+                    assert [order.client_order_id for order in await broker.orders(since=since)] == readable
+            server.faults.arm(Fault(kind="status", route="GET /v2/clock", status=200, body='{"timestamp":"soon","is_open":true}', times=3))
+            with pytest.raises(BrokerUnavailable, match="soon"):
+                await broker.market_clock()
+
+    run(body())
+
+
 def test_a_row_that_cannot_be_read_hides_no_other_and_is_said() -> None:
     rows = '[{"id":"1","client_order_id":"a","status":"held_for_moonrise","qty":"1"},{"id":7,"qty":{}},{"id":"3","qty":"many"}]'
 

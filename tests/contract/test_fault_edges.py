@@ -17,7 +17,7 @@ from hedgefund_core.trading.observed import OrderSighting, QuoteSighting, Unknow
 from live_executor.brokers.alpaca.broker import AlpacaBroker, AlpacaTiming
 from live_executor.brokers.alpaca.endpoints import read_endpoints
 from live_executor.brokers.alpaca.order_stream import OrderConversation
-from live_executor.brokers.alpaca.wire import moment
+from live_executor.brokers.alpaca.wire import Unreadable, decimal_of, moment
 from live_executor.clock import SystemClock
 from live_executor.feeds.alpaca_stream import DataConversation
 from live_executor.journals.sqlite import open_journal
@@ -48,9 +48,18 @@ def test_a_name_that_does_not_resolve_is_a_broker_that_is_away(monkeypatch: pyte
     assert "broker.invalid" in asked
 
 
+@pytest.mark.parametrize("value", ["NaN", "-Infinity", "1e400", pytest.param("9" * 5000, id="long"), 1e300, "many"])
+def test_what_is_no_number_of_shares_or_money_cannot_be_read(value: str | float) -> None:
+    with pytest.raises(Unreadable):
+        decimal_of(value)
+
+
 def test_second_sixty_is_the_second_before_and_never_ends_anything() -> None:
     assert moment("2026-12-31T23:59:60Z") == datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC)
     assert moment("2026-12-31T18:59:60.5-05:00") == datetime(2026, 12, 31, 23, 59, 59, 500000, tzinfo=UTC)
+    assert moment("0001-01-01T00:00:00Z") is None
+    with pytest.raises(Unreadable):
+        moment("0001-01-01T00:00:00+05:00")
     orders = OrderConversation(read_endpoints(KEYS), SystemClock())
     told = b'{"stream":"trade_updates","data":{"event":"new","timestamp":"2026-12-31T23:59:60Z","order":{"id":"1","client_order_id":"c"}}}'
     (update,) = orders.read(told)

@@ -98,7 +98,7 @@ class AlpacaQueries:
         found = {row.id: row for row in await self._order_pages({"status": "open"})}
         if since is not None:
             ended = await self._order_pages({"status": "closed", "after": _text(since - LOOK_BACK)})
-            found |= {row.id: row for row in ended if (wire.moment(row.updated_at) or since) >= since}
+            found |= {row.id: row for row in ended if (_when(row.updated_at) or since) >= since}
         return self._each(list(found.values()), self._order, "an order of the list")
 
     async def _order_pages(self, params: Mapping[str, str]) -> list[wire.WireOrder]:
@@ -110,7 +110,7 @@ class AlpacaQueries:
             page = await self._rows("/v2/orders", asked, wire.WireOrder)
             new = [row for row in page if row.id not in found]
             found |= {row.id: row for row in new}
-            last = max((at for row in page if (at := wire.moment(row.submitted_at or row.created_at))), default=None)
+            last = max((at for row in page if (at := _when(row.submitted_at) or _when(row.created_at))), default=None)
             further = "" if last is None else _text(last - _OVERLAP if new else last)  # a whole page of one moment: step over it
             if _is_last(page, ORDERS_PAGE) or further in {"", after}:
                 return list(found.values())
@@ -214,7 +214,7 @@ class AlpacaQueries:
         seen = wire.WireClock() if answer.status in _NOT_OFFERED else self._one(answer, wire.WireClock, lambda clock: clock, path)
         days: list[MarketDay] = []
         if None in {seen.timestamp, seen.is_open, seen.next_open, seen.next_close}:
-            today = (wire.moment(seen.timestamp) or self._clock.now()).date()
+            today = (_when(seen.timestamp) or self._clock.now()).date()
             days = await self.market_days((today - _A_WEEK).isoformat(), (today + _A_WEEK).isoformat())
         try:
             return wire.market_clock(seen, days, self._clock.now())
@@ -270,6 +270,13 @@ class AlpacaQueries:
             except wire.Unreadable as error:
                 self._oddities.add(unreadable(f"{what}: {error}", repr(row), self._clock))
         return found
+
+
+def _when(text: str | None) -> datetime | None:
+    """A time that only says where to go on asking; a row whose own cannot be read is told by whoever reads the row."""
+    with contextlib.suppress(wire.Unreadable):
+        return wire.moment(text)
+    return None
 
 
 def _is_last(page: Sequence[object], asked: int) -> bool:

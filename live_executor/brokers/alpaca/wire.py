@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from hedgefund_core.trading.instrument import ZERO
+from hedgefund_core.trading.instrument import LARGEST, ZERO
 from hedgefund_core.trading.observed import (
     AccountSighting,
     ActivitySighting,
@@ -156,15 +156,15 @@ class WireDay(msgspec.Struct, kw_only=True):
 
 # ------------------------------------------------------------------------------------------------------------- values
 def decimal_of(value: Number) -> Decimal | None:
-    """A number, exactly; None where there is none. Nonsense, NaN and infinities are Unreadable."""
+    """A number, exactly; None where there is none. Nonsense, NaN, and what nobody can hold or pay are Unreadable."""
     if value is None or value == "":
         return None
     try:
         number = Decimal(str(value))
-    except InvalidOperation as error:
-        raise Unreadable(f"{value!r} is no number") from error
-    if not number.is_finite():
-        raise Unreadable(f"{value!r} is no finite number")
+    except (InvalidOperation, ValueError) as error:
+        raise Unreadable(f"{str(value)[:40]!r} is no number") from error
+    if not number.is_finite() or abs(number) > LARGEST:
+        raise Unreadable(f"{str(value)[:40]!r} is no number that can be")
     return number
 
 
@@ -190,15 +190,17 @@ _LEAP = re.compile(r"(:59):60")
 def moment(text: str | None) -> datetime | None:
     """A time as aware UTC, nanoseconds cut off; a bare date is its first moment; None where there is none.
 
-    A leap second is told as second 60, which no clock of ours has: it is the second before.
+    A leap second is told as second 60, which no clock of ours has: it is the second before. A time of the year 1 is how some languages
+    write that there is none.
     """
     if not text:
         return None
     try:
         parsed = datetime.fromisoformat(_LEAP.sub(r"\1:59", text))
-    except ValueError as error:
+        found = (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise Unreadable(f"{text!r} is no time") from error
-    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
+    return found if found.year > 1 else None
 
 
 def decode(body: bytes, kind: type[T]) -> T:
