@@ -173,9 +173,12 @@ class Desk:
         self._unsigned = 0
 
     def tidy(self) -> None:
-        """Housekeeping of the journal, between two steps."""
-        if not self.failed:
-            self._journal.tidy()
+        """Housekeeping of the journal, between two steps: here no order waits for it."""
+        if self.failed:
+            return
+        if self._unsigned and self._now() - self._signed_at >= _SIGNED_WITHIN:
+            self.sign()
+        self._journal.tidy()
 
     def summary(self, ended: str, short: str = "") -> Summary:
         """What was done since the desk was opened."""
@@ -202,7 +205,7 @@ class Desk:
         self._count(frames)
         self._unsigned += len(frames)
         self._unkept += len(frames)
-        if self._unsigned >= self._sign_every or self._now() - self._signed_at >= _SIGNED_WITHIN:
+        if self._unsigned >= self._sign_every:
             self.sign()
         if self._unkept >= self._snapshot_every:
             self._keep_state()

@@ -100,7 +100,7 @@ def test_a_believed_snapshot_folds_only_what_came_after(journal: SqliteJournal, 
     journal.close()
 
 
-def test_the_head_of_a_quiet_journal_is_signed_every_few_minutes() -> None:
+def test_the_head_of_a_quiet_journal_is_signed_every_few_minutes_and_no_order_waits_for_it() -> None:
     disk, now = Disk(), T0
     journal = SimulatedJournal(disk, lambda: None)
     desk = Desk(journal, restart(journal, lambda _digest: pytest.fail("no bundle")), sign_every=100, now=lambda: now)
@@ -108,8 +108,14 @@ def test_the_head_of_a_quiet_journal_is_signed_every_few_minutes() -> None:
     for minute in range(12):
         now = T0 + timedelta(minutes=minute)
         desk.fold([events.SessionBegan(ts=now, session=f"2026-03-{minute + 1:02d}")])
-        signed.append(len(disk.heads))
-    assert signed == [0] * 5 + [1] * 5 + [2] * 2
+        before = len(disk.heads)
+        desk.tidy()
+        signed.append((before, len(disk.heads)))
+    assert signed == [(0, 0)] * 5 + [(0, 1)] + [(1, 1)] * 4 + [(1, 2)] + [(2, 2)]
+    now += timedelta(hours=1)
+    desk.tidy()
+    desk.tidy()
+    assert len(disk.heads) == 3, "what is signed already is not signed again"
 
 
 def test_a_start_that_had_to_fold_everything_keeps_its_state_with_its_first_commit() -> None:
