@@ -403,9 +403,8 @@ class Live:
 
     def _say_unconfirmed(self, left: int) -> None:
         self._unconfirmed = True
-        words = f"orders may still work at the broker ({left}): it did not confirm their cancels before the executor stopped"
-        _log.warning(words, mend="start it again, or see to them now: executor halt --level 2 --reason …")
-        self._floor.trouble(words, severity="critical")
+        words = f"{left} of the day's orders may still work: the broker did not confirm their cancels before the executor stopped"
+        self._floor.trouble(f"{words}; start it again, or now: executor halt --level 2 --reason …", severity="critical")
 
     # ---- the heartbeat -----------------------------------------------------------------------------------------------------------
 
