@@ -7,16 +7,20 @@ so a mistake does no harm. One whose place another order takes needs more of the
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 from hedgefund_core import errors
 from hedgefund_core.machine.orders import is_sent_again
 from hedgefund_core.trading import events as e
 from hedgefund_core.trading.order import Order, OrderStatus
+from live_executor.clock import EPOCH
 from live_executor.live.floor import Floor
 from live_executor.live.intake import Intake
 from live_executor.logging import logger
 
 _log = logger("searches")
 _ABSENCES, ABSENCES_FOR_GOOD = 3, 6
+_DENIED_EVERY = timedelta(minutes=5)
 _UNHEARD = frozenset({OrderStatus.PENDING_NEW, OrderStatus.UNKNOWN, OrderStatus.PENDING_CANCEL})
 
 
@@ -26,10 +30,12 @@ class Searches:
     def __init__(self, floor: Floor, intake: Intake) -> None:
         self._floor, self._intake = floor, intake
         self._running: set[str] = set()
+        self._denied = dict[str, datetime]()
+        """When an order is looked up again that the broker had and denies: its own word against its own word moves nothing here."""
 
     def ask(self, name: str) -> None:
-        """Begin a search unless one runs."""
-        if name not in self._running:
+        """Begin a search unless one runs, or the broker denied a moment ago what it had before."""
+        if name not in self._running and self._floor.now() >= self._denied.get(name, EPOCH):
             self._running.add(name)
             self._floor.crew.start(f"look up {name}", self._search(name))
 
@@ -58,10 +64,18 @@ class Searches:
                 now = self._floor.order(name)  # the stream may have told of its end while the broker was asked
                 if now is not None and now.is_working and absences >= self._needed(now):
                     self._floor.take([e.OrderAbsent(ts=self._floor.now(), client_order_id=name)])
+                    self._note_denied(now)
                     return
                 await self._floor.sleep(max(pause, self._floor.settings.absence_seconds if absences else 0.0))
         finally:
             self._running.discard(name)
+
+    def _note_denied(self, before: Order) -> None:
+        """The machine has refused the absence where the order is as it was; people were told."""
+        if self._floor.order(before.client_order_id) is before:
+            left = {order.client_order_id for order in self._floor.state.working}
+            self._denied = {name: at for name, at in self._denied.items() if name in left}
+            self._denied[before.client_order_id] = self._floor.now() + _DENIED_EVERY
 
     def _needed(self, order: Order) -> int:
         """The first was too soon to count, the others follow each a proof's distance later."""

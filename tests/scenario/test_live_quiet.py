@@ -95,6 +95,22 @@ def test_what_nobody_understands_is_journaled_and_asked_about_once_a_minute_of_e
     assert len(stage.of(e.NewsNotUnderstood)) <= 3
 
 
+def test_an_order_that_the_broker_had_and_denies_is_told_and_looked_up_every_few_minutes(stage: Stage) -> None:
+    stage.broker.match = lambda _name: None  # type: ignore[method-assign] # the orders rest
+    asked: list[str] = []
+
+    async def script(stage: Stage) -> None:
+        await wait(10)
+        assert {order.status for order in stage.live.state.working} == {OrderStatus.ACCEPTED}
+        stage.broker.book.clear()
+        stage.broker.trouble = asked.append
+        await wait(600)
+
+    stage.play(script, every=3600.0, reprice_seconds=3600.0, on_stop="leave")
+    assert asked.count("look_up") < 30
+    assert len([alert for alert in stage.of(e.AlertRaised) if "absent of order" in alert.message]) in {4, 6}
+
+
 def test_a_loss_is_seen_at_once_however_quiet_it_was(stage: Stage) -> None:
     async def script(stage: Stage) -> None:
         await wait(120)
