@@ -29,7 +29,7 @@ def read_panel(data: Path, source: str) -> Panel:
     path, manifest = data / panel_file(source), data / panel_manifest(source)
     if not path.exists():
         raise DataUnavailable(f"there is no panel of source {source!r} under {data}", mend=_MEND)
-    panel = unpack_panel(path.read_bytes())
+    panel = unpack_panel(path.read_bytes(), str(path))
     if manifest.exists():
         try:
             stated = str(json.loads(manifest.read_bytes())["sha256"])

@@ -33,13 +33,13 @@ def pack_arrays(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
     return buffer.getvalue()
 
 
-def unpack_arrays(content: bytes) -> dict[str, NDArray[np.generic]]:
-    """Arrays of an npz; raises DataInvalid if the bytes are not one."""
+def unpack_arrays(content: bytes, name: str = "the bytes") -> dict[str, NDArray[np.generic]]:
+    """Arrays of an npz; raises DataInvalid, naming the file, if the bytes are not one."""
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        message = f"not a readable array file: {error}"
+        message = f"{name}: not a readable array file: {error}"
         raise DataInvalid(message, mend="materialize the panel again") from error
 
 
@@ -68,9 +68,9 @@ def data_version(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def unpack_panel(content: bytes) -> Panel:
-    """The panel of `pack_panel`'s bytes, with ``data_version`` set to their sha256; raises DataInvalid if damaged."""
-    arrays = unpack_arrays(content)
+def unpack_panel(content: bytes, name: str = "the panel") -> Panel:
+    """The panel of `pack_panel`'s bytes, with ``data_version`` set to their sha256; raises DataInvalid, naming the file, if damaged."""
+    arrays = unpack_arrays(content, name)
     try:
         facts = json.loads(arrays["facts"].tobytes())
         panel = Panel(
@@ -86,7 +86,7 @@ def unpack_panel(content: bytes) -> Panel:
             tick=None if facts["tick"] is None else float(facts["tick"]),
         )
     except (KeyError, ValueError) as error:
-        message = f"the panel file lacks or garbles {error}"
+        message = f"{name} lacks or garbles {error}"
         raise DataInvalid(message, mend="materialize the panel again") from error
     optional = {name: arrays[name] for name in _GRIDS if name != "close" and name in arrays}
     return replace(panel, data_version=data_version(content), **optional)  # type: ignore[arg-type]

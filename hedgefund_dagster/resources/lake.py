@@ -134,7 +134,7 @@ class Lake:
         if not path.exists():
             message = f"no panel of {source} is stored"
             raise DataUnavailable(message, mend=f"materialize the asset {source}/panel")
-        panel = unpack_panel(path.read_bytes())
+        panel = unpack_panel(path.read_bytes(), str(path))
         if panel.data_version != self.panel_manifest(source).sha256:
             message = f"the panel of {source} differs from its manifest's sha256"
             raise DataInvalid(message, mend=f"materialize the asset {source}/panel again")

@@ -6,6 +6,7 @@ what is on the disk): the object refuses further writes and the process must end
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -262,16 +263,13 @@ def open_journal(data: Path, keys_folder: Path, account: str) -> SqliteJournal:
     folder = data / account_folder(account)
     folder.mkdir(parents=True, exist_ok=True)
     lock = AccountLock(folder)
-    try:
+    with contextlib.ExitStack() as undo:
+        undo.callback(lock.release)
         journal = SqliteJournal(data / journal_file(account), keys.load_or_create(keys_folder), lock, keys_folder)
-    except BaseException:
-        lock.release()
-        raise
-    try:
+        undo.pop_all()  # the journal holds the lock now
+        undo.callback(journal.close)
         journal.refuse_missing_end()
-    except (JournalError, OSError):
-        journal.close()
-        raise
+        undo.pop_all()
     return journal
 
 

@@ -159,9 +159,10 @@ def test_one_connection_a_key() -> None:
             async with listening(first.updates()) as holder:
                 await holder.until(ups(1))
                 async with listening(second.updates()) as other:
-                    await other.until(lambda heard: REFUSED in links(heard))
+                    heard = await other.until(lambda heard: REFUSED in links(heard))
+                    assert UP not in links(heard), "two at once"
                     await holder.stop()
-                    await other.until(ups(1))
+                    assert links(await other.until(ups(1)))[-1] is UP
             await first.close()
             await second.close()
 

@@ -117,7 +117,7 @@ def test_a_damaged_panel_is_bad_data(own_house: Path) -> None:
     bundle = write_executor_house(own_house, tradable_panel(n_sessions=60), trained=40)
     panel = own_house / "data" / "processed" / "panels" / "noise" / "panel.npz"
     panel.write_bytes(panel.read_bytes()[:5000])
-    refused(4, "run", "--source", "noise", "--bundle", str(bundle))
+    assert panel.name in refused(4, "run", "--source", "noise", "--bundle", str(bundle))
 
 
 def test_a_tampered_journal_stops_the_executor_and_the_audit_says_where(traded: Path) -> None:
@@ -135,7 +135,8 @@ def test_a_journal_that_is_no_database_is_said(traded: Path) -> None:
     for file in path.parent.glob("journal.sqlite*"):
         file.unlink()
     path.write_bytes(b"not a database" * 400)
-    refused(1, "status")
+    assert path.name in refused(1, "status")
+    assert path.read_bytes() == b"not a database" * 400, "what is there may be of use to somebody who mends it"
 
 
 def test_an_unknown_symbol_is_a_usage_error(traded: Path) -> None:

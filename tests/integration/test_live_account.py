@@ -136,6 +136,7 @@ def test_fills_that_the_stream_never_told_are_found_by_query(house: House) -> No
     with house.trading():
         house.until_held(AAPL=50, KO=10)
         house.until(lambda: house.json("status")["orders_open"] == 0)
+    assert sum(frame.quantity for frame in house.frames("order_filled")) == 60
     house.agree()
 
 
@@ -408,3 +409,4 @@ def test_data_are_due_while_the_brokers_market_is_open_whatever_hour_it_is_here(
         house.until(lambda: bool(setups and setups[0].data_due is not None and setups[0].data_due()))
         house.exchange.act("session", moment="close")
         house.until(lambda: setups[0].data_due is not None and not setups[0].data_due())
+    assert len(setups) == 1, "of the feed that traded"
